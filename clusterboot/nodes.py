@@ -1,0 +1,257 @@
+"""What nodes say, as frozen views: CLUSTER NODES, CLUSTER INFO, INFO and CONFIG GET.
+
+A `Peer` is one line of one node's CLUSTER NODES; a `View` is everything one node said in one look.
+Text comes from the network and is not trusted: what cannot be understood raises ValueError with a
+sentence, what is unknown is ignored, and nothing here grows faster than the text that came in.
+
+Line format (redis.io/commands/cluster-nodes; cluster_legacy.c, representClusterNodeFlags and
+clusterGenNodeDescription):
+    id ip:port@bus[,hostname[,aux=value…]] flags primary|- ping pong epoch link slot… [slot->-id]
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from clusterboot.slots import Slots
+
+# A line as it is kept for reuse: everything but the ping and pong times, which differ in every reply.
+Seen = dict[tuple[str, ...], "Peer"]
+
+# Flags that keep a peer from counting as seen.
+TROUBLE = frozenset({"handshake", "noaddr", "fail", "fail?"})
+
+_ID = re.compile(r"[0-9a-f]{40}", re.ASCII)
+_MAX_LINES = 20_000
+
+# The fields of INFO that anything here looks at; the rest is dropped while reading.
+_INFO_FIELDS = frozenset(
+    {
+        "redis_version",
+        "valkey_version",
+        "server_name",
+        "run_id",
+        "loading",
+        "cluster_enabled",
+        "role",
+        "master_link_status",
+        "master_sync_in_progress",
+        "master_last_io_seconds_ago",
+        "master_link_down_since_seconds",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """One node as one line of CLUSTER NODES tells it.
+
+    `ip` is empty and `port` 0 where the teller does not know them; `bus_port` is 0 before Redis 4.
+    `primary` is the id of the primary of a replica. `connected` is the state of the teller's link to
+    it (always True for the teller itself). `moving` tells that a slot is being migrated or imported.
+    """
+
+    id: str
+    ip: str
+    port: int
+    bus_port: int
+    hostname: str
+    flags: frozenset[str]
+    primary: str | None
+    epoch: int
+    connected: bool
+    slots: Slots
+    moving: bool = False
+
+    @property
+    def myself(self) -> bool:
+        """Whether the line is the teller's own."""
+        return "myself" in self.flags
+
+    @property
+    def replica(self) -> bool:
+        """Whether the teller takes it for a replica (the flag is still called slave)."""
+        return "slave" in self.flags
+
+    @property
+    def handshake(self) -> bool:
+        """Whether the teller has not yet shaken hands with it; its id is random until then."""
+        return "handshake" in self.flags
+
+    @property
+    def seen(self) -> bool:
+        """Whether the teller is connected to it and finds nothing wrong with it."""
+        return self.connected and not (self.flags & TROUBLE)
+
+    @property
+    def address(self) -> str:
+        """`ip:port` as the teller has it, with brackets around IPv6."""
+        return f"[{self.ip}]:{self.port}" if ":" in self.ip else f"{self.ip}:{self.port}"
+
+
+class Version(NamedTuple):
+    """A server's version, comparable within one kind of server."""
+
+    major: int
+    minor: int
+    patch: int
+
+    def __str__(self) -> str:
+        return f"{self.major}.{self.minor}.{self.patch}"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What one node said in one look.
+
+    `name` is its name in the topology, `ip` the numeric address that answered. `peers` has its own
+    line too. `info`, `cluster` and `config` are the fields of INFO, CLUSTER INFO and CONFIG GET as
+    text; `config` is empty where the node refuses CONFIG.
+    """
+
+    name: str
+    ip: str
+    peers: tuple[Peer, ...]
+    info: Mapping[str, str] = field(default_factory=dict)
+    cluster: Mapping[str, str] = field(default_factory=dict)
+    config: Mapping[str, str] = field(default_factory=dict)
+    keys: int = 0
+
+    @property
+    def me(self) -> Peer:
+        """The node's own line; `parse_nodes` makes sure that there is exactly one."""
+        return next(peer for peer in self.peers if peer.myself)
+
+    @property
+    def id(self) -> str:
+        """The node's id."""
+        return self.me.id
+
+    @property
+    def known(self) -> int:
+        """How many nodes it counts, itself and handshakes included (CLUSTER INFO)."""
+        return number(self.cluster.get("cluster_known_nodes", "")) or len(self.peers)
+
+    @property
+    def state_ok(self) -> bool:
+        """Whether it answers clients: `cluster_state:ok`."""
+        return self.cluster.get("cluster_state") == "ok"
+
+    @property
+    def in_sync(self) -> bool:
+        """Whether its link to its primary is up; True for a primary."""
+        return self.info.get("role") == "master" or self.info.get("master_link_status") == "up"
+
+    @property
+    def run_id(self) -> str:
+        """The random id of the running process, the same behind every address it has."""
+        return self.info.get("run_id", "")
+
+    @property
+    def kind(self) -> Literal["redis", "valkey"]:
+        """Which server it is; Valkey also tells a redis_version for the sake of clients."""
+        return "valkey" if "valkey_version" in self.info else "redis"
+
+    @property
+    def version(self) -> Version:
+        """Its version; zeros where it does not tell."""
+        text = self.info.get(f"{self.kind}_version", "")
+        parts = [number(part) for part in text.split(".")[:3]]
+        return Version(*(parts + [0, 0, 0])[:3])
+
+    @property
+    def node_timeout(self) -> float:
+        """Its cluster-node-timeout in seconds; 15, the default, where CONFIG is refused."""
+        return (number(self.config.get("cluster-node-timeout", "")) or 15_000) / 1000
+
+    def knows(self, node_id: str) -> Peer | None:
+        """Return its line for `node_id`, or None."""
+        return next((peer for peer in self.peers if peer.id == node_id), None)
+
+
+def parse_nodes(text: str, seen: Seen | None = None) -> tuple[Peer, ...]:
+    """Return the lines of a CLUSTER NODES reply in the order given.
+
+    `seen` is filled with every line and makes equal lines share one `Peer`: in a mesh of N nodes all
+    N replies say almost the same, so that N² lines cost about N objects. Raises ValueError with a
+    sentence when a line cannot be understood or when not exactly one line is the teller's own.
+    """
+    seen = {} if seen is None else seen
+    peers: list[Peer] = []
+    myself = 0
+    for line in text.split("\n"):
+        fields = line.rstrip("\r").split(" ")
+        if len(fields) < 8:
+            if line.strip():
+                raise ValueError(f"a line of CLUSTER NODES has {len(fields)} fields instead of 8")
+            continue
+        key = (*fields[:4], *fields[6:])
+        peer = seen.get(key)
+        if peer is None:
+            peer = seen[key] = _peer(fields)
+        if "myself" in peer.flags:
+            myself += 1
+        peers.append(peer)
+        if len(peers) > _MAX_LINES:
+            raise ValueError(f"CLUSTER NODES has more than {_MAX_LINES} lines")
+    if myself != 1:
+        raise ValueError(f"CLUSTER NODES has {myself} lines with the flag myself instead of one")
+    return tuple(peers)
+
+
+def _peer(fields: list[str]) -> Peer:
+    node_id, where, flag_text, primary, _, _, epoch, link, *slot_fields = fields
+    if not _ID.fullmatch(node_id):
+        raise ValueError("a line of CLUSTER NODES does not start with a node id")
+    address, _, names = where.partition(",")
+    address, _, bus = address.partition("@")
+    ip, _, port = address.rpartition(":")
+    flags = frozenset(flag_text.split(","))
+    ranges: list[tuple[int, int]] = []
+    for slot_text in slot_fields:
+        if slot_text and not slot_text.startswith("["):
+            ranges += Slots.parse(slot_text).ranges
+    return Peer(
+        id=node_id,
+        ip=ip.strip("[]"),
+        port=number(port),
+        bus_port=number(bus),
+        hostname=names.partition(",")[0],
+        flags=flags,
+        primary=primary if _ID.fullmatch(primary) else None,
+        epoch=number(epoch),
+        connected=link == "connected" or "myself" in flags,
+        slots=Slots.of(ranges),
+        moving=any(slot_text.startswith("[") for slot_text in slot_fields),
+    )
+
+
+def parse_fields(text: str, only: frozenset[str] | None = None) -> dict[str, str]:
+    """Return the `name:value` lines of INFO or CLUSTER INFO; headings and odd lines are skipped."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        name, colon, value = line.partition(":")
+        if colon and (only is None or name in only):
+            found[name] = value
+    return found
+
+
+def parse_info(text: str) -> tuple[dict[str, str], int]:
+    """Return the fields of INFO that clusterboot looks at, and the number of keys in all databases.
+
+    Keys are counted from the keyspace section (`db0:keys=1,expires=0,…`), not from DBSIZE, which
+    sees the selected database only.
+    """
+    keys = 0
+    for name, value in parse_fields(text).items():
+        if name.startswith("db") and name[2:].isdigit() and value.startswith("keys="):
+            keys += number(value[5:].partition(",")[0])
+    return parse_fields(text, _INFO_FIELDS), keys
+
+
+def number(text: str) -> int:
+    """Return `text` as a whole number that is not negative, and 0 for everything else."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0

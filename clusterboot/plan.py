@@ -1,0 +1,208 @@
+"""The plan: what is still missing, as a tuple of frozen steps. Pure.
+
+`plan(topology, target)` is the plan for fresh nodes; with views it is what those nodes still lack.
+The steps of one plan do not depend on what an earlier run did, so a run that was cut off anywhere is
+gone on with by planning again (tests/test_plan.py replays every prefix).
+
+The MEET plan is the smallest that connects everybody: one MEET fewer than there are groups of nodes
+that already know each other, since gossip carries knowledge inside a group and the receiver of a MEET
+accepts its sender. It is sent in one direction only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from clusterboot.nodes import View
+from clusterboot.placement import Placement
+from clusterboot.slots import NONE, Slots
+from clusterboot.topology import Node, Topology
+
+Views = Mapping[str, View]
+
+
+@dataclass(frozen=True, slots=True)
+class SetEpoch:
+    """Give `node` its config epoch, so that primaries do not start with equal ones and sort it out later."""
+
+    node: str
+    epoch: int
+    kind: ClassVar[str] = "epoch"
+
+
+@dataclass(frozen=True, slots=True)
+class AddSlots:
+    """Let `node` serve `slots`, which nobody serves yet."""
+
+    node: str
+    slots: Slots
+    kind: ClassVar[str] = "slots"
+
+
+@dataclass(frozen=True, slots=True)
+class Meet:
+    """Let `node` meet `peer` at `host`:`port`; `bus_port` is None for the default, port + 10000.
+
+    `host` is numeric when the plan was made from views, and what the file says otherwise.
+    """
+
+    node: str
+    peer: str
+    host: str
+    port: int
+    bus_port: int | None = None
+    kind: ClassVar[str] = "meet"
+
+
+@dataclass(frozen=True, slots=True)
+class Replicate:
+    """Let `node` replicate `primary` (a node name)."""
+
+    node: str
+    primary: str
+    kind: ClassVar[str] = "replicate"
+
+
+Step = SetEpoch | AddSlots | Meet | Replicate
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The missing steps in the order in which they are sent, and how many groups there were."""
+
+    steps: tuple[Step, ...]
+    groups: int
+
+    @property
+    def meets(self) -> tuple[Meet, ...]:
+        """The MEETs among the steps."""
+        return tuple(step for step in self.steps if isinstance(step, Meet))
+
+
+def plan(topology: Topology, target: Placement, views: Views | None = None) -> Plan:
+    """Return the steps that bring `views` to `target`; without views, those for fresh nodes.
+
+    `views` must have every node of the topology. Steps come in the order epochs, slots, MEET,
+    REPLICATE; a REPLICATE is planned whether or not its node knows the primary yet.
+    """
+    groups = [[node.name] for node in topology.nodes] if views is None else group(views)
+    meets = _meets(topology, groups, views)
+    if topology.slots == "none":
+        return Plan(meets, len(groups))
+    epochs = _epochs(target, views)
+    slots = _missing_slots(target, views)
+    return Plan((*epochs, *slots, *meets, *_replicates(target, views)), len(groups))
+
+
+def group(views: Views) -> list[list[str]]:
+    """Return the groups of nodes that know each other, in the order of `views`, members likewise.
+
+    Two nodes are of one group when each lists the other's id: a node ignores the gossip of a node it
+    does not know, so knowledge on one side only connects nothing (cluster_legacy.c,
+    clusterProcessPacket). Handshakes have random ids and so never count.
+    """
+    names = list(views)
+    bit = {view.id: 1 << index for index, view in enumerate(views.values())}
+    # One bit per node: N sets of N ids would take more memory than everything else together.
+    known = []
+    for view in views.values():
+        mask = 0
+        for peer in view.peers:
+            mask |= bit.get(peer.id, 0)
+        known.append(mask)
+    unseen = (1 << len(names)) - 1
+    groups: list[list[str]] = []
+    while unseen:
+        members = edge = unseen & -unseen
+        unseen &= ~edge
+        while edge:
+            index = (edge & -edge).bit_length() - 1
+            edge &= edge - 1
+            mine = 1 << index
+            found = 0
+            candidates = known[index] & unseen
+            while candidates:
+                other = candidates & -candidates
+                candidates &= ~other
+                if known[other.bit_length() - 1] & mine:
+                    found |= other
+            unseen &= ~found
+            edge |= found
+            members |= found
+        groups.append([name for index, name in enumerate(names) if members >> index & 1])
+    return groups
+
+
+def _meets(topology: Topology, groups: Sequence[Sequence[str]], views: Views | None) -> tuple[Meet, ...]:
+    if len(groups) < 2:
+        return ()
+    nodes = {node.name: node for node in topology.nodes}
+
+    def meet(name: str, peer: str) -> Meet:
+        return Meet(name, peer, *meeting_point(nodes[peer], views[peer] if views else None))
+
+    if topology.strategy == "chain":
+        # Each group meets the next: the last node of one meets the first of the other, in file order.
+        return tuple(meet(left[-1], right[0]) for left, right in zip(groups, groups[1:], strict=False))
+    largest = max(groups, key=len)
+    wanted = topology.hub or topology.nodes[0].name
+    hub = wanted if len(largest) == 1 or wanted in largest else largest[0]
+    return tuple(meet(hub, members[0]) for members in groups if hub not in members)
+
+
+def meeting_point(node: Node, view: View | None) -> tuple[str, int, int | None]:
+    """Return host, port and bus port (None: the default) under which other nodes are to meet `node`.
+
+    What the topology announces wins, then what it gives; what it leaves open is what the node itself
+    says, since a node's own announcement wins over the address it was met under within seconds.
+    """
+    host, port, bus_port = node.host, node.port, node.bus_port
+    if view is not None:
+        host = view.config.get("cluster-announce-ip") or view.ip
+        port = view.me.port or port
+        bus_port = bus_port or view.me.bus_port
+    if node.announce is not None:
+        host = node.announce.host
+        port = node.announce.port or port
+        bus_port = node.announce.bus_port or bus_port
+    return host, port, bus_port if bus_port and bus_port != port + 10000 else None
+
+
+def _epochs(target: Placement, views: Views | None) -> Iterable[SetEpoch]:
+    """An epoch of its own for each primary that is about to get its first slots.
+
+    Only a node that knows nobody and whose epoch is 0 takes one (SET-CONFIG-EPOCH); a newcomer
+    without slots keeps 0, so that it never outranks a node that serves.
+    """
+    used = {peer.epoch for view in views.values() for peer in (view.me,)} if views else set()
+    epoch = 0
+    for name, spot in target.spots.items():
+        if spot.role == "replica" or not spot.slots:
+            continue
+        epoch += 1
+        if views is None:
+            yield SetEpoch(name, epoch)
+            continue
+        view = views[name]
+        if view.me.epoch == 0 and len(view.peers) == 1 and not view.me.slots:
+            while epoch in used:
+                epoch += 1
+            used.add(epoch)
+            yield SetEpoch(name, epoch)
+
+
+def _missing_slots(target: Placement, views: Views | None) -> Iterable[AddSlots]:
+    for name, spot in target.spots.items():
+        missing = spot.slots - (views[name].me.slots if views else NONE)
+        if missing:
+            yield AddSlots(name, missing)
+
+
+def _replicates(target: Placement, views: Views | None) -> Iterable[Replicate]:
+    for name, spot in target.spots.items():
+        if spot.primary is None:
+            continue
+        if views is None or views[name].me.primary != views[spot.primary].id:
+            yield Replicate(name, spot.primary)

@@ -1,0 +1,138 @@
+"""What commands return: frozen data, made into text or JSON by `clusterboot.render` alone. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from clusterboot.errors import Problem
+from clusterboot.events import Done
+from clusterboot.health import Verdict
+from clusterboot.nodes import View
+from clusterboot.placement import Placement
+from clusterboot.plan import Plan
+from clusterboot.slots import Slots
+from clusterboot.topology import Role, Topology
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRow:
+    """One node as results show it: `id`, `version` and `state` are None where it did not answer.
+
+    `state` is "ok", "fail" or "away"; `unseen` are the names of the nodes that it does not see, and
+    `unseen_by` of those that do not see it.
+    """
+
+    name: str
+    address: str
+    id: str | None
+    role: Role | None
+    primary: str | None
+    slots: Slots
+    version: str | None
+    state: str | None
+    unseen: tuple[str, ...] = ()
+    unseen_by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BoostReport:
+    """What the boost changed for the length of the run, and whether everything was put back.
+
+    `settings` are the borrowed values by name, `nodes` how many nodes took them, `restored` on how
+    many they were read back as before; `reason` says why there was no boost, or why something is
+    still to be put back.
+    """
+
+    used: bool
+    settings: Mapping[str, str]
+    nodes: int = 0
+    restored: int = 0
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """A valid topology file and the placement that it gives on fresh nodes."""
+
+    topology: Topology
+    placement: Placement
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class UpResult:
+    """What `up` did, and how the cluster stands.
+
+    `steps` in the order in which they were done; `repaired` counts MEETs that had to be sent again,
+    `extra_meets` those beyond the minimal plan. A dry run has `dry_run` set and did no step; `plan`
+    is what was missing at the first look.
+    """
+
+    topology: Topology
+    target: Placement
+    plan: Plan
+    verdict: Verdict
+    nodes: tuple[NodeRow, ...]
+    steps: tuple[Done, ...] = ()
+    boost: BoostReport | None = None
+    seconds: float = 0.0
+    dry_run: bool = False
+    mesh_only: bool = False
+    warnings: tuple[Problem, ...] = ()
+
+    @property
+    def repaired(self) -> int:
+        """How many MEETs were sent again because their pair was still missing."""
+        return sum(done.again for done in self.steps)
+
+    @property
+    def extra_meets(self) -> int:
+        """How many MEETs went out beyond the minimal plan."""
+        return sum(done.extra for done in self.steps)
+
+
+@dataclass(frozen=True, slots=True)
+class StatusResult:
+    """The verdict over a cluster as it stands; `problems` are why some nodes could not be judged."""
+
+    topology: Topology
+    verdict: Verdict
+    nodes: tuple[NodeRow, ...]
+    warnings: tuple[Problem, ...] = ()
+
+
+def rows(
+    topology: Topology, views: Mapping[str, View], verdict: Verdict, ids: Mapping[str, str]
+) -> tuple[NodeRow, ...]:
+    """Return a row per node of the topology, by what the nodes say about themselves."""
+    names = {node_id: name for name, node_id in ids.items()}
+    unseen_by: dict[str, list[str]] = {}
+    for name, health in verdict.nodes.items():
+        for other in health.unseen:
+            unseen_by.setdefault(other, []).append(name)
+    found = []
+    for node in topology.nodes:
+        view = views.get(node.name)
+        if view is None:
+            found.append(
+                NodeRow(node.name, node.address, None, None, None, Slots(), None, "away")
+            )
+            continue
+        me = view.me
+        health = verdict.nodes.get(node.name)
+        found.append(
+            NodeRow(
+                name=node.name,
+                address=node.address,
+                id=view.id,
+                role="replica" if me.replica else "primary",
+                primary=names.get(me.primary, me.primary) if me.primary else None,
+                slots=me.slots,
+                version=f"{view.kind} {view.version}",
+                state="ok" if view.state_ok else "fail",
+                unseen=health.unseen if health else (),
+                unseen_by=tuple(unseen_by.get(node.name, ())),
+            )
+        )
+    return tuple(found)

@@ -1,0 +1,125 @@
+"""The topology as every other module sees it: frozen, expanded, checked, with every default filled in.
+
+Built only by `clusterboot.topology.load`; a `Topology` that exists is valid. Secrets stay references
+(the name of an environment variable, the path of a file) until a connection needs them; a literal
+password is wrapped so that neither repr nor a traceback shows it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from clusterboot.errors import Problem
+from clusterboot.slots import Slots
+
+Role = Literal["primary", "replica"]
+Strategy = Literal["star", "chain"]
+
+MAX_NODES = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A literal password from the file; shows as stars everywhere but in `value`."""
+
+    value: str = field(repr=False)
+
+    def __str__(self) -> str:
+        return "*****"
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """How to authenticate: at most one of `password`, `password_env`, `password_file` is set."""
+
+    username: str | None = None
+    password: Secret | None = None
+    password_env: str | None = None
+    password_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """TLS for client connections; paths are absolute or relative to the working directory."""
+
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+    verify: bool = True
+    server_name: str | None = None
+    min_version: Literal["1.2", "1.3"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """The address under which the other nodes reach a node, where it is not the one dialled."""
+
+    host: str
+    port: int | None = None
+    bus_port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One node of the topology.
+
+    `name` is unique; without one in the file it is the address. `role`, `replica_of` (a name) and
+    `slots` are None where the file leaves them to clusterboot; `slots` is the empty set for `none`.
+    `auth` is the node's own or the one for all. `line` is where the file lists it, for messages.
+    """
+
+    name: str
+    host: str
+    port: int
+    bus_port: int | None = None
+    zone: str | None = None
+    role: Role | None = None
+    replica_of: str | None = None
+    slots: Slots | None = None
+    weight: float = 1.0
+    announce: Announce | None = None
+    auth: Auth | None = None
+    line: int = 0
+
+    @property
+    def address(self) -> str:
+        """`host:port`, with brackets around an IPv6 host."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """How `--spawn` and `run` start servers: the binary and settings for all of them."""
+
+    command: str | None = None
+    config: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """A whole topology file. `nodes` keep the order of the file; `hub` is a node name.
+
+    `warnings` are what the file says that is only unfortunate. `slots` is "none" for a mesh only.
+    """
+
+    nodes: tuple[Node, ...]
+    name: str | None = None
+    replicas: int = 0
+    slots: Literal["auto", "none"] = "auto"
+    strategy: Strategy = "star"
+    hub: str | None = None
+    boost: bool = True
+    extra_meets: bool = True
+    tls: Tls | None = None
+    servers: Servers = Servers()
+    warnings: tuple[Problem, ...] = ()
+
+    def node(self, name: str) -> Node:
+        """Return the node of that name; KeyError when there is none."""
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise KeyError(name)

@@ -1,0 +1,90 @@
+"""Fixtures that every test may use; what they are made of is in tests/harness.
+
+Tests that start servers get the marker `server` by themselves and run last.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.harness import servers as harness
+from tests.harness.servers import SERVERS, Missing, Servers
+
+_STARTS_SERVERS = {"server_kind", "any_server", "servers"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if _STARTS_SERVERS & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.server)
+    items.sort(key=lambda item: item.get_closest_marker("server") is not None)
+
+
+def _absent(reason: Missing) -> None:
+    """Fail where every server must be (CI sets CLUSTERBOOT_REQUIRE_SERVERS=1), else skip with the reason."""
+    if os.environ.get("CLUSTERBOOT_REQUIRE_SERVERS") == "1":
+        pytest.fail(str(reason), pytrace=False)
+    pytest.skip(str(reason))
+
+
+@pytest.fixture(params=SERVERS)
+def server_kind(request: pytest.FixtureRequest) -> str:
+    """Each kind of server in turn: valkey91, redis62, redis70."""
+    kind: str = request.param
+    try:
+        harness.binary(kind)
+    except Missing as reason:
+        _absent(reason)
+    return kind
+
+
+@pytest.fixture
+def any_server() -> str:
+    """One kind of server, for behaviour that is not the server's."""
+    try:
+        return harness.any_kind()
+    except Missing as reason:
+        _absent(reason)
+        raise
+
+
+@pytest.fixture
+def servers() -> Iterator[Callable[..., Servers]]:
+    """Start servers that are killed when the test ends: `servers(kind, count, node_timeout=...)`."""
+    with ExitStack() as stack:
+
+        def start(kind: str, count: int, **options: Any) -> Servers:
+            return stack.enter_context(Servers(kind, count, **options))
+
+        yield start
+
+
+@pytest.fixture
+def free_ports() -> Callable[[int], list[int]]:
+    """Return client ports whose bus ports are free as well: `free_ports(6)`."""
+    return harness.free_ports
+
+
+@pytest.fixture(autouse=True)
+def state_folder(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Give each test a state folder of its own, not yet made; servers left running in it are killed."""
+    folder = tmp_path_factory.getbasetemp() / f"state-{uuid.uuid4().hex[:12]}"
+    monkeypatch.setenv("CLUSTERBOOT_STATE", str(folder))
+    yield folder
+    if folder.exists():
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                inside = (process / "cwd").readlink().is_relative_to(folder.resolve())
+            except OSError:
+                continue
+            if inside and process.name != str(os.getpid()):
+                os.kill(int(process.name), signal.SIGKILL)

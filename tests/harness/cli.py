@@ -1,0 +1,81 @@
+"""clusterboot as its users meet it: a process with an exit status, stdout and stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended. Its repr is made to be read in the report of a failed assertion."""
+
+    args: tuple[str, ...]
+    exit: int
+    out: str
+    err: str
+
+    def __repr__(self) -> str:
+        return (
+            f"\n$ clusterboot {' '.join(self.args)}\nexit {self.exit}\n"
+            f"--- stdout\n{self.out}\n--- stderr\n{self.err}\n---"
+        )
+
+    def json(self) -> Any:
+        """Return stdout as JSON; fails unless it is exactly one document."""
+        try:
+            return json.loads(self.out)
+        except ValueError as error:
+            raise AssertionError(f"stdout is not exactly one JSON document ({error}): {self!r}") from None
+
+
+def launch(
+    *args: str | Path, env: Mapping[str, str | None] | None = None, cwd: Path | None = None
+) -> subprocess.Popen[str]:
+    """Start clusterboot in a session of its own and return the process, for tests that send signals.
+
+    All three streams are pipes. `env` is laid over this process's environment; None removes a variable.
+    """
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    laid: dict[str, str | None] = {**os.environ, "PYTHONPATH": path, "COLUMNS": "120", **(env or {})}
+    return subprocess.Popen(
+        [sys.executable, "-m", "clusterboot", *map(str, args)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={name: value for name, value in laid.items() if value is not None},
+        cwd=cwd,
+        start_new_session=True,
+    )
+
+
+def clusterboot(
+    *args: str | Path,
+    timeout: float = 60.0,
+    env: Mapping[str, str | None] | None = None,
+    cwd: Path | None = None,
+    stdin: str | None = None,
+) -> Outcome:
+    """Run clusterboot to its end; after `timeout` seconds its process group is killed and the test fails."""
+    words = tuple(map(str, args))
+    with launch(*args, env=env, cwd=cwd) as process:
+        try:
+            out, err = process.communicate(stdin, timeout)
+        except BaseException as error:
+            os.killpg(process.pid, signal.SIGKILL)
+            out, err = process.communicate()
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
+            ended = Outcome(words, -signal.SIGKILL, out, err)
+            raise AssertionError(f"not done after {timeout:g} s: {ended!r}") from None
+    return Outcome(words, process.returncode, out, err)
