@@ -35,18 +35,20 @@ def why_not_ready(
     """Return None when the nodes are Ready (with `mesh_only`: a full mesh), else the first reason why not."""
     connections: list[Connection] = []
     answers: list[list[str]] = []
-    address = ""
+    asked = ""
     try:
-        for address in addresses:
-            connections.append(Connection(address, timeout=timeout, password=password))
+        for asked in addresses:
+            connections.append(Connection(asked, timeout=timeout, password=password))
         # Every question is sent before the first answer is read: as near to one moment as it gets.
         for address, connection in zip(addresses, connections, strict=True):
+            asked = address
             for question in _QUESTIONS:
                 connection.send(*question)
         for address, connection in zip(addresses, connections, strict=True):
+            asked = address
             answers.append([connection.read() for _ in _QUESTIONS])
     except OSError as error:
-        return f"{address}: {error}"
+        return f"{asked}: {error}"
     finally:
         for connection in connections:
             connection.close()
