@@ -91,6 +91,11 @@ class UpResult:
         """How many MEETs went out beyond the minimal plan."""
         return sum(done.extra for done in self.steps)
 
+    @property
+    def ready(self) -> bool:
+        """Whether the cluster is Ready; a full mesh that was all that was wanted is not."""
+        return self.verdict.ready and not (self.mesh_only or self.topology.slots == "none")
+
 
 @dataclass(frozen=True, slots=True)
 class StatusResult:
@@ -99,6 +104,58 @@ class StatusResult:
     topology: Topology
     verdict: Verdict
     nodes: tuple[NodeRow, ...]
+    warnings: tuple[Problem, ...] = ()
+
+    @property
+    def ready(self) -> bool:
+        """Whether the cluster is Ready; a full mesh that was all that was wanted is not."""
+        return self.verdict.ready and self.topology.slots != "none"
+
+
+@dataclass(frozen=True, slots=True)
+class DownResult:
+    """What `down` did, by node name.
+
+    `stopped` are spawned servers that it stopped, `gone` those that had already ended; `reset` are live
+    nodes that are single and empty-handed again, `left` those that it did not touch.
+    """
+
+    stopped: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+    reset: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ServerRow:
+    """One spawned server."""
+
+    address: str
+    pid: int | None
+    running: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterRow:
+    """One spawned cluster: its name, the topology file that it came from, what serves it."""
+
+    name: str
+    file: str | None
+    version: str | None
+    servers: tuple[ServerRow, ...]
+
+    @property
+    def running(self) -> int:
+        """How many of its servers run."""
+        return sum(server.running for server in self.servers)
+
+
+@dataclass(frozen=True, slots=True)
+class LsResult:
+    """The spawned clusters."""
+
+    clusters: tuple[ClusterRow, ...]
     warnings: tuple[Problem, ...] = ()
 
 
