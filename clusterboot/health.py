@@ -9,7 +9,7 @@ primary is up. The mesh is the first of these alone.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from clusterboot.errors import Exit, Problem
 from clusterboot.nodes import Peer, View
@@ -81,9 +81,20 @@ class Judge:
         self.mesh_only = mesh_only
         # The peer is kept beside its verdict: its id() stays its own for as long as it is referenced.
         self._known: dict[int, tuple[Peer, str | None, bool, bool]] = {}
+        self._lately: dict[str, tuple[tuple[Peer, ...], NodeHealth]] = {}
 
     def node(self, view: View) -> NodeHealth:
         """Return what one node lacks, by its own words alone."""
+        peers, lately = self._lately.get(view.name, ((), None))
+        if lately is None or peers is not view.peers:
+            lately = self._compare(view)
+            self._lately[view.name] = (view.peers, lately)
+        full = not self.mesh_only
+        return replace(
+            lately, state_ok=view.state_ok or not full, in_sync=view.in_sync or not full
+        )
+
+    def _compare(self, view: View) -> NodeHealth:
         known = self._known
         good = 0
         missing: set[str] | None = None
@@ -109,13 +120,10 @@ class Judge:
                         strangers.append(peer.id)
                 elif not agrees:
                     stale.append(name)
-        full = not self.mesh_only
         return NodeHealth(
             unseen=tuple(name for name in self.ids if name in missing) if missing else (),
             strangers=tuple(strangers),
             stale=tuple(dict.fromkeys(stale)),
-            state_ok=view.state_ok or not full,
-            in_sync=view.in_sync or not full,
         )
 
     def _look(self, peer: Peer) -> tuple[str | None, bool, bool]:

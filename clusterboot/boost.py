@@ -1,0 +1,240 @@
+"""Borrowed timers: lowered on a cluster that does not serve yet, and put back before the run ends.
+
+Forming a cluster waits for gossip, and gossip waits for cluster-node-timeout; a replica's first sync
+waits for repl-diskless-sync-delay. Both take effect at once and can be set back. A low timeout takes
+a node that stalls for a moment for a failed one, so elections stay off (cluster-replica-no-failover)
+for as long as timeouts are low, and until nobody finds anybody failing afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from clusterboot.errors import Exit, NodeFailed, Problem
+from clusterboot.nodes import View, number, parse_fields
+from clusterboot.observe import CLUSTER_INFO, Asker
+from clusterboot.replies import Rejected
+from clusterboot.results import BoostReport
+from clusterboot.topology import Topology
+
+TIMEOUT = "cluster-node-timeout"
+DELAY = "repl-diskless-sync-delay"
+NO_FAILOVER = "cluster-replica-no-failover"
+
+# What servers start with (redis.conf and valkey.conf), for nodes whose old values nobody knows any more.
+DEFAULTS = {TIMEOUT: "15000", DELAY: "5", NO_FAILOVER: "no"}
+
+# Every lowered timeout ends in these milliseconds, and no sensible one of a user does: so a value of
+# ours is recognised by a later run and never taken for an old one.
+_MARK = 37
+
+Settings = Mapping[str, str]
+
+
+class Ledger(Protocol):
+    """Where borrowed settings are written down before they are changed: survives a SIGKILL."""
+
+    def recall(self) -> Mapping[str, Settings]:
+        """Return the old settings by node address that earlier runs have not put back."""
+
+    def remember(self, settings: Mapping[str, Settings]) -> None:
+        """Write down old settings by node address; raises OSError when that is impossible."""
+
+    def forget(self, addresses: Iterable[str]) -> None:
+        """Cross out the addresses whose settings are back."""
+
+
+def lowered(count: int) -> dict[str, str]:
+    """Return the settings for bootstrapping `count` nodes.
+
+    A timeout too low for the size drowns the nodes in pings, whose number grows with its square, and
+    flags healthy nodes as failing.
+    """
+    if count <= 16:
+        timeout = 500
+    elif count <= 80:
+        timeout = 900
+    else:
+        timeout = 30 * count
+    return {NO_FAILOVER: "yes", DELAY: "0", TIMEOUT: str(timeout // 100 * 100 + _MARK)}
+
+
+def ours(config: Settings) -> bool:
+    """Whether a node's cluster-node-timeout is one that a boost has set."""
+    return number(config.get(TIMEOUT, "")) % 100 == _MARK
+
+
+def refusal(topology: Topology, views: Mapping[str, View], *, wanted: bool) -> str | None:
+    """Return why there is to be no boost, or None when there may be one.
+
+    Never on or next to nodes that serve: a node that joins them with low timers can fail over a
+    primary that is merely slow.
+    """
+    if not wanted or not topology.boost:
+        return "switched off"
+    if len(views) < 2:
+        return "one node has nobody to wait for"
+    serving = [name for name, view in views.items() if view.state_ok or view.keys]
+    if serving:
+        return f"{serving[0]} already serves"
+    if any(TIMEOUT not in view.config for view in views.values()):
+        return "CONFIG GET is refused by " + next(n for n, v in views.items() if TIMEOUT not in v.config)
+    return None
+
+
+class Boost:
+    """What was borrowed from which node in this run, and the way back."""
+
+    def __init__(self, fleet: Asker, addresses: Mapping[str, str], ledger: Ledger) -> None:
+        """Take the addresses by node name; the ledger keeps settings by address, since names may change."""
+        self._fleet = fleet
+        self._addresses = addresses
+        self._ledger = ledger
+        self._old: dict[str, dict[str, str]] = {}
+        self._set: dict[str, str] = {}
+        self._restored = 0
+        self._reason: str | None = None
+        self.warnings: list[Problem] = []
+
+    def take_over(self, views: Mapping[str, View]) -> None:
+        """Take what an earlier run left lowered as borrowed by this one, so that it is put back."""
+        recorded = self._ledger.recall()
+        for name, view in views.items():
+            record = recorded.get(self._addresses[name], {})
+            lowered_now = {key: view.config[key] for key in DEFAULTS if key in view.config}
+            if ours(view.config):
+                self._old[name] = {key: record.get(key, DEFAULTS[key]) for key in lowered_now}
+                if not record:
+                    self.warnings.append(
+                        Problem(
+                            "lowered-timers-found",
+                            f"{name} still has the timers that an interrupted run lowered, and no record "
+                            f"says what they were: they are set to the servers' defaults ({TIMEOUT} 15000).",
+                            node=name,
+                            hint="set other values again if its configuration has other ones",
+                            exit=Exit.DONE,
+                        )
+                    )
+            elif record and lowered_now.get(NO_FAILOVER) == "yes" and record.get(NO_FAILOVER) == "no":
+                self._old[name] = {key: record[key] for key in lowered_now if key in record}
+
+    async def borrow(self, views: Mapping[str, View]) -> float:
+        """Lower the timers of all nodes; returns the node timeout in force now, in seconds.
+
+        A node that refuses CONFIG SET keeps its own and is told of in the report.
+        """
+        self._set = lowered(len(views))
+        low = int(self._set[TIMEOUT])
+        for name, view in views.items():
+            if name not in self._old:
+                self._old[name] = {key: view.config[key] for key in self._set if key in view.config}
+        try:
+            await asyncio.to_thread(
+                self._ledger.remember, {self._addresses[name]: old for name, old in self._old.items()}
+            )
+        except OSError as failed:
+            self._old = {name: old for name, old in self._old.items() if ours(views[name].config)}
+            self._reason = f"the old timers cannot be written down: {failed.strerror or failed}"
+            return max(view.node_timeout for view in views.values())
+
+        async def one(name: str) -> float:
+            old = self._old[name]
+            keep_timeout = number(old.get(TIMEOUT, "")) <= low and not ours(views[name].config)
+            wanted = {k: v for k, v in self._set.items() if k in old and not (k == TIMEOUT and keep_timeout)}
+            try:
+                replies = await self._fleet.ask(name, *(("CONFIG", "SET", k, v) for k, v in wanted.items()))
+            except NodeFailed as failed:
+                self._reason = failed.problems[0].message
+                return views[name].node_timeout
+            for (setting, _), reply in zip(wanted.items(), replies, strict=True):
+                if isinstance(reply, Rejected):
+                    self._reason = f"{name} refused CONFIG SET {setting}"
+            return views[name].node_timeout if keep_timeout else low / 1000
+
+        return max(await asyncio.gather(*(one(name) for name in views)))
+
+    async def give_back(self, *, patient: bool) -> BoostReport:
+        """Put every old value back and read it back; elections are allowed again last.
+
+        `patient` waits for as long as the caller lets it until nobody lists a failing node; without
+        it the flag stays where somebody does, and the report says so.
+        """
+        first = {
+            name: {key: value for key, value in old.items() if key != NO_FAILOVER}
+            for name, old in self._old.items()
+        }
+        failed = await self._put(first)
+        while self._old:
+            calm = await self._calm()
+            if calm or not patient:
+                break
+            await asyncio.sleep(0.1)
+        last = {name: {NO_FAILOVER: old[NO_FAILOVER]} for name, old in self._old.items() if NO_FAILOVER in old}
+        if self._old and not calm:
+            failed |= dict.fromkeys(last, f"{NO_FAILOVER} stays on while somebody lists a failing node")
+        else:
+            failed |= await self._put(last)
+        back = [name for name in self._old if name not in failed]
+        self._restored = len(back)
+        await asyncio.to_thread(self._ledger.forget, [self._addresses[name] for name in back])
+        if failed:
+            name, why = next(iter(failed.items()))
+            self._reason = why
+            self.warnings.append(
+                Problem(
+                    "not-given-back",
+                    f"{len(failed)} of {len(self._old)} nodes do not have their old timers back: {name}: {why}.",
+                    node=name,
+                    hint="run 'clusterboot up' again: it puts them back",
+                    exit=Exit.DONE,
+                )
+            )
+        return self.report()
+
+    def report(self) -> BoostReport:
+        """Return what was changed and put back so far."""
+        return BoostReport(
+            used=bool(self._set) and bool(self._old),
+            settings=self._set,
+            nodes=len(self._old),
+            restored=self._restored,
+            reason=self._reason,
+        )
+
+    async def _put(self, wanted: Mapping[str, Settings]) -> dict[str, str]:
+        """Set and read back; returns why for each node where it did not work."""
+
+        async def one(name: str, settings: Settings) -> str | None:
+            sets = [("CONFIG", "SET", key, value) for key, value in settings.items()]
+            gets = [("CONFIG", "GET", key) for key in settings]
+            for attempt in (1, 2):
+                try:
+                    replies = await self._fleet.ask(name, *sets, *gets, timeout=2.0)
+                    break
+                except NodeFailed as failed:
+                    # A kept connection may have died while the node was restarted: once more on a new one.
+                    if attempt == 2:
+                        return failed.problems[0].message
+            for (key, value), reply in zip(settings.items(), replies[len(sets) :], strict=True):
+                if not isinstance(reply, list) or len(reply) != 2 or str(reply[1]) != value:
+                    return f"{key} is not {value}"
+            return None
+
+        names = [name for name, settings in wanted.items() if settings]
+        results = await asyncio.gather(*(one(name, wanted[name]) for name in names))
+        return {name: why for name, why in zip(names, results, strict=True) if why is not None}
+
+    async def _calm(self) -> bool:
+        """Whether no node finds a primary failing: only then may elections be allowed again."""
+
+        async def one(name: str) -> bool:
+            try:
+                (reply,) = await self._fleet.ask(name, CLUSTER_INFO, timeout=2.0)
+            except NodeFailed:
+                return False
+            fields = parse_fields(reply if isinstance(reply, str) else "")
+            return all(fields.get(f"cluster_slots_{what}", "0") == "0" for what in ("pfail", "fail"))
+
+        return all(await asyncio.gather(*(one(name) for name in self._old)))

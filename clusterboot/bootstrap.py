@@ -1,0 +1,222 @@
+"""The whole of clusterboot in one screen: look, compare, act, until Ready or out of time.
+
+    up      look at every node → refuse what is unsafe → plan what is missing → borrow timers → form
+    form    send the plan → follow → if nothing moves any more: look at everything anew, plan again
+
+Nothing remembers how far an earlier run got. A crash, a Ctrl-C or a second `up` needs no special case:
+a Ready cluster plans no steps, a half-built one plans the rest, a grown topology plans the growth.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from clusterboot import preflight
+from clusterboot.act import Actor, forbidden
+from clusterboot.adopt import adopt
+from clusterboot.boost import Boost, Ledger, refusal
+from clusterboot.errors import Exit, NodeFailed, OutOfTime, Problem, from_problems
+from clusterboot.events import Looked, Note, Phase, Planned, Reporter, Warned
+from clusterboot.follow import follow, handshake_seconds
+from clusterboot.health import Judge, Verdict
+from clusterboot.nodes import Seen
+from clusterboot.observe import Asker, Observed, Watch, survey
+from clusterboot.placement import Placement
+from clusterboot.plan import Meet, Plan, plan
+from clusterboot.results import BoostReport, UpResult, rows
+from clusterboot.topology import Topology
+
+# How long putting things back may take when a run is cut short: within the two seconds of grace.
+GRACE = 1.5
+
+
+@dataclass
+class Run:
+    """One run of `up`: what it was given, and where it stands."""
+
+    topology: Topology
+    fleet: Asker
+    report: Reporter
+    ledger: Ledger
+    timeout: float
+    mesh_only: bool = False
+    boost: bool = True
+    dry_run: bool = False
+    seen: Seen = field(default_factory=dict)
+    verdict: Verdict | None = None
+    warned: dict[Problem, None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.names = tuple(node.name for node in self.topology.nodes)
+        self.addresses = {node.name: node.address for node in self.topology.nodes}
+        self.mesh_only = self.mesh_only or self.topology.slots == "none"
+        self.actor = Actor(self.fleet, self.report)
+
+    def warn(self, problems: Iterable[Problem]) -> None:
+        """Tell a warning once, however often it is found."""
+        for problem in problems:
+            if problem not in self.warned:
+                self.warned[problem] = None
+                self.report(Warned(problem))
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What one full look comes to: the views, the target around them, the plan to get there."""
+
+    observed: Observed
+    target: Placement
+    plan: Plan
+    judge: Judge
+
+
+async def up(run: Run) -> UpResult:
+    """Bring the nodes of `run` to Ready (or to the mesh) and return what was done.
+
+    Raises Refused or NodeFailed with everything that is wrong before anything is changed, NodeFailed
+    when a node refuses a step, and OutOfTime with the reasons when `run.timeout` seconds are over.
+    Borrowed timers are put back in every case, also when the task is cancelled.
+    """
+    start = asyncio.get_running_loop().time()
+    boost = Boost(run.fleet, run.addresses, run.ledger)
+    lent: BoostReport | None = None
+    try:
+        async with asyncio.timeout(run.timeout):
+            run.report(Phase("look", f"{len(run.names)} nodes"))
+            goal = assess(run, await first_look(run))
+            if run.dry_run:
+                verdict = goal.judge.verdict(goal.observed.views)
+                reason = refusal(run.topology, goal.observed.views, wanted=run.boost)
+                lent = BoostReport(reason is None and bool(goal.plan.steps), {}, reason=reason)
+                return _result(run, goal, verdict, lent, start)
+            boost.take_over(goal.observed.views)
+            run.warn(boost.warnings)
+            problems = await forbidden(run.fleet, goal.plan.steps, goal.observed.views)
+            if problems:
+                raise from_problems(problems)
+            try:
+                verdict, last = await form(run, goal, boost)
+                run.report(Phase("give-back"))
+                lent = await boost.give_back(patient=True)
+            except BaseException:
+                await cut_short(boost)
+                raise
+            run.warn(boost.warnings)
+            return _result(run, last, verdict, lent, start, plan=goal.plan)
+    except TimeoutError as over:
+        raise out_of_time(run) from over
+
+
+async def form(run: Run, goal: Goal, boost: Boost) -> tuple[Verdict, Goal]:
+    """Send what is missing and follow it, until the goal is reached; there is no other way out."""
+    verdict = goal.judge.verdict(goal.observed.views)
+    if verdict.ready and not goal.plan.steps:
+        return verdict, goal
+    reason = refusal(run.topology, goal.observed.views, wanted=run.boost)
+    views = goal.observed.views
+    wait = handshake_seconds(max(view.node_timeout for view in views.values()))
+    if reason is None:
+        run.report(Phase("borrow", f"{len(run.names)} nodes"))
+        wait = handshake_seconds(await boost.borrow(views))
+    again = False
+    while True:
+        run.report(Phase("meet", describe(goal.plan)))
+        first = [step for step in goal.plan.steps if step.kind in ("epoch", "slots")]
+        await run.actor.send(first, views)
+        await run.actor.send(goal.plan.meets, views, again=again)
+        watch = Watch(run.fleet, views, goal.judge, run.seen)
+        verdict = await follow(run, goal.plan, watch, goal.judge, wait)
+        if verdict.ready:
+            return verdict, goal
+        # Nothing moved for as long as a handshake lives: whatever is still missing was lost.
+        observed = await survey(run.fleet, run.names, run.seen)
+        if observed.away:
+            run.verdict = goal.judge.verdict(observed.views, observed.away)
+            continue
+        goal, again = assess(run, observed), True
+        views = goal.observed.views
+
+
+async def first_look(run: Run) -> Observed:
+    """Look at every node; wait for those that are loading; NodeFailed with all that cannot be used."""
+    told = False
+    while True:
+        observed = await survey(run.fleet, run.names, run.seen)
+        problems = observed.away.values()
+        if not problems:
+            return observed
+        if any(problem.code != "loading" for problem in problems):
+            raise NodeFailed(*problems)
+        run.verdict = None
+        if not told:
+            told = True
+            run.report(Note(f"waiting for {', '.join(observed.away)}: loading data"))
+        await asyncio.sleep(0.2)
+
+
+def assess(run: Run, observed: Observed) -> Goal:
+    """Compare a full look with the topology: the target and the plan, or all that forbids going on."""
+    views = {name: observed.views[name] for name in run.names}
+    adopted = adopt(run.topology, views)
+    problems = (*preflight.refusals(run.topology, views), *adopted.refusals)
+    if problems:
+        raise from_problems(problems)
+    run.warn((*run.topology.warnings, *preflight.warnings(views), *adopted.target.warnings))
+    steps = plan(run.topology, adopted.target, views)
+    if run.mesh_only:
+        steps = Plan(steps.meets, steps.groups)
+    run.report(Planned(adopted.target, steps))
+    ids = {name: view.id for name, view in views.items()}
+    judge = Judge(adopted.target, ids, mesh_only=run.mesh_only)
+    return Goal(Observed(views, {}), adopted.target, steps, judge)
+
+
+def describe(steps: Plan) -> str:
+    """Say a plan in a few words, as in "5 MEETs around a, 3 replicas"."""
+    hubs = {step.node for step in steps.meets}
+    around = f" around {next(iter(hubs))}" if len(hubs) == 1 else ""
+    count = len(steps.meets)
+    return f"{count} MEET{'' if count == 1 else 's'}{around}"
+
+
+async def cut_short(boost: Boost) -> None:
+    """Put back what was borrowed although the run is being cancelled; bounded by GRACE."""
+    back = asyncio.ensure_future(boost.give_back(patient=False))
+    try:
+        async with asyncio.timeout(GRACE):
+            await asyncio.shield(back)
+    except TimeoutError:
+        back.cancel()
+
+
+def out_of_time(run: Run) -> OutOfTime:
+    """The error for a deadline that came first: every reason why the cluster is not Ready."""
+    reasons = run.verdict.reasons if run.verdict else ()
+    head = Problem(
+        "out-of-time",
+        f"not {'a full mesh' if run.mesh_only else 'Ready'} within {run.timeout:g} s.",
+        hint="run the same command again: it goes on from here; --timeout gives it longer",
+        exit=Exit.NOT_READY,
+    )
+    return OutOfTime(head, *run.actor.failures.values(), *reasons)
+
+
+def _result(
+    run: Run, goal: Goal, verdict: Verdict, lent: BoostReport | None, start: float, plan: Plan | None = None
+) -> UpResult:
+    views: Mapping = goal.observed.views
+    return UpResult(
+        topology=run.topology,
+        target=goal.target,
+        plan=plan or goal.plan,
+        verdict=verdict,
+        nodes=rows(run.topology, views, verdict, goal.judge.ids),
+        steps=tuple(run.actor.done),
+        boost=lent,
+        seconds=asyncio.get_running_loop().time() - start,
+        dry_run=run.dry_run,
+        mesh_only=run.mesh_only,
+        warnings=tuple(run.warned),
+    )

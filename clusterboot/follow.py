@@ -1,0 +1,139 @@
+"""Following a forming cluster: look again and again, let replicas follow their primaries, until Ready.
+
+Ends with the verdict when one snapshot of all nodes, taken after the last change, is Ready, and also
+when nothing has moved for as long as a handshake lives; the caller then looks at everything anew.
+There is no deadline in here: the caller bounds the whole run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from clusterboot.events import Looked, Phase
+from clusterboot.health import Judge, Verdict
+from clusterboot.newcomers import hurry, newcomers
+from clusterboot.observe import SMALL, Watch
+from clusterboot.plan import Plan, Replicate, group
+
+if TYPE_CHECKING:
+    from clusterboot.bootstrap import Run
+
+# The pause between two rounds: as long as the round itself took, within these bounds in seconds.
+_SHORTEST, _LONGEST = 0.02, 0.5
+# A pair gets its next extra MEET no sooner: the link that the last one made anew takes ~100 ms.
+_PAIR_SECONDS = 0.3
+
+
+def handshake_seconds(node_timeout: float) -> float:
+    """Return after how many seconds a handshake must have expired, at this cluster-node-timeout.
+
+    Servers drop a node in handshake after max(cluster-node-timeout, 1 s) and look every 100 ms
+    (cluster_legacy.c, clusterCron).
+    """
+    return max(node_timeout, 1.0) + 0.3
+
+
+async def follow(run: Run, todo: Plan, watch: Watch, judge: Judge, patience: float) -> Verdict:
+    """Look and REPLICATE until Ready, or until nothing has moved for `patience` seconds."""
+    clock = asyncio.get_running_loop().time
+    pending = {step for step in todo.steps if isinstance(step, Replicate)}
+    hurrying = _Hurry(run, watch) if run.topology.extra_meets else None
+    small = len(watch.views) <= SMALL
+    phases = _Phases(run)
+    best: tuple[int, ...] = ()
+    moved = clock()
+    while True:
+        began = clock()
+        observed = await watch.look()
+        verdict = judge.verdict(watch.views, observed.away)
+        if not small and watch.promising and not pending:
+            observed = await watch.snapshot()
+            verdict = judge.verdict(watch.views, observed.away)
+        elif not small and verdict.ready:
+            # Gathered from views of different moments: only a snapshot of all may say so.
+            verdict = judge.verdict(watch.views, observed.away)
+            verdict = Verdict(False, verdict.mesh, verdict.nodes, verdict.links, verdict.total, verdict.covered, ())
+        run.verdict = verdict
+        run.report(Looked(verdict, tuple(observed.away)))
+        phases.tell(verdict, bool(pending))
+        if verdict.ready:
+            return verdict
+        due = {step for step in pending if _may_follow(step, watch, judge, small=small)}
+        if due:
+            refused = await run.actor.send(sorted(due, key=lambda step: step.node), watch.views)
+            accepted = {step for step in due - refused.keys() if step.node not in run.actor.failures}
+            pending -= accepted
+            if accepted:
+                watch.unsettle(0.0 if small else 0.25)
+        if hurrying is not None:
+            await hurrying.round(verdict, {step.node for step in pending})
+        now = clock()
+        reached = (verdict.links, verdict.complete, -len(pending), sum(v.known for v in watch.views.values()))
+        if not best or any(new > old for new, old in zip(reached, best, strict=True)):
+            best = tuple(map(max, reached, best)) if best else reached
+            moved = now
+        elif now - moved > patience:
+            return verdict
+        if not due:
+            await asyncio.sleep(min(_LONGEST, max(_SHORTEST, now - began)))
+
+
+def _may_follow(step: Replicate, watch: Watch, judge: Judge, *, small: bool) -> bool:
+    """Whether a replica knows its primary by now.
+
+    On large clusters its view is not read just for that: it counts everybody, and the server answers
+    'Unknown node' should it be wrong.
+    """
+    view = watch.views[step.node]
+    if not small:
+        return view.known >= len(judge.ids)
+    peer = view.knows(judge.ids[step.primary])
+    return peer is not None and not peer.handshake
+
+
+class _Hurry:
+    """Extra MEETs from newcomers to a serving cluster, once the minimal plan has connected everything."""
+
+    def __init__(self, run: Run, watch: Watch) -> None:
+        self._run = run
+        self._watch = watch
+        self._joining = newcomers(watch.views)
+        self._nodes = {node.name: node for node in run.topology.nodes}
+        self._last: dict[tuple[str, str], float] = {}
+        self._connected = False
+
+    async def round(self, verdict: Verdict, unattached: set[str]) -> None:
+        """Send the next batch; a newcomer that has yet to REPLICATE only makes itself known."""
+        if not self._joining:
+            return
+        self._connected = self._connected or len(group(self._watch.views)) == 1
+        if not self._connected:
+            return
+        now = asyncio.get_running_loop().time()
+        steps = [
+            meet
+            for meet in hurry(self._nodes, self._joining, verdict, self._watch.views)
+            if now - self._last.get((meet.node, meet.peer), -_PAIR_SECONDS) >= _PAIR_SECONDS
+            and not (meet.node in unattached and meet.node not in verdict.nodes[meet.peer].unseen)
+        ]
+        for meet in steps:
+            self._last[meet.node, meet.peer] = now
+        await self._run.actor.send(steps, self._watch.views, extra=True)
+
+
+class _Phases:
+    """Tells when the mesh is full and when all replicas have been told, once each."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._told: set[str] = set()
+
+    def tell(self, verdict: Verdict, unattached: bool) -> None:
+        """Report the phase that `verdict` shows."""
+        phase = "mesh" if not verdict.mesh else "replicate" if unattached else "ready"
+        if self._run.mesh_only and phase != "mesh":
+            return
+        if phase not in self._told:
+            self._told.add(phase)
+            self._run.report(Phase(phase))

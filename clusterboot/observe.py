@@ -1,0 +1,213 @@
+"""Looking at nodes: what is asked, and how the replies become views.
+
+`survey` asks everything of every node at once. `Watch` looks again and again while a cluster forms:
+small clusters are read whole in every round; on large ones CLUSTER INFO's counts tell which nodes may
+be complete, and only those are read whole, ever more rarely, until one confirming snapshot of all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from clusterboot.errors import Exit, NodeFailed, Problem
+from clusterboot.health import Judge
+from clusterboot.nodes import Seen, View, parse_fields, parse_info, parse_nodes
+from clusterboot.replies import Command, Rejected, Reply, explain
+
+CLUSTER_INFO: Command = ("CLUSTER", "INFO")
+CLUSTER_NODES: Command = ("CLUSTER", "NODES")
+REPLICATION: Command = ("INFO", "replication")
+
+# Settings that decide how long things take, what the boost borrows, and what a node announces. One
+# CONFIG GET each: several names in one are understood since Redis 7 only.
+SETTINGS = (
+    "cluster-node-timeout",
+    "repl-diskless-sync-delay",
+    "cluster-replica-no-failover",
+    "cluster-announce-ip",
+)
+SURVEY: tuple[Command, ...] = (
+    ("INFO",),
+    CLUSTER_INFO,
+    CLUSTER_NODES,
+    *(("CONFIG", "GET", setting) for setting in SETTINGS),
+)
+
+# Up to so many nodes everything is read in every round: 64 replies of 64 lines cost less than a tick of
+# the servers' own 100 ms cron, and the screen shows every link as it comes.
+SMALL = 64
+_AT_ONCE = 32  # full replies under way at once: bounds memory, a reply of 1,000 lines is 110 kB
+
+
+class Asker(Protocol):
+    """What observing and acting need of `client.Fleet`."""
+
+    async def ask(self, name: str, *commands: Command, timeout: float = ...) -> list[Reply]:
+        """Send commands to a node and return their replies; NodeFailed when it does not answer."""
+
+    def ip(self, name: str) -> str:
+        """Return the numeric address at which the node answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One look at all nodes: a view of each that answered, the problem of each that did not."""
+
+    views: Mapping[str, View]
+    away: Mapping[str, Problem]
+
+
+async def survey(fleet: Asker, names: Iterable[str], seen: Seen | None = None) -> Observed:
+    """Ask every node everything, all at once; one that fails is `away` with the reason."""
+    seen = {} if seen is None else seen
+    gate = asyncio.Semaphore(_AT_ONCE)
+    connected = asyncio.Semaphore(512)
+
+    async def one(name: str) -> View:
+        async with connected:
+            replies = await fleet.ask(name, *SURVEY[:2])
+            _accept(name, SURVEY[1], replies[1])
+            async with gate:
+                replies += await fleet.ask(name, *SURVEY[2:])
+        return _surveyed(name, fleet.ip(name), replies, seen)
+
+    return await _each(names, one)
+
+
+async def _each(names: Iterable[str], work: Callable[[str], Awaitable[View]]) -> Observed:
+    names = tuple(names)
+    found = await asyncio.gather(*(_caught(work(name)) for name in names))
+    views = {name: result for name, result in zip(names, found, strict=True) if isinstance(result, View)}
+    away = {name: result for name, result in zip(names, found, strict=True) if isinstance(result, Problem)}
+    return Observed(views, away)
+
+
+async def _caught(work: Awaitable[View]) -> View | Problem:
+    try:
+        return await work
+    except NodeFailed as failed:
+        return failed.problems[0]
+
+
+def _surveyed(name: str, ip: str, replies: list[Reply], seen: Seen) -> View:
+    info, keys = ({}, 0) if isinstance(replies[0], Rejected) else parse_info(_text(replies[0]))
+    config: dict[str, str] = {}
+    for reply in replies[3:]:
+        # CONFIG may be renamed or forbidden: its values then stay unknown, and no boost is possible.
+        if isinstance(reply, list) and len(reply) == 2:
+            config[_text(reply[0])] = _text(reply[1])
+    view = View(name, ip, (), info, {}, config, keys)
+    return _reread(view, replies[1], replies[2], seen)
+
+
+def _reread(view: View, cluster: Reply, nodes: Reply, seen: Seen) -> View:
+    _accept(view.name, CLUSTER_INFO, cluster)
+    _accept(view.name, CLUSTER_NODES, nodes)
+    try:
+        peers = parse_nodes(_text(nodes), seen)
+    except ValueError as odd:
+        raise NodeFailed(
+            Problem(
+                "odd-reply",
+                f"{view.name} sent what no Redis or Valkey node sends: {odd}.",
+                node=view.name,
+                hint="check that the address is a node's own and not a proxy's",
+                exit=Exit.NODE,
+            )
+        ) from odd
+    return replace(view, peers=peers, cluster=parse_fields(_text(cluster)))
+
+
+def _accept(name: str, command: Command, reply: Reply) -> None:
+    if isinstance(reply, Rejected):
+        raise NodeFailed(explain(reply, name, command))
+
+
+def _text(reply: Reply) -> str:
+    return reply if isinstance(reply, str) else ""
+
+
+class Watch:
+    """Looks at a forming cluster round by round and keeps the newest view of every node."""
+
+    def __init__(self, fleet: Asker, views: Mapping[str, View], judge: Judge, seen: Seen) -> None:
+        """Start from the views of a survey; `judge` tells which views need no further look."""
+        self._fleet = fleet
+        self._judge = judge
+        self._seen = seen
+        self.views = dict(views)
+        self._reads = dict.fromkeys(views, 0)
+        self._due = dict.fromkeys(views, 0.0)
+        self._complete: set[str] = set()
+
+    async def look(self) -> Observed:
+        """Look once at all nodes, no more closely than is of use."""
+        if len(self.views) <= SMALL:
+            return await self.snapshot()
+        observed = await _each(self.views, self._glance)
+        self.views |= observed.views
+        now = asyncio.get_running_loop().time()
+        promising = [
+            name
+            for name, view in observed.views.items()
+            if name not in self._complete
+            and view.known >= len(self._judge.ids)
+            and (view.state_ok or self._judge.mesh_only)
+            and now >= self._due[name]
+        ]
+        if promising:
+            read = await self._read(promising)
+            observed = Observed(observed.views | read.views, observed.away | read.away)
+        return observed
+
+    async def snapshot(self) -> Observed:
+        """Read every node whole, all at once: the only kind of look that may find the cluster Ready."""
+        return await self._read(self.views)
+
+    def unsettle(self, seconds: float) -> None:
+        """Forget who was complete, since roles have just changed; nobody is read whole for `seconds`."""
+        self._complete.clear()
+        later = asyncio.get_running_loop().time() + seconds
+        self._due = dict.fromkeys(self._due, later)
+
+    @property
+    def promising(self) -> bool:
+        """Whether every node was complete by its own words when it was last read."""
+        return len(self._complete) == len(self.views)
+
+    async def _glance(self, name: str) -> View:
+        view = self.views[name]
+        commands = (CLUSTER_INFO,) if view.in_sync and not view.me.replica else (CLUSTER_INFO, REPLICATION)
+        replies = await self._fleet.ask(name, *commands)
+        _accept(name, CLUSTER_INFO, replies[0])
+        return _told(replace(view, cluster=parse_fields(_text(replies[0]))), replies[1:])
+
+    async def _read(self, names: Iterable[str]) -> Observed:
+        gate = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(name: str) -> View:
+            async with gate:
+                replies = await self._fleet.ask(name, CLUSTER_INFO, CLUSTER_NODES, REPLICATION)
+                return _told(_reread(self.views[name], replies[0], replies[1], self._seen), replies[2:])
+
+        observed = await _each(names, one)
+        self.views |= observed.views
+        now = asyncio.get_running_loop().time()
+        for name, view in observed.views.items():
+            if self._judge.node(view).ready:
+                self._complete.add(name)
+            else:
+                self._complete.discard(name)
+                self._due[name] = now + min(4.0, 0.25 * 2 ** self._reads[name])
+            self._reads[name] += 1
+        return observed
+
+
+def _told(view: View, replies: list[Reply]) -> View:
+    """The view with what INFO replication says now."""
+    if replies and not isinstance(replies[0], Rejected):
+        return replace(view, info={**view.info, **parse_info(_text(replies[0]))[0]})
+    return view

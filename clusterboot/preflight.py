@@ -1,0 +1,145 @@
+"""What must not be: everything that forbids changing these nodes, found before the first change. Pure.
+
+Each check returns problems; `refusals` runs all of them, so that everything that is wrong is told at
+once. Nothing can be overridden: each problem's hint names the way out.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from clusterboot.errors import Exit, Problem
+from clusterboot.nodes import Peer
+from clusterboot.plan import Views
+from clusterboot.topology import Topology
+
+_SHOWN = 5
+
+
+def refusals(topology: Topology, views: Views) -> tuple[Problem, ...]:
+    """Return every problem of the nodes themselves, whatever the plan; empty when there is none."""
+    return (*_one_server_twice(views), *_one_id_twice(views), *_strangers(views), *_old(topology, views))
+
+
+def warnings(views: Views) -> tuple[Problem, ...]:
+    """Return what is only unfortunate about the nodes: servers of different kinds or major versions."""
+    majors = {(view.kind, view.version.major): name for name, view in views.items() if view.version.major}
+    if len(majors) < 2:
+        return ()
+    found = ", ".join(f"{kind} {major} on {name}" for (kind, major), name in sorted(majors.items()))
+    return (
+        Problem(
+            "mixed-versions",
+            f"the nodes run different major versions: {found}.",
+            hint="a replica must not be older than its primary; finish the upgrade soon",
+            exit=Exit.DONE,
+        ),
+    )
+
+
+def _one_server_twice(views: Views) -> Iterable[Problem]:
+    """One process answers under two addresses: run_id is random for each start of a server."""
+    by_run: dict[str, list[str]] = defaultdict(list)
+    for name, view in views.items():
+        if view.run_id:
+            by_run[view.run_id].append(name)
+    for names in by_run.values():
+        if len(names) > 1:
+            yield Problem(
+                "same-server",
+                f"{_list(names)} are the same server: one process answers at all of these addresses.",
+                node=names[0],
+                peer=names[1],
+                hint="list every server once; behind a load balancer use the servers' own addresses",
+                exit=Exit.REFUSED,
+            )
+
+
+def _one_id_twice(views: Views) -> Iterable[Problem]:
+    """Two processes with one node id: a copied nodes.conf or data folder."""
+    by_id: dict[str, list[str]] = defaultdict(list)
+    for name, view in views.items():
+        by_id[view.id].append(name)
+    for node_id, names in by_id.items():
+        if len(names) > 1 and len({views[name].run_id for name in names}) == len(names):
+            yield Problem(
+                "same-id",
+                f"{_list(names)} have the same node id {node_id}, as after copying nodes.conf or a whole "
+                "data folder.",
+                node=names[0],
+                peer=names[1],
+                hint=f"run CLUSTER RESET HARD on {_list(names[1:])}, or remove its nodes.conf and restart it",
+                exit=Exit.REFUSED,
+            )
+
+
+def _strangers(views: Views) -> Iterable[Problem]:
+    """Ids that nodes list and the topology does not have: MEET would bring them in as well."""
+    ours = {view.id for view in views.values()}
+    tellers: dict[str, list[str]] = defaultdict(list)
+    seen: dict[str, list[Peer]] = defaultdict(list)
+    for name, view in views.items():
+        for peer in view.peers:
+            if peer.id not in ours and not peer.handshake:
+                tellers[peer.id].append(name)
+                seen[peer.id].append(peer)
+    addresses = {
+        (view.me.ip or view.ip, view.me.port): name for name, view in views.items() if view.me.port
+    }
+    for node_id, lines in seen.items():
+        names = tellers[node_id]
+        best = max(lines, key=lambda peer: (peer.seen, bool(peer.ip)))
+        where = best.address if best.ip else "an address nobody knows"
+        if any(not _ghost(peer) for peer in lines):
+            yield Problem(
+                "stranger",
+                f"{_list(names)} {_know(names)} {where} (id {node_id}), which is not in the topology: the "
+                "clusters would be merged.",
+                node=names[0],
+                peer=where,
+                hint="add it to the topology if it belongs there, or take these nodes out of its cluster: "
+                "CLUSTER RESET HARD on an empty node, redis-cli --cluster del-node otherwise",
+                exit=Exit.REFUSED,
+            )
+            continue
+        replaced = addresses.get((best.ip, best.port))
+        why = f"; {replaced} has that address now, with another id" if replaced else ""
+        yield Problem(
+            "ghost",
+            f"{_list(names)} still {_know(names)} a node that is gone: {where} (id {node_id}){why}.",
+            node=names[0],
+            peer=replaced or where,
+            hint=f"run CLUSTER FORGET {node_id} on {_list(names)}, all within 60 seconds, then this again",
+            exit=Exit.REFUSED,
+        )
+
+
+def _ghost(peer: Peer) -> bool:
+    """Gone for good as far as one node can tell: no address, or failed and without slots."""
+    return "noaddr" in peer.flags or ("fail" in peer.flags and not peer.slots)
+
+
+def _old(topology: Topology, views: Views) -> Iterable[Problem]:
+    """CLUSTER MEET takes a bus port since Redis 4.0."""
+    for node in topology.nodes:
+        view = views.get(node.name)
+        if view and node.bus_port and node.bus_port != node.port + 10000 and 0 < view.version.major < 4:
+            yield Problem(
+                "bus-port-too-old",
+                f"{node.name} runs {view.kind} {view.version}, which knows no other bus port than port + "
+                "10000.",
+                node=node.name,
+                hint="take bus_port out of the topology or upgrade the server to 4.0 or later",
+                exit=Exit.REFUSED,
+            )
+
+
+def _list(names: list[str]) -> str:
+    if len(names) > _SHOWN:
+        return f"{', '.join(names[:_SHOWN])} and {len(names) - _SHOWN} more"
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def _know(names: list[str]) -> str:
+    return "knows" if len(names) == 1 else "know"
