@@ -1,0 +1,284 @@
+"""Addresses in short form: host:port, with ranges, with a bus port; and what a host may look like.
+
+    127.0.0.1:7001-7006   redis-{0..5}.redis.svc:6379   [::1]:7001@17001   h:7001-7006@17101-17106
+
+A pattern knows how many addresses it stands for before any of them exists.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from itertools import product
+from math import prod
+from typing import NamedTuple
+
+from clusterboot.topology.report import may_hold_secret, shown
+
+MAX_PORT = 65535
+BUS_OFFSET = 10000
+"""Without another setting a server's bus port is its client port + 10000 (CLUSTER_PORT_INCR)."""
+
+EXAMPLES = "127.0.0.1:7001, 127.0.0.1:7001-7006 or redis-{0..5}.svc:6379"
+_MAX_TEXT = 1000
+_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
+_DOTTED = re.compile(r"[0-9.]+")
+_PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
+_BRACES = re.compile(r"\{([^{}]*)\}")
+_STEPS = re.compile(r"([0-9]{1,9})\.\.([0-9]{1,9})")
+
+
+class AddressError(ValueError):
+    """An address that cannot be used; the text is a sentence for the user."""
+
+
+class Address(NamedTuple):
+    """One dialled address; `bus_port` is None where the text does not give one."""
+
+    host: str
+    port: int
+    bus_port: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Numbers:
+    """A brace range; `width` is the zero padding (0: none)."""
+
+    low: int
+    high: int
+    width: int
+
+    def __len__(self) -> int:
+        return self.high - self.low + 1
+
+    def __iter__(self) -> Iterator[str]:
+        return (str(number).zfill(self.width) for number in range(self.low, self.high + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """What a short form stands for: every host with every port, bus ports in step with ports."""
+
+    host: tuple[_Numbers | tuple[str], ...]
+    ports: range
+    bus_ports: range | None
+
+    @property
+    def count(self) -> int:
+        """How many addresses this stands for."""
+        return prod(map(len, self.host)) * len(self.ports)
+
+    def addresses(self) -> Iterator[Address]:
+        """Yield the addresses, hosts in order and within a host its ports.
+
+        Raises AddressError at the first host that is none.
+        """
+        for parts in product(*self.host):
+            host = check_host("".join(parts))
+            for index, port in enumerate(self.ports):
+                yield Address(host, port, self.bus_ports[index] if self.bus_ports else None)
+
+
+def parse(text: str) -> Pattern:
+    """Return the pattern of a short form; raises AddressError."""
+    if len(text) > _MAX_TEXT:
+        raise AddressError(f"an address is at most {_MAX_TEXT} characters long")
+    if "://" in text:
+        scheme, _, rest = text.partition("://")
+        if may_hold_secret(rest):
+            raise AddressError(
+                "a node is host:port without a scheme or credentials; user name and password go under 'auth'"
+            )
+        meant = rest.strip("/").split("/")[0]
+        raise AddressError(f"a node is host:port; write {shown(meant)} without {shown(scheme + '://')}")
+    front, at, bus = text.rpartition("@")
+    if not at:
+        front = text
+    elif may_hold_secret(front) or not _PORTS.search(front) or not front.rpartition(":")[1]:
+        raise AddressError(
+            "only a bus port may follow '@', as in 10.0.0.1:7001@17001; "
+            "user name and password go under 'auth'"
+        )
+    elif not _PORTS.fullmatch(bus):
+        # Not repeated: 'user:1@host' looks the same, and then the text holds a password.
+        raise AddressError("what follows '@' must be a bus port, as in 10.0.0.1:7001@17001")
+    host, port = _split(front)
+    ports = _ports(port, "port")
+    bus_ports = _ports(bus, "bus port") if at else None
+    if bus_ports is not None and len(bus_ports) != len(ports):
+        raise AddressError(_unequal(ports, bus_ports))
+    pattern = Pattern(_host(host), ports, bus_ports)
+    if len(pattern.host) == 1 and isinstance(pattern.host[0], tuple):
+        check_host(pattern.host[0][0])
+    return pattern
+
+
+def reference(text: str) -> tuple[str, int] | None:
+    """Return the key (see `key`) of the one address that `text` names, or None if it is no address."""
+    try:
+        pattern = parse(text)
+        return key(*next(pattern.addresses())[:2]) if pattern.count == 1 else None
+    except AddressError:
+        return None
+
+
+def key(host: str, port: int) -> tuple[str, int]:
+    """Return what two spellings of one address share; hosts compare without regard to case."""
+    return host.lower(), port
+
+
+def _split(front: str) -> tuple[str, str]:
+    """Split host:port or [host]:port; the host comes without brackets."""
+    if front.startswith("["):
+        host, closed, rest = front[1:].partition("]")
+        if not closed or not rest.startswith(":"):
+            raise AddressError(f"{shown(front)} has no port; an IPv6 address is written [::1]:7001")
+        if ":" not in host:
+            raise AddressError(f"brackets are for IPv6 addresses, as in [::1]:7001; {shown(host)} is none")
+        return host, rest[1:]
+    host, colon, port = front.rpartition(":")
+    if not colon:
+        raise AddressError(f"{shown(front)} has no port; a node is host:port, as in {EXAMPLES}")
+    if ":" in host:
+        if _is_ipv6(front) or _is_ipv6(host):
+            raise AddressError(f"{shown(front)} needs brackets around the IPv6 address, as in [::1]:7001")
+        raise AddressError(f"{shown(front)} has more than one ':'; a node is host:port, as in {EXAMPLES}")
+    return host, port
+
+
+def _ports(text: str, what: str) -> range:
+    match = _PORTS.fullmatch(text)
+    if match is None:
+        if _BRACES.search(text):
+            raise AddressError(
+                f"a range of ports is written 7001-7006, without braces; {shown(text)} is none"
+            )
+        raise AddressError(
+            f"the {what} must be a number from 1 to {MAX_PORT} or a range such as 7001-7006, "
+            f"not {shown(text)}"
+        )
+    low, high = int(match[1]), int(match[2] or match[1])
+    for spelled in filter(None, match.groups()):
+        if spelled.startswith("0") and spelled != "0":
+            raise AddressError(f"the {what} {shown(spelled)} has a leading zero; write {int(spelled)}")
+        if not 1 <= int(spelled) <= MAX_PORT:
+            raise AddressError(f"the {what} must be from 1 to {MAX_PORT}, not {spelled}")
+    if low > high:
+        raise AddressError(f"the {what} range {text} runs backwards; write {high}-{low}")
+    return range(low, high + 1)
+
+
+def _unequal(ports: range, bus_ports: range) -> str:
+    if len(ports) == 1:
+        return f"one port needs one bus port, not {len(bus_ports)}"
+    last = bus_ports[0] + len(ports) - 1
+    example = f", as in @{bus_ports[0]}-{last}" if last <= MAX_PORT else ""
+    return f"{len(ports)} ports need a range of as many bus ports{example}, not {len(bus_ports)}"
+
+
+def _host(host: str) -> tuple[_Numbers | tuple[str], ...]:
+    """Return the pieces of a host: literal text and brace ranges."""
+    parts: list[_Numbers | tuple[str]] = []
+    for index, piece in enumerate(_BRACES.split(host)):
+        if index % 2:
+            parts.append(_numbers(piece))
+        elif "{" in piece or "}" in piece:
+            raise AddressError(f"{shown(host)} has a brace without its partner; a range is {{0..5}}")
+        elif piece or not index:
+            parts.append((piece,))
+    return tuple(parts)
+
+
+def _numbers(piece: str) -> _Numbers:
+    match = _STEPS.fullmatch(piece)
+    if match is None:
+        raise AddressError(
+            f"braces hold a range of numbers such as {{0..5}} or {{00..11}}, not {shown(piece)}"
+        )
+    low, high = int(match[1]), int(match[2])
+    if low > high:
+        raise AddressError(f"the range {{{piece}}} runs backwards; write {{{match[2]}..{match[1]}}}")
+    padded = any(len(end) > 1 and end.startswith("0") for end in match.groups())
+    return _Numbers(low, high, max(map(len, match.groups())) if padded else 0)
+
+
+@lru_cache(maxsize=4096)
+def check_host(host: str) -> str:
+    """Return `host` as a topology keeps it: IPv6 in its shortest form, everything else as written.
+
+    Raises AddressError when `host` (no brackets, no port) is no host name (RFC 1123, underscores
+    allowed), no IPv4 and no IPv6 address, or an address that no single node can have.
+    """
+    if may_hold_secret(host):
+        raise AddressError("a host holds no '@'; user name and password go under 'auth'")
+    if not host:
+        raise AddressError("the host is empty; a host is a name or an IP address")
+    if "://" in host or "/" in host:
+        raise AddressError(f"a host is a name or an IP address, without scheme or path, not {shown(host)}")
+    if ":" in host:
+        return _check_ipv6(host)
+    if _DOTTED.fullmatch(host):
+        return _check_ipv4(host)
+    if not host.isascii():
+        raise AddressError(f"write the host {shown(host)} in its ASCII form, which starts with xn--")
+    labels = host.removesuffix(".").split(".")
+    if len(host) > 253 or not all(map(_LABEL.fullmatch, labels)):
+        raise AddressError(
+            f"{shown(host)} is not a host name: between dots are 1 to 63 letters, digits, '-' or '_' "
+            "and do not start or end with '-'; 253 characters in all"
+        )
+    return host
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether `host` can only mean the machine that dials it."""
+    return host.lower().rstrip(".") == "localhost" or host == "::1" or bool(re.match(r"127\.[0-9.]+$", host))
+
+
+def _check_ipv4(host: str) -> str:
+    if host.isdecimal():
+        example = f"127.0.0.1:{host}" if len(host) < 6 else EXAMPLES
+        raise AddressError(f"{shown(host)} is no host; a node is host:port, as in {example}")
+    octets = host.split(".")
+    if len(octets) != 4 or not all(octets):
+        raise AddressError(f"{shown(host)} is not an IPv4 address, which has four numbers")
+    for octet in octets:
+        if len(octet) > 1 and octet.startswith("0"):
+            # inet_aton reads such numbers as octal, other parsers as decimal.
+            raise AddressError(
+                f"{shown(host)} has a leading zero in {shown(octet)}, which programs read differently"
+            )
+        if len(octet) > 3 or int(octet) > 255:
+            raise AddressError(f"{shown(host)} is not an IPv4 address: {shown(octet)} is above 255")
+    address = IPv4Address(host)
+    if address.is_unspecified or address.is_multicast or host == "255.255.255.255":
+        raise AddressError(f"{shown(host)} is not the address of one node")
+    return host
+
+
+def _check_ipv6(host: str) -> str:
+    front, _, back = host.rpartition(":")
+    if back.isdecimal() and ":" not in front:
+        raise AddressError(f"a host comes without a port; write host: {front} and port: {back}")
+    if "%" in host:
+        raise AddressError(
+            f"{shown(host)} has a scope after '%', which CLUSTER MEET refuses; use an address without one"
+        )
+    try:
+        address = IPv6Address(host)
+    except AddressValueError:
+        raise AddressError(f"{shown(host)} is not an IPv6 address") from None
+    if address.is_unspecified or address.is_multicast:
+        raise AddressError(f"{shown(host)} is not the address of one node")
+    return address.compressed
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except AddressValueError:
+        return False
+    return True
