@@ -1,0 +1,22 @@
+"""Local servers: find a binary, start servers on loopback, remember them, stop exactly those."""
+
+from clusterboot.local.binary import Binary, find_server
+from clusterboot.local.clusters import Spawned, is_loopback, spawn, stop
+from clusterboot.local.process import Process
+from clusterboot.local.records import SpawnedCluster, SpawnedNode, spawned
+from clusterboot.local.servers import Server, start
+
+__all__ = [
+    "Binary",
+    "Process",
+    "Server",
+    "Spawned",
+    "SpawnedCluster",
+    "SpawnedNode",
+    "find_server",
+    "is_loopback",
+    "spawn",
+    "spawned",
+    "start",
+    "stop",
+]

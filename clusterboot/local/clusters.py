@@ -1,0 +1,227 @@
+"""Spawned clusters: the servers that `up --spawn` started, remembered until `down` stops them.
+
+One record per topology file (its real path is the key), written before the servers are started and
+again as soon as they have pids, so a crash in between loses none: each server also writes its pid into
+its own folder.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clusterboot import state
+from clusterboot.errors import Exit, NodeFailed, Problem, Refused, UsageError
+from clusterboot.local import process
+from clusterboot.local.binary import find_server
+from clusterboot.local.records import (
+    SpawnedCluster,
+    SpawnedNode,
+    check_machine,
+    decode,
+    encode,
+    folder_name,
+    key_of,
+    machine,
+    remove,
+    sweep,
+)
+from clusterboot.local.servers import Server, answers, start
+
+if TYPE_CHECKING:
+    from clusterboot.local.process import Process
+    from clusterboot.topology.model import Node, Topology
+
+_GRACE = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    """What `spawn` did: names of nodes, and the server they run on (None when none was started)."""
+
+    started: tuple[str, ...]
+    already: tuple[str, ...]
+    server: str | None
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a server for `host` can be spawned here: 127.0.0.0/8, ::1 or localhost."""
+    if host.lower() == "localhost":
+        return True
+    for family, first in ((socket.AF_INET, b"\x7f"), (socket.AF_INET6, b"\0" * 15 + b"\1")):
+        try:
+            return socket.inet_pton(family, host).startswith(first)
+        except OSError:
+            continue
+    return False
+
+
+def spawn(
+    topology: Topology,
+    nodes: Sequence[Node],
+    *,
+    file: Path,
+    timeout: float,
+    passwords: Mapping[str, str] | None = None,
+) -> Spawned:
+    """Start a local server for each of `nodes` (of `topology`, read from `file`) and remember them.
+
+    A node whose spawned server runs already is left as it is. One whose server died comes back from its
+    folder while others of the cluster still run; when none does, all begin anew. `passwords` are those
+    of nodes that have one, by name. When anything fails, whatever this call started is gone again.
+
+    Raises UsageError for what cannot be spawned or when there is no server; NodeFailed when a port is
+    taken or a server dies; OutOfTime after `timeout` seconds; Refused when a spawned server runs but is
+    stuck, when the record is not ours to change, and as in `clusterboot.state.locked`.
+    """
+    passwords = passwords or {}
+    _check(topology, nodes, passwords)
+    binary = find_server(topology.servers.command)
+    sweep()
+    key = key_of(file, topology.nodes)
+    with state.locked("spawned", key, wait=timeout) as record:
+        before = decode(key, record.read())
+        check_machine(key, before)
+        root = state.make_servers_folder(key)
+        if before is None or not any(node.running for node in before.nodes):
+            # Nothing of it runs: what lies there is from before a crash or a reboot.
+            before = None
+            _empty(root)
+        known = {node.name: node for node in before.nodes} if before else {}
+        servers = [_server(topology, node, root, passwords.get(node.name)) for node in nodes]
+        already = [server for server in servers if server.name in known and known[server.name].running]
+        _check_not_stuck(already, known)
+        missing = [server for server in servers if server not in already]
+        if not missing:
+            return Spawned((), tuple(server.name for server in already), None)
+        kept = [node for node in known.values() if node.name not in {server.name for server in missing}]
+
+        def remember(processes: Iterable[Process | None]) -> None:
+            fresh = [
+                SpawnedNode(
+                    server.name, server.host, server.port, server.folder, now, binary.path, binary.title
+                )
+                for server, now in zip(missing, processes, strict=True)
+            ]
+            name = topology.name or file.stem
+            cluster = SpawnedCluster(name, file.resolve(), machine(), process.boot(), (*kept, *fresh))
+            record.write(encode(cluster))
+
+        try:
+            remember([None] * len(missing))
+            start(binary, missing, timeout=timeout, begun=remember)
+        except BaseException:
+            if before is not None:
+                record.write(encode(before))
+            else:
+                remove(key)
+                record.delete()
+            raise
+    return Spawned(
+        tuple(server.name for server in missing), tuple(server.name for server in already), binary.title
+    )
+
+
+def stop(topology: Topology, *, file: Path, wait: float) -> tuple[str, ...] | None:
+    """Stop every server spawned for this topology, remove their folders and forget them.
+
+    Returns the names of the nodes that were running, or None when nothing had been spawned. A process
+    that only has the pid of one is left alone. Waits up to `wait` seconds for another clusterboot at
+    work on the same cluster. Raises NodeFailed when a server cannot be ended (it stays remembered),
+    Refused as in `clusterboot.state.locked`.
+    """
+    key = key_of(file, topology.nodes)
+    # Without this look, asking would leave an empty state folder behind.
+    if state.read("spawned", key) is None:
+        return None
+    with state.locked("spawned", key, wait=wait) as record:
+        cluster = decode(key, record.read())
+        if cluster is None:
+            return None
+        check_machine(key, cluster)
+        running = [node for node in cluster.nodes if node.running]
+        pairs = [(node.process, node.folder) for node in running if node.process is not None]
+        left = process.end(pairs, grace=_GRACE)
+        if left:
+            raise NodeFailed(
+                *(
+                    Problem(
+                        "server-not-stopped",
+                        f"{node.name}: its server (process {node.process.pid}) does not end",
+                        node=node.name,
+                        hint="end it yourself, then run `clusterboot down` again",
+                        exit=Exit.NODE,
+                    )
+                    for node in running
+                    if node.process is not None and node.process in left
+                )
+            )
+        remove(key)
+        record.delete()
+    return tuple(node.name for node in running)
+
+
+def _check(topology: Topology, nodes: Sequence[Node], passwords: Mapping[str, str]) -> None:
+    problems: list[Problem] = []
+
+    def refuse(message: str, hint: str, node: Node | None = None) -> None:
+        name = None if node is None else node.name
+        problems.append(Problem("spawn-unsupported", message, node=name, hint=hint, exit=Exit.USAGE))
+
+    if topology.tls is not None:
+        refuse("servers with TLS cannot be spawned yet", "start them yourself, or take tls out of the file")
+    if len({passwords.get(node.name) for node in nodes}) > 1:
+        refuse(
+            "servers with different passwords cannot be spawned yet",
+            "use one auth for all of them, or start them yourself",
+        )
+    for node in nodes:
+        if not is_loopback(node.host):
+            refuse(f"{node.name}: {node.host} is not a loopback address", "start that server yourself", node)
+        if node.auth is not None and node.auth.username not in (None, "default"):
+            refuse(
+                f"{node.name}: a server with the user {node.auth.username} cannot be spawned yet",
+                "use the default user, or start the server yourself",
+                node,
+            )
+    if problems:
+        raise UsageError(*problems)
+
+
+def _check_not_stuck(servers: Iterable[Server], known: Mapping[str, SpawnedNode]) -> None:
+    problems = [
+        Problem(
+            "server-stuck",
+            f"{server.name}: its spawned server (process {now.pid}) runs but does not answer",
+            node=server.name,
+            hint="`clusterboot down` stops it; then try again",
+            exit=Exit.REFUSED,
+        )
+        for server in servers
+        if (now := known[server.name].process) is not None and not answers(server)
+    ]
+    if problems:
+        raise Refused(*problems)
+
+
+def _server(topology: Topology, node: Node, root: Path, password: str | None) -> Server:
+    settings = dict(topology.servers.config)
+    if node.announce is not None:
+        ports = {
+            "cluster-announce-port": node.announce.port,
+            "cluster-announce-bus-port": node.announce.bus_port,
+        }
+        settings["cluster-announce-ip"] = node.announce.host
+        settings |= {name: str(port) for name, port in ports.items() if port is not None}
+    host = "127.0.0.1" if node.host.lower() == "localhost" else node.host
+    folder = root / folder_name(host, node.port)
+    return Server(node.name, host, node.port, folder, node.bus_port, tuple(settings.items()), password)
+
+
+def _empty(root: Path) -> None:
+    for folder in root.iterdir():
+        shutil.rmtree(folder, ignore_errors=True)
