@@ -1,0 +1,280 @@
+"""The one JSON document of each command: pure functions from results to plain data (docs/json.md).
+
+Keys may be added, their meaning never changes. Every document of a command has all of that command's
+keys, also when the command failed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from clusterboot.errors import Exit, Problem, worst
+from clusterboot.plan import AddSlots, Meet, Plan, Replicate, SetEpoch, Step
+from clusterboot.results import BoostReport, DownResult, LsResult, NodeRow, StatusResult, UpResult, Validated
+
+if TYPE_CHECKING:
+    from clusterboot.events import Done
+    from clusterboot.placement import Placement
+    from clusterboot.topology import Topology
+
+SCHEMA = 1
+
+Document = dict[str, Any]
+
+# JSON may hold these as they are, but a terminal obeys some of them, a line reader breaks at others, and a
+# lone surrogate cannot be written as UTF-8 at all.
+_UNSAFE = re.compile(
+    "[\x7f-\xa0\xad\u0600-\u0605\u061c\u180e\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff\ufff9-\uffff"
+    "\ud800-\udfff\U000e0000-\U000e0fff]"
+)
+
+# What a command's document has when it failed before there was a result.
+_EMPTY: Mapping[str, Document] = {
+    "validate": {"nodes": [], "placement": {}, "plan": None},
+    "plan": {"nodes": [], "placement": {}, "plan": None},
+    "up": {
+        "ready": False,
+        "mesh": False,
+        "nodes": [],
+        "steps": [],
+        "repaired": 0,
+        "extra_meets": 0,
+        "boost": None,
+        "seconds": 0.0,
+    },
+    "status": {"ready": False, "mesh": False, "reasons": [], "nodes": []},
+    "down": {"stopped": [], "gone": [], "reset": [], "left": []},
+    "ls": {"clusters": []},
+}
+
+
+def document(
+    command: str,
+    exit: Exit | int,  # noqa: A002 (the key of the contract)
+    errors: Sequence[Problem] = (),
+    warnings: Sequence[Problem] = (),
+    **fields: Any,
+) -> Document:
+    """Return the document of a command: the common keys first, then `fields`."""
+    return {
+        "schema": SCHEMA,
+        "command": command,
+        "ok": int(exit) == 0,
+        "exit": int(exit),
+        "errors": [problem(found) for found in errors],
+        "warnings": [problem(found) for found in warnings],
+        **fields,
+    }
+
+
+def dumps(doc: Document) -> str:
+    """Return a document as text that is valid UTF-8 and holds no character that a terminal would obey."""
+    text = json.dumps(doc, ensure_ascii=False, indent=2, allow_nan=False)
+    return _UNSAFE.sub(lambda match: json.dumps(match[0])[1:-1], text)
+
+
+def failure(
+    command: str,
+    errors: Sequence[Problem],
+    warnings: Sequence[Problem] = (),
+    exit: Exit | None = None,  # noqa: A002
+) -> Document:
+    """Return the document of a command that failed without a result; its own keys are there but empty.
+
+    `exit` is only needed where the problems do not say it.
+    """
+    status = worst(found.exit for found in errors) if exit is None else exit
+    return document(command, status, errors, warnings, **_EMPTY.get(command, {}))
+
+
+def validated(result: Validated, command: str = "validate", warnings: Sequence[Problem] = ()) -> Document:
+    """Return the document of `validate`, or of `plan`, which has the same keys."""
+    return document(
+        command,
+        Exit.DONE,
+        warnings=(*result.topology.warnings, *result.placement.warnings, *warnings),
+        nodes=fresh_nodes(result.topology, result.placement),
+        placement=placement(result.placement),
+        plan=plan(result.topology, result.plan),
+    )
+
+
+def up(result: UpResult, errors: Sequence[Problem] = (), exit: Exit | None = None) -> Document:  # noqa: A002
+    """Return the document of `up`; `errors` are what ended the run where it did not reach its goal.
+
+    The exit status is that of the errors, else DONE where the goal was reached or the run was dry.
+    """
+    if exit is None:
+        exit = worst(found.exit for found in errors)  # noqa: A001
+    if exit is Exit.DONE and not (result.verdict.ready or result.dry_run):
+        exit = Exit.NOT_READY  # noqa: A001
+    fields: Document = {
+        "ready": result.ready,
+        "mesh": result.verdict.mesh,
+        "nodes": nodes(result.nodes, result.topology),
+        "steps": [done(found) for found in result.steps],
+        "repaired": result.repaired,
+        "extra_meets": result.extra_meets,
+        "boost": boost(result.boost),
+        "seconds": round(result.seconds, 3),
+    }
+    if result.dry_run:
+        fields |= {"dry_run": True, "plan": plan(result.topology, result.plan)}
+    return document("up", exit, errors, result.warnings, **fields)
+
+
+def status(result: StatusResult, errors: Sequence[Problem] = ()) -> Document:
+    """Return the document of `status`; its exit status is that of the errors and of the reasons."""
+    verdict = result.verdict
+    found = worst(one.exit for one in (*errors, *(() if verdict.ready else verdict.reasons)))
+    if found is Exit.DONE and not verdict.ready:
+        found = Exit.NOT_READY
+    return document(
+        "status",
+        found,
+        errors,
+        result.warnings,
+        ready=result.ready,
+        mesh=verdict.mesh,
+        reasons=[problem(reason) for reason in verdict.reasons],
+        nodes=nodes(result.nodes, result.topology),
+    )
+
+
+def down(result: DownResult) -> Document:
+    """Return the document of `down`."""
+    return document(
+        "down",
+        Exit.DONE,
+        warnings=result.warnings,
+        stopped=list(result.stopped),
+        gone=list(result.gone),
+        reset=list(result.reset),
+        left=list(result.left),
+    )
+
+
+def ls(result: LsResult) -> Document:
+    """Return the document of `ls`."""
+    return document(
+        "ls",
+        Exit.DONE,
+        warnings=result.warnings,
+        clusters=[
+            {
+                "name": cluster.name,
+                "file": cluster.file,
+                "version": cluster.version,
+                "running": cluster.running,
+                "nodes": [
+                    {"address": server.address, "pid": server.pid, "running": server.running}
+                    for server in cluster.servers
+                ],
+            }
+            for cluster in result.clusters
+        ],
+    )
+
+
+def problem(found: Problem) -> Document:
+    """Return an error, a warning or a reason; `file`, `line` and `column` are null outside of a file."""
+    return {
+        "code": found.code,
+        "message": found.message,
+        "node": found.node,
+        "peer": found.peer,
+        "hint": found.hint,
+        "file": found.file,
+        "line": found.line,
+        "column": found.column,
+    }
+
+
+def nodes(rows: Sequence[NodeRow], topology: Topology) -> list[Document]:
+    """Return the nodes as they were found; null is what a node did not say because it did not answer."""
+    zones = {one.name: one.zone for one in topology.nodes}
+    return [
+        {
+            "name": row.name,
+            "address": row.address,
+            "id": row.id,
+            "role": row.role,
+            "primary": row.primary,
+            "slots": str(row.slots),
+            "version": row.version,
+            "state": row.state,
+            "unseen": list(row.unseen),
+            "unseen_by": list(row.unseen_by),
+            "zone": zones.get(row.name),
+        }
+        for row in rows
+    ]
+
+
+def fresh_nodes(topology: Topology, target: Placement) -> list[Document]:
+    """Return the nodes of a topology with the places that they are to have; nothing else is known yet."""
+    spots = target.spots
+    rows = [
+        NodeRow(one.name, one.address, None, spot.role, spot.primary, spot.slots, None, None)
+        for one in topology.nodes
+        for spot in (spots[one.name],)
+    ]
+    return nodes(rows, topology)
+
+
+def placement(found: Placement) -> Document:
+    """Return role, primary and slots by node name."""
+    return {
+        name: {"role": spot.role, "primary": spot.primary, "slots": str(spot.slots)}
+        for name, spot in found.spots.items()
+    }
+
+
+def plan(topology: Topology, found: Plan) -> Document:
+    """Return a plan: how nodes meet, how many groups know each other already, and the steps in order."""
+    return {
+        "strategy": topology.strategy,
+        "groups": found.groups,
+        "steps": [step(one) for one in found.steps],
+    }
+
+
+def step(found: Step) -> Document:
+    """Return one step; `kind` says which other keys it has."""
+    match found:
+        case SetEpoch():
+            return {"kind": found.kind, "node": found.node, "epoch": found.epoch}
+        case AddSlots():
+            return {"kind": found.kind, "node": found.node, "slots": str(found.slots)}
+        case Meet():
+            return {
+                "kind": found.kind,
+                "node": found.node,
+                "peer": found.peer,
+                "host": found.host,
+                "port": found.port,
+                "bus_port": found.bus_port,
+            }
+        case Replicate():
+            return {"kind": found.kind, "node": found.node, "primary": found.primary}
+
+
+def done(found: Done) -> Document:
+    """Return a step that was done, and whether it repaired a lost one or went beyond the plan."""
+    return {**step(found.step), "again": found.again, "extra": found.extra}
+
+
+def boost(found: BoostReport | None) -> Document | None:
+    """Return what the boost borrowed and gave back."""
+    if found is None:
+        return None
+    return {
+        "used": found.used,
+        "settings": dict(found.settings),
+        "nodes": found.nodes,
+        "restored": found.restored,
+        "reason": found.reason,
+    }

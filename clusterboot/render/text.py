@@ -1,0 +1,225 @@
+"""Results as text: what a command did or found, in a few lines, then the table that proves it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from clusterboot.render import nodes, plan_text, problems, words
+from clusterboot.render.page import BAD, DIM, GOOD, HEAD, WARN, Page, Part
+from clusterboot.render.safe import clean
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from clusterboot.errors import Problem
+    from clusterboot.results import BoostReport, DownResult, LsResult, StatusResult, UpResult, Validated
+
+_SHOWN_REASONS = 32
+_SHOWN_ALIKE = 5
+
+
+def validated(console: Console, result: Validated, file: str) -> None:
+    """Print that a topology file is valid, and what it makes of fresh nodes."""
+    page = Page(console)
+    summary = plan_text.summary(result.topology, result.placement, result.plan)
+    page.paragraph((clean(file), HEAD), (" is valid", GOOD), f": {summary}", hang=2)
+    page.print()
+
+
+def up(console: Console, result: UpResult) -> None:
+    """Print what `up` did and how the cluster stands; warnings go to stderr (`problems.warnings`)."""
+    page = Page(console)
+    if result.dry_run:
+        _dry_run(page, result)
+    else:
+        _done(page, result)
+    page.print()
+
+
+def _done(page: Page, result: UpResult) -> None:
+    verdict = result.verdict
+    mesh_only = result.mesh_only or result.topology.slots == "none"
+    goal = "a full mesh" if mesh_only else "Ready"
+    shape = plan_text.shape(result.topology, result.target)
+    took = words.seconds(result.seconds)
+    if verdict.ready and not result.steps:
+        page.paragraph((f"● Already {goal}", f"bold {GOOD}"), f": {shape}; nothing to do", hang=2)
+    elif verdict.ready:
+        done = "A full mesh" if mesh_only else "Ready"
+        page.paragraph((f"● {done}", f"bold {GOOD}"), f" in {took}: {shape}", hang=2)
+    else:
+        page.paragraph(
+            (f"✗ Not {goal}", BAD), f" after {took}: {words.count(len(verdict.reasons), 'reason')}", hang=2
+        )
+        _reasons(page, verdict.reasons)
+    if result.steps:
+        page.paragraph(("  ", ""), _steps(result), hang=2)
+    _boost(page, result.boost)
+    if len(result.nodes) <= nodes.SMALL:
+        page.line()
+        nodes.found(page, result.topology, result.nodes)
+    if not verdict.ready:
+        nodes.who_sees_whom(page, result.nodes)
+
+
+def _steps(result: UpResult) -> str:
+    """What was done, with what was needed beyond the plan."""
+    planned = [done.step for done in result.steps if not (done.again or done.extra)]
+    parts = [words.steps(planned)] if planned else []
+    if result.repaired:
+        parts.append(f"{words.count(result.repaired, 'MEET')} sent again")
+    if result.extra_meets:
+        parts.append(f"{words.count(result.extra_meets, 'extra MEET')}")
+    return ", ".join(parts)
+
+
+def _boost(page: Page, boost: BoostReport | None) -> None:
+    if boost is None or not (boost.used or boost.reason):
+        return
+    reason = clean(boost.reason, 400) if boost.reason else ""
+    if not boost.used:
+        page.paragraph((f"  no boost: {reason}", DIM), hang=4)
+        return
+    borrowed = ", ".join(f"{clean(name)} {clean(value)}" for name, value in boost.settings.items())
+    on = words.count(boost.nodes, "node")
+    if boost.restored >= boost.nodes:
+        page.paragraph((f"  boost: {borrowed} on {on}, put back on all of them", DIM), hang=4)
+        return
+    text = f"  boost: {borrowed} on {on}, put back on {boost.restored} only"
+    page.paragraph((f"{text}: {reason}" if reason else text, WARN), hang=4)
+
+
+def _dry_run(page: Page, result: UpResult) -> None:
+    shape = plan_text.shape(result.topology, result.target)
+    missing = result.plan.steps
+    if not missing and result.verdict.ready:
+        goal = "Ready" if result.ready else "a full mesh"
+        page.paragraph((f"● Already {goal}", f"bold {GOOD}"), f": {shape}; nothing to do", hang=2)
+        return
+    if not missing:
+        page.paragraph(("No step is missing", HEAD), f": {shape}, but not Ready yet", hang=2)
+        _reasons(page, result.verdict.reasons)
+        return
+    groups = result.plan.groups
+    page.paragraph(
+        (f"{words.count(len(missing), 'step')} missing", HEAD),
+        f": {shape}, {words.count(groups, 'group')} so far; nothing was changed",
+        hang=2,
+    )
+    big = len(result.topology.nodes) > nodes.SMALL
+    if not big:
+        page.line()
+        nodes.planned(page, result.topology, result.target)
+    page.line()
+    plan_text.steps(page, result.plan, big=big)
+
+
+def status(console: Console, result: StatusResult) -> None:
+    """Print the verdict with every reason, every node, and who does not see whom."""
+    page = Page(console)
+    add_status(page, result)
+    page.print()
+
+
+def add_status(page: Page, result: StatusResult) -> None:
+    """Add what `status` shows to a page, for a screen that is drawn again and again."""
+    verdict = result.verdict
+    total = words.count(len(result.topology.nodes), "node")
+    mesh_only = result.topology.slots == "none"
+    if verdict.ready:
+        parts = [total]
+        if not mesh_only:
+            roles = Counter(row.role for row in result.nodes)
+            parts.append(words.count(roles["primary"], "primary", "primaries"))
+            if roles["replica"]:
+                parts.append(words.count(roles["replica"], "replica"))
+            parts.append(f"{len(verdict.covered)} slots")
+        done = "A full mesh" if mesh_only else "Ready"
+        page.paragraph((f"● {done}", f"bold {GOOD}"), f": {', '.join(parts)}", hang=2)
+    else:
+        goal = "a full mesh" if mesh_only else "Ready"
+        links = "" if verdict.mesh else f"; {verdict.links} of {verdict.total} links"
+        reasons = words.count(len(verdict.reasons), "reason")
+        page.paragraph((f"✗ Not {goal}", BAD), f": {total}, {reasons}{links}", hang=2)
+        _reasons(page, verdict.reasons)
+    page.line()
+    nodes.found(page, result.topology, result.nodes)
+    if not verdict.ready:
+        nodes.who_sees_whom(page, result.nodes)
+
+
+def _reasons(page: Page, reasons: tuple[Problem, ...]) -> None:
+    """Every reason; where there are hundreds, the first of each kind and how many more there are."""
+    number = Counter(reason.code for reason in reasons)
+    seen: Counter[str] = Counter()
+    for reason in reasons:
+        seen[reason.code] += 1
+        if len(reasons) > _SHOWN_REASONS and number[reason.code] > _SHOWN_ALIKE + 1:
+            if seen[reason.code] > _SHOWN_ALIKE + 1:
+                continue
+            if seen[reason.code] == _SHOWN_ALIKE + 1:
+                page.line(
+                    (f"  · and {number[reason.code] - _SHOWN_ALIKE} more like these; -o json lists all", DIM)
+                )
+                continue
+        first, *rest = problems.message(reason.message)
+        page.paragraph(("  · ", DIM), first, hang=4)
+        for line in rest:
+            page.paragraph((f"    {line}", DIM), hang=4)
+        if reason.hint and number[reason.code] <= _SHOWN_ALIKE + 1:
+            for line in problems.message(reason.hint):
+                page.paragraph(("    → ", DIM), line, hang=6)
+
+
+def down(console: Console, result: DownResult) -> None:
+    """Print what was stopped, reset and left alone."""
+    page = Page(console)
+    some = False
+    for found, what, one in (
+        (result.stopped, "stopped", "spawned server"),
+        (result.gone, "had already ended", "spawned server"),
+        (result.reset, "reset to single nodes without slots", "node"),
+        (result.left, "left as it was", "node"),
+    ):
+        if found:
+            some = True
+            plural = what.replace("it was", "they were") if len(found) > 1 else what
+            plural = plural.replace("single nodes", "a single node") if len(found) == 1 else plural
+            page.paragraph(
+                f"{words.count(len(found), one)} {plural}: ", (words.names(found, 10), DIM), hang=2
+            )
+    if not some:
+        page.line("Nothing to stop.")
+    page.print()
+
+
+def ls(console: Console, result: LsResult) -> None:
+    """Print the spawned clusters and which of their servers run."""
+    page = Page(console)
+    if not result.clusters:
+        page.line("No spawned clusters.")
+    for index, cluster in enumerate(result.clusters):
+        if index:
+            page.line()
+        page.paragraph(*_cluster(cluster.running, len(cluster.servers)), (clean(cluster.name), HEAD), hang=2)
+        for name, value in (("file", cluster.file), ("server", cluster.version)):
+            if value:
+                page.paragraph((f"  {name.ljust(7)} ", DIM), clean(value, 4000), hang=10)
+        running = [server.address for server in cluster.servers if server.running]
+        ended = [server.address for server in cluster.servers if not server.running]
+        if running:
+            page.paragraph(("  runs    ", DIM), words.names(running, nodes.SMALL), hang=10)
+        if ended:
+            page.paragraph(("  ended   ", DIM), (words.names(ended, nodes.SMALL), BAD), hang=10)
+    page.print()
+
+
+def _cluster(running: int, total: int) -> Iterator[Part]:
+    if running == total:
+        yield ("● ", GOOD)
+    elif running:
+        yield (f"● {running} of {total} run: ", WARN)
+    else:
+        yield ("○ ended: ", DIM)
