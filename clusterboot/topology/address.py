@@ -97,14 +97,12 @@ def parse(text: str) -> Pattern:
     front, at, bus = text.rpartition("@")
     if not at:
         front = text
-    elif may_hold_secret(front) or not _PORTS.search(front) or not front.rpartition(":")[1]:
+    elif may_hold_secret(front) or ":" not in front or not _PORTS.fullmatch(bus):
+        # Nothing is repeated: what stands before the @ may be a password.
         raise AddressError(
             "only a bus port may follow '@', as in 10.0.0.1:7001@17001; "
             "user name and password go under 'auth'"
         )
-    elif not _PORTS.fullmatch(bus):
-        # Not repeated: 'user:1@host' looks the same, and then the text holds a password.
-        raise AddressError("what follows '@' must be a bus port, as in 10.0.0.1:7001@17001")
     host, port = _split(front)
     ports = _ports(port, "port")
     bus_ports = _ports(bus, "bus port") if at else None
@@ -218,6 +216,12 @@ def check_host(host: str) -> str:
         raise AddressError("the host is empty; a host is a name or an IP address")
     if "://" in host or "/" in host:
         raise AddressError(f"a host is a name or an IP address, without scheme or path, not {shown(host)}")
+    if "{" in host or "}" in host:
+        raise AddressError(
+            f"{shown(host)} is a range, which needs the short form, as in redis-{{0..5}}.svc:6379"
+        )
+    if "[" in host or "]" in host:
+        raise AddressError(f"a host comes without brackets and without a port, not {shown(host)}")
     if ":" in host:
         return _check_ipv6(host)
     if _DOTTED.fullmatch(host):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from clusterboot.slots import COUNT, Slots, union
 from clusterboot.topology.document import Spot
 from clusterboot.topology.expand import Draft, Index, find
-from clusterboot.topology.report import Problems, but, listed, nearest, shown
+from clusterboot.topology.report import Problems, but, counted, cut, listed, nearest, shown
 from clusterboot.topology.schema import AuthForm, ServersForm, TlsForm, TopologyForm
 
 OWN_SETTINGS = {
@@ -98,13 +98,14 @@ def _check_references(drafts: list[Draft], index: Index, complete: bool, problem
         else:
             targets[id(draft)] = target
     in_cycle: set[int] = set()
+    in_none: set[int] = set()
     for draft in drafts:
         target = targets.get(id(draft))
         if target is None or id(draft) in in_cycle:
             continue
         draft.replica_of = target.name
         place = draft.spot.at("replica_of")
-        cycle = _cycle(draft, targets)
+        cycle = _cycle(draft, targets, in_none)
         if cycle:
             in_cycle.update(map(id, cycle))
             names = listed(shown(node.name) for node in cycle[:5]) + (" and others" if cycle[5:] else "")
@@ -120,20 +121,29 @@ def _check_references(drafts: list[Draft], index: Index, complete: bool, problem
             target.role = "primary"
 
 
-def _cycle(start: Draft, targets: dict[int, Draft]) -> list[Draft]:
-    """Return the nodes from `start` back to `start`, or nothing when it is in no cycle."""
+def _cycle(start: Draft, targets: dict[int, Draft], in_none: set[int]) -> list[Draft]:
+    """Return the nodes from `start` back to `start`, or nothing when it is in no cycle.
+
+    `in_none` collects nodes known to be in no cycle, so that a long chain is walked once.
+    """
     path, seen = [start], {id(start)}
     while (node := targets.get(id(path[-1]))) is not None:
         if node is start:
             return path
         if id(node) in seen:
             return []
+        if id(node) in in_none:
+            break
         seen.add(id(node))
         path.append(node)
+    in_none.update(seen)
     return []
 
 
 def _unknown_node(text: str, place: Spot, index: Index, problems: Problems, node: str | None = None) -> None:
+    if problems.full:
+        problems.more = True
+        return  # looking for what was meant takes time
     drafts = {id(draft): draft for draft in index.values()}.values()
     meant = nearest(text[:128], (draft.name for draft in drafts))
     ask = f"; did you mean {shown(meant)}?" if meant else ""
@@ -157,7 +167,8 @@ def _check_overlaps(drafts: list[Draft], problems: Problems) -> None:
                 told.add((first, second))
                 one, two = drafts[first], drafts[second]
                 both = (one.slots or Slots()) & (two.slots or Slots())
-                message = f"slots {str(both)[:60]} are given to {shown(one.name)} and to {shown(two.name)}"
+                which = f"slot {both} is" if len(both) == 1 else f"slots {cut(str(both), 60)} are"
+                message = f"{which} given to {shown(one.name)} and to {shown(two.name)}"
                 problems.add(
                     "topology-slots", message, two.spot.at("slots"), node=two.name, peer=one.name,
                     hint="each slot has one primary",
@@ -176,7 +187,7 @@ def _check_counts(drafts: list[Draft], form: TopologyForm, spot: Spot, problems:
     replicas = sum(draft.role == "replica" for draft in drafts)
     if form.replicas is None:
         if replicas == total:
-            message = f"all {total} nodes are replicas; at least one has to be a primary"
+            message = "every node is a replica; at least one has to be a primary"
             problems.add("topology-replicas", message, spot.at("nodes"))
         for draft in drafts:
             if replicas and draft.role is None:
@@ -184,20 +195,25 @@ def _check_counts(drafts: list[Draft], form: TopologyForm, spot: Spot, problems:
         return total - replicas
     place = spot.at("replicas")
     primaries = total // (1 + form.replicas)
+    rest = total - primaries
     rule = (
-        f"{total} nodes with replicas: {form.replicas} make {primaries} primaries "
-        f"and {total - primaries} replicas"
+        f"{counted(total, 'node', 'nodes')} with replicas: {form.replicas} make {_primaries(primaries)} "
+        f"and {counted(rest, 'replica', 'replicas')}"
     )
     if primaries == 0:
-        needs = f"replicas: {form.replicas} needs at least {1 + form.replicas} nodes, the file has {total}"
+        needs = f"replicas: {form.replicas} needs at least {1 + form.replicas} nodes, the file lists {total}"
         problems.add("topology-replicas", needs, place)
     elif fixed > primaries:
-        message = f"{rule}, but {fixed} are primaries by role, slots or replica_of"
+        message = f"{rule}, but by role, slots or replica_of there are {_primaries(fixed)}"
         problems.add("topology-replicas", message, place)
-    elif replicas > total - primaries:
-        message = f"{rule}, but {replicas} are replicas by role or replica_of"
+    elif replicas > rest:
+        message = f"{rule}, but by role or replica_of there are {replicas}"
         problems.add("topology-replicas", message, place)
     return primaries
+
+
+def _primaries(number: int) -> str:
+    return counted(number, "primary", "primaries")
 
 
 def _check_cover(drafts: list[Draft], primaries: int, spot: Spot, problems: Problems) -> None:
@@ -209,11 +225,13 @@ def _check_cover(drafts: list[Draft], primaries: int, spot: Spot, problems: Prob
     takers = primaries - len(given)
     place = given[-1].spot.at("slots")
     if rest and not takers:
-        message = f"no primary is left to take the slots {str(rest)[:60]}; every one has its own 'slots'"
+        message = f"no primary is left to take the slots {cut(str(rest), 60)}; every one has its own 'slots'"
         hint = "give these slots to a primary, or leave out the 'slots' of one"
         problems.add("topology-slots", message, place, hint=hint)
     elif takers > len(rest):
-        message = f"{len(rest)} of {COUNT} slots are left for {takers} primaries without 'slots' of their own"
+        message = (
+            f"{len(rest)} of {COUNT} slots are left for {_primaries(takers)} without 'slots' in the file"
+        )
         hint = "leave slots for them, or give them slots: none"
         problems.add("topology-slots", message, place, hint=hint)
 
@@ -244,6 +262,9 @@ def check_tls(tls: TlsForm, spot: Spot, problems: Problems) -> None:
 def check_servers(servers: ServersForm, spot: Spot, problems: Problems) -> None:
     """Check the names of server settings."""
     for name in servers.config:
+        if problems.full:
+            problems.more = True
+            break
         place = spot.at("config").keys.get(name, spot)
         if name.lower() in OWN_SETTINGS:
             message = f"{shown(name)} is set by clusterboot: {OWN_SETTINGS[name.lower()]}"

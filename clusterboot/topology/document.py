@@ -21,7 +21,7 @@ from clusterboot.topology.syntax import explain
 from clusterboot.topology.text import check_characters
 
 MAX_DEPTH = 32
-MAX_VALUES = 200_000
+MAX_VALUES = 100_000
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,4})?")
@@ -223,7 +223,7 @@ class _Composer:
     def _count(self, size: int, spot: Spot) -> None:
         self._total += size
         if self._total > MAX_VALUES:
-            message = f"the file stands for more than {MAX_VALUES:,} values once aliases are expanded"
+            message = f"the file has more than {MAX_VALUES:,} values, each alias counted in full"
             self.problems.add("topology-too-many-values", message, spot)
             raise _UnreadableError
 

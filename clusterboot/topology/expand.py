@@ -8,7 +8,7 @@ from clusterboot.slots import Slots
 from clusterboot.topology.address import BUS_OFFSET, MAX_PORT, AddressError, key, parse, reference
 from clusterboot.topology.document import Spot
 from clusterboot.topology.model import MAX_NODES, Role
-from clusterboot.topology.report import Problems, listed, shown
+from clusterboot.topology.report import Problems, cut, listed, shown
 from clusterboot.topology.schema import NodeForm, TopologyForm
 
 
@@ -153,10 +153,8 @@ def _slots(given: str | int | list[str | int], spot: Spot, name: str, problems: 
     try:
         return Slots.parse(",".join(str(part) for part in parts))
     except ValueError as error:
-        text = str(error)
-        problems.add(
-            "topology-invalid-value", text if len(text) <= 300 else text[:299] + "…", spot, node=name
-        )
+        text = cut(str(error))
+        problems.add("topology-invalid-value", text, spot, node=name)
         return Slots()
 
 

@@ -29,13 +29,13 @@ class Place(Protocol):
 class Problems:
     """The problems and warnings of one file, each kept once.
 
-    At most `LIMIT` problems are kept (a file of generated nonsense has thousands), the rest counted.
+    At most `LIMIT` problems are kept: a file of generated nonsense has thousands.
     """
 
     def __init__(self, file: str) -> None:
         self.file = file
         self._found: dict[tuple[int, int, str], Problem] = {}
-        self._unlisted = 0
+        self.more = False
         self._warnings: list[Problem] = []
 
     def __bool__(self) -> bool:
@@ -43,7 +43,7 @@ class Problems:
 
     @property
     def full(self) -> bool:
-        """Whether further problems are only counted, so that their words need not be made."""
+        """Whether no further problem is kept, so that its words need not be made."""
         return len(self._found) >= LIMIT
 
     def add(
@@ -62,7 +62,7 @@ class Problems:
         if key in self._found:
             return
         if self.full:
-            self._unlisted += 1
+            self.more = True
             return
         self._found[key] = Problem(
             code, message, node, peer, hint, Exit.USAGE, self.file, line or None, column or None
@@ -84,8 +84,8 @@ class Problems:
         if not self._found:
             return
         listed = [self._found[key] for key in sorted(self._found)]
-        if self._unlisted:
-            more = f"{self._unlisted} more problems of this file are not listed"
+        if self.more:
+            more = f"only the first {LIMIT} problems that were found are listed; there are more"
             listed.append(
                 Problem("topology-more-problems", more, hint="repair those above first", exit=Exit.USAGE,
                         file=self.file)
@@ -100,9 +100,9 @@ def may_hold_secret(text: str) -> bool:
 
 def shown(text: str) -> str:
     """Return `text` in single quotes, shortened, with everything unprintable as an escape."""
-    cut = text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
     plain = "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in cut
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+        for char in cut(text, _SHOWN)
     )
     return f"'{plain}'"
 
@@ -112,15 +112,26 @@ def but(text: str) -> str:
     return "" if may_hold_secret(text) else f", not {shown(text)}"
 
 
+def cut(text: str, limit: int = 300) -> str:
+    """Return `text`, shortened to `limit` characters."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """Return the one of `known` that was probably meant by `word`, or None."""
-    names = list(known)
-    plain = word.strip().lower().replace("-", "_").replace(" ", "_")
-    folded = {name.replace("_", ""): name for name in names}
-    if plain.replace("_", "") in folded:
-        return folded[plain.replace("_", "")]
-    close = get_close_matches(plain[:64], names, n=1, cutoff=0.65)
-    return close[0] if close else None
+    folded = {_fold(name): name for name in known}
+    plain = _fold(word[:64])
+    close = get_close_matches(plain, folded, n=1, cutoff=0.65)
+    return folded[close[0]] if close else None
+
+
+def _fold(word: str) -> str:
+    return word.strip().lower().replace("-", "").replace("_", "").replace(" ", "")
+
+
+def counted(number: int, one: str, many: str) -> str:
+    """Return the number with the word that fits it: "1 primary", "2 primaries"."""
+    return f"{number:,} {one if number == 1 else many}"
 
 
 def listed(words: Iterable[str]) -> str:

@@ -225,7 +225,7 @@ class TopologyForm(Form):
 
     # Not Literal[1]: true == 1 in Python, and pydantic takes it.
     version: Annotated[int, Field(ge=1, le=1), Says("1", "number")] = Field(
-        description="Version of this format."
+        description="Version of this format.", json_schema_extra={"const": 1}
     )
     name: Annotated[Name | None, Says(_NAME_SAYS)] = Field(default=None, description="Name of the cluster.")
     nodes: Annotated[

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from clusterboot.topology.document import BROKEN, EMPTY, Spot
 from clusterboot.topology.model import MAX_NODES
-from clusterboot.topology.report import Problems, but, listed, may_hold_secret, nearest, shown
+from clusterboot.topology.report import LIMIT, Problems, but, cut, listed, may_hold_secret, nearest, shown
 from clusterboot.topology.schema import ENTRIES, SECTIONS, SETTING_SAYS, Form, Says, TopologyForm
 
 _Path = tuple[str | int, ...]
@@ -53,6 +53,9 @@ def shape(values: Any, spot: Spot, problems: Problems) -> TopologyForm | None:
             if attempt == 0:
                 _tell(entry, path, values, spot, problems)
             pruned.add(path)
+            if problems.full and len(found) > 10 * LIMIT:
+                problems.more = True
+                return None  # nonsense: looking for more in the rest would only take time
         if not _prune(pruned, values, spot):
             return None
     return None
@@ -90,11 +93,13 @@ def _says(path: _Path) -> Says:
     return next(part for part in field.metadata if isinstance(part, Says))
 
 
+def _required(path: _Path) -> bool:
+    field = _section(path[:-1]).get(str(path[-1]))
+    return field is not None and bool(field.is_required())
+
+
 def _tell(entry: Any, path: _Path, values: Any, spot: Spot, problems: Problems) -> None:
     """Note the problem that pydantic found at `path`."""
-    if problems.full:
-        problems.add("topology-invalid-value", str(path), None)  # only counted
-        return
     if entry["type"] == "missing":
         _tell_missing(path, spot, problems)
         return
@@ -110,10 +115,11 @@ def _tell(entry: Any, path: _Path, values: Any, spot: Spot, problems: Problems) 
     name = f"'{path[-1]}'" if isinstance(path[-1], str) else f"an entry of '{path[-2]}'"
     if value is EMPTY:
         message = f"{name} has no value; it must be {says.text}"
-        problems.add("topology-no-value", message, place, hint="give it a value, or leave it out")
+        hint = "give it a value" if _required(path) else "give it a value, or leave it out"
+        problems.add("topology-no-value", message, place, hint=hint)
         return
     if path == ("version",) and type(value) is int:
-        message = f"version {shown(str(value))} is not known; this clusterboot reads version 1"
+        message = f"version {shown(str(value))[1:-1]} is not known; this clusterboot reads version 1"
         problems.add("topology-version", message, place, hint="write version: 1, or use a newer clusterboot")
         return
     own = str(entry.get("ctx", {}).get("error", "")) if entry["type"] == "value_error" else ""
@@ -122,7 +128,7 @@ def _tell(entry: Any, path: _Path, values: Any, spot: Spot, problems: Problems) 
     if own and (says.kind != "secret" or path[-1] == "password_file"):
         if path[-1] in ("host", "server_name") or (path[0] == "nodes" and len(path) == 2):
             code = "topology-invalid-address"
-        problems.add(code, own if len(own) <= 300 else own[:299] + "…", place)
+        problems.add(code, cut(own), place)
         return
     secret = "auth" in path and path[-1] != "username"
     message = f"{name} must be {says.text}{'' if secret else _but(value, place)}"
@@ -136,7 +142,7 @@ def _tell_missing(path: _Path, spot: Spot, problems: Problems) -> None:
     owner = "the file"
     if len(path) > 1:
         owner = "this node" if isinstance(path[-2], int) else f"'{path[-2]}'"
-    message = f"{owner} has no '{path[-1]}'; it must be {_says(path).text}"
+    message = f"{owner} has no '{path[-1]}', which must be {_says(path).text}"
     hint = "write version: 1" if path == ("version",) else None
     problems.add("topology-missing-key", message, spot.at(*path[:-1]), hint=hint)
 
@@ -181,9 +187,9 @@ def _tell_unknown(path: _Path, spot: Spot, problems: Problems) -> None:
 def _but(value: Any, spot: Spot) -> str:
     """Return what the value is instead, as the end of a sentence."""
     if isinstance(value, dict):
-        return ", not a mapping"
+        return ", not a mapping" if value else ", not an empty mapping"
     if isinstance(value, list):
-        return ", not a list"
+        return ", not a list" if value else ", not an empty list"
     text = spot.text or ""
     if isinstance(value, bool):
         meaning = "true" if value else "false"
@@ -202,6 +208,8 @@ def _advice(value: Any, spot: Spot, says: Says, path: _Path) -> str | None:
         if path[-1] == "host" and isinstance(value, list):
             return 'put an IPv6 address in quotes: "::1"'
         return None
+    if path == ("nodes",):
+        return "put '- ' in front of each node"
     if says.kind == "secret":
         return None if isinstance(value, str) else "put it in quotes"
     if says.choices and text not in says.choices:

@@ -15,17 +15,28 @@ from clusterboot.topology.text import Position
 _QUOTED = re.compile(r"'[^']*'|<[^>]*>")
 _BRACKETED = re.compile(r"\[[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]:")
 _BRACED = re.compile(r"\{[0-9]+\.\.[0-9]+\}")
+_QUOTE = "put the value in quotes"
+_INDENT = "check the indentation of this line and the one above"
 _WORDS = (
-    ("mapping values are not allowed", "a ': ' stands where no second value can follow"),
-    ("found unknown escape character", "a backslash in double quotes starts an unknown escape"),
-    ("found invalid Unicode character escape", "an escape stands for a character that does not exist"),
-    ("did not find expected <document start>", "something follows the end of the document"),
-    ("expected '<document start>'", "something follows the end of the document"),
-    ("found undefined tag handle", "a '!' starts a YAML tag, which a topology file does not use"),
-    ("did not find expected '-' indicator", "this line is neither an entry of the list above nor its end"),
-    ("did not find expected key", "this line is not a 'key: value' of the mapping above"),
-    ("did not find expected node content", "a value is missing here, or needs quotes"),
-    ("could not find expected ':'", "a key here has no ': ' behind it"),
+    ("mapping values are not allowed", "a ': ' stands where no second value can follow", _QUOTE),
+    (
+        "found unknown escape character",
+        "a backslash in double quotes starts an unknown escape",
+        "write the backslash twice, or use single quotes",
+    ),
+    ("found invalid Unicode", "an escape stands for a character that does not exist", None),
+    ("expected <document start>", "something follows the end of the document", None),
+    ("expected '<document start>'", "something follows the end of the document", None),
+    ("found undefined tag handle", "a '!' starts a YAML tag, which a topology file does not use", _QUOTE),
+    ("expected '-' indicator", "this line is neither an entry of the list above nor its end", _INDENT),
+    ("did not find expected key", "this line is not a 'key: value' of the mapping above", _INDENT),
+    ("did not find expected node content", "a value is missing here, or needs quotes", _QUOTE),
+    (
+        "expected ',' or",
+        "a ',' or the closing bracket is missing here",
+        "quote a value that holds , : { or [",
+    ),
+    ("could not find expected ':'", "a key here has no ': ' behind it", _INDENT),
 )
 
 
@@ -43,17 +54,16 @@ def explain(error: yaml.YAMLError, text: str) -> tuple[str, Position | None, str
         return f"what starts here is never closed ({_context(error)})", place, None
     place = Position(mark.line + 1, mark.column + 1)
     line = lines[mark.line] if mark.line < len(lines) else ""
-    before = lines[mark.line - 1] if mark.line else ""
-    hint = _hint(line) or _hint(before)
+    hint = _hint(line)
     char = line[mark.column : mark.column + 1]
     if char == "\t" or line[: mark.column + 1].strip(" ").startswith("\t"):
         return "a tab stands here; YAML is indented with spaces only", place, "replace the tab by spaces"
     if "cannot start any token" in problem:
-        hint = hint or "put the value in quotes"
+        hint = hint or _QUOTE
         return "a value without quotes cannot start with this character", place, hint
-    for start, words in _WORDS:
+    for start, words, usual in _WORDS:
         if start in problem:
-            return words, place, hint or _indent_or_quote(start)
+            return words, place, hint or usual
     return f"this is not valid YAML: {_QUOTED.sub('…', problem)}", place, hint
 
 
@@ -76,9 +86,3 @@ def _hint(line: str) -> str | None:
     if _BRACED.search(line):
         return 'put an address with braces in quotes: "redis-{0..5}.svc:6379"'
     return None
-
-
-def _indent_or_quote(start: str) -> str:
-    if start.startswith(("did not find expected '-'", "did not find expected key")):
-        return "check the indentation of this line and the one above"
-    return "put the value in quotes"
