@@ -171,7 +171,9 @@ class Boost:
             if calm or not patient:
                 break
             await asyncio.sleep(0.1)
-        last = {name: {NO_FAILOVER: old[NO_FAILOVER]} for name, old in self._old.items() if NO_FAILOVER in old}
+        last = {
+            name: {NO_FAILOVER: old[NO_FAILOVER]} for name, old in self._old.items() if NO_FAILOVER in old
+        }
         if self._old and not calm:
             failed |= dict.fromkeys(last, f"{NO_FAILOVER} stays on while somebody lists a failing node")
         else:
@@ -185,7 +187,7 @@ class Boost:
             self.warnings.append(
                 Problem(
                     "not-given-back",
-                    f"{len(failed)} of {len(self._old)} nodes do not have their old timers back: {name}: {why}.",
+                    f"{len(failed)} of {len(self._old)} nodes lack their old timers: {name}: {why}.",
                     node=name,
                     hint="run 'clusterboot up' again: it puts them back",
                     exit=Exit.DONE,

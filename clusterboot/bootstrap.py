@@ -10,21 +10,21 @@ a Ready cluster plans no steps, a half-built one plans the rest, a grown topolog
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
 from clusterboot import preflight
 from clusterboot.act import Actor, forbidden
 from clusterboot.adopt import adopt
 from clusterboot.boost import Boost, Ledger, refusal
 from clusterboot.errors import Exit, NodeFailed, OutOfTime, Problem, from_problems
-from clusterboot.events import Looked, Note, Phase, Planned, Reporter, Warned
+from clusterboot.events import Note, Phase, Planned, Reporter, Warned
 from clusterboot.follow import follow, handshake_seconds
 from clusterboot.health import Judge, Verdict
 from clusterboot.nodes import Seen
 from clusterboot.observe import Asker, Observed, Watch, survey
 from clusterboot.placement import Placement
-from clusterboot.plan import Meet, Plan, plan
+from clusterboot.plan import Plan, plan
 from clusterboot.results import BoostReport, UpResult, rows
 from clusterboot.topology import Topology
 
@@ -45,7 +45,9 @@ class Run:
     boost: bool = True
     dry_run: bool = False
     seen: Seen = field(default_factory=dict)
+    goal: Goal | None = None
     verdict: Verdict | None = None
+    lent: BoostReport | None = None
     warned: dict[Problem, None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -53,6 +55,7 @@ class Run:
         self.addresses = {node.name: node.address for node in self.topology.nodes}
         self.mesh_only = self.mesh_only or self.topology.slots == "none"
         self.actor = Actor(self.fleet, self.report)
+        self.start = asyncio.get_running_loop().time()
 
     def warn(self, problems: Iterable[Problem]) -> None:
         """Tell a warning once, however often it is found."""
@@ -76,48 +79,51 @@ async def up(run: Run) -> UpResult:
     """Bring the nodes of `run` to Ready (or to the mesh) and return what was done.
 
     Raises Refused or NodeFailed with everything that is wrong before anything is changed, NodeFailed
-    when a node refuses a step, and OutOfTime with the reasons when `run.timeout` seconds are over.
-    Borrowed timers are put back in every case, also when the task is cancelled.
+    when a node refuses a step, and OutOfTime with the reasons when `run.timeout` seconds are over;
+    `outcome` then tells how far it got. Borrowed timers are put back in every case, also when the task
+    is cancelled.
     """
-    start = asyncio.get_running_loop().time()
-    boost = Boost(run.fleet, run.addresses, run.ledger)
-    lent: BoostReport | None = None
     try:
         async with asyncio.timeout(run.timeout):
             run.report(Phase("look", f"{len(run.names)} nodes"))
             goal = assess(run, await first_look(run))
             if run.dry_run:
-                verdict = goal.judge.verdict(goal.observed.views)
-                reason = refusal(run.topology, goal.observed.views, wanted=run.boost)
-                lent = BoostReport(reason is None and bool(goal.plan.steps), {}, reason=reason)
-                return _result(run, goal, verdict, lent, start)
+                return dry(run, goal)
+            boost = Boost(run.fleet, run.addresses, run.ledger)
             boost.take_over(goal.observed.views)
             run.warn(boost.warnings)
             problems = await forbidden(run.fleet, goal.plan.steps, goal.observed.views)
             if problems:
                 raise from_problems(problems)
             try:
-                verdict, last = await form(run, goal, boost)
+                await form(run, goal, boost)
                 run.report(Phase("give-back"))
-                lent = await boost.give_back(patient=True)
+                run.lent = await boost.give_back(patient=True)
             except BaseException:
-                await cut_short(boost)
+                await cut_short(run, boost)
                 raise
-            run.warn(boost.warnings)
-            return _result(run, last, verdict, lent, start, plan=goal.plan)
+            finally:
+                run.warn(boost.warnings)
+            return outcome(run, plan=goal.plan)
     except TimeoutError as over:
         raise out_of_time(run) from over
 
 
-async def form(run: Run, goal: Goal, boost: Boost) -> tuple[Verdict, Goal]:
-    """Send what is missing and follow it, until the goal is reached; there is no other way out."""
-    verdict = goal.judge.verdict(goal.observed.views)
-    if verdict.ready and not goal.plan.steps:
-        return verdict, goal
+def dry(run: Run, goal: Goal) -> UpResult:
+    """What `up` would do, without doing it."""
     reason = refusal(run.topology, goal.observed.views, wanted=run.boost)
+    run.lent = BoostReport(reason is None and bool(goal.plan.steps), {}, reason=reason)
+    return outcome(run, plan=goal.plan)
+
+
+async def form(run: Run, goal: Goal, boost: Boost) -> None:
+    """Send what is missing and follow it, until the goal is reached; there is no other way out."""
+    assert run.verdict is not None, "assess has judged"
+    if run.verdict.ready and not goal.plan.steps:
+        return
     views = goal.observed.views
     wait = handshake_seconds(max(view.node_timeout for view in views.values()))
-    if reason is None:
+    if refusal(run.topology, views, wanted=run.boost) is None:
         run.report(Phase("borrow", f"{len(run.names)} nodes"))
         wait = handshake_seconds(await boost.borrow(views))
     again = False
@@ -127,9 +133,10 @@ async def form(run: Run, goal: Goal, boost: Boost) -> tuple[Verdict, Goal]:
         await run.actor.send(first, views)
         await run.actor.send(goal.plan.meets, views, again=again)
         watch = Watch(run.fleet, views, goal.judge, run.seen)
-        verdict = await follow(run, goal.plan, watch, goal.judge, wait)
-        if verdict.ready:
-            return verdict, goal
+        run.verdict = await follow(run, goal.plan, watch, goal.judge, wait)
+        if run.verdict.ready:
+            run.goal = replace(goal, observed=Observed(watch.views, {}))
+            return
         # Nothing moved for as long as a handshake lives: whatever is still missing was lost.
         observed = await survey(run.fleet, run.names, run.seen)
         if observed.away:
@@ -149,7 +156,6 @@ async def first_look(run: Run) -> Observed:
             return observed
         if any(problem.code != "loading" for problem in problems):
             raise NodeFailed(*problems)
-        run.verdict = None
         if not told:
             told = True
             run.report(Note(f"waiting for {', '.join(observed.away)}: loading data"))
@@ -170,7 +176,9 @@ def assess(run: Run, observed: Observed) -> Goal:
     run.report(Planned(adopted.target, steps))
     ids = {name: view.id for name, view in views.items()}
     judge = Judge(adopted.target, ids, mesh_only=run.mesh_only)
-    return Goal(Observed(views, {}), adopted.target, steps, judge)
+    run.verdict = judge.verdict(views)
+    run.goal = Goal(Observed(views, {}), adopted.target, steps, judge)
+    return run.goal
 
 
 def describe(steps: Plan) -> str:
@@ -181,14 +189,15 @@ def describe(steps: Plan) -> str:
     return f"{count} MEET{'' if count == 1 else 's'}{around}"
 
 
-async def cut_short(boost: Boost) -> None:
+async def cut_short(run: Run, boost: Boost) -> None:
     """Put back what was borrowed although the run is being cancelled; bounded by GRACE."""
     back = asyncio.ensure_future(boost.give_back(patient=False))
     try:
         async with asyncio.timeout(GRACE):
-            await asyncio.shield(back)
+            run.lent = await asyncio.shield(back)
     except TimeoutError:
         back.cancel()
+        run.lent = boost.report()
 
 
 def out_of_time(run: Run) -> OutOfTime:
@@ -203,19 +212,23 @@ def out_of_time(run: Run) -> OutOfTime:
     return OutOfTime(head, *run.actor.failures.values(), *reasons)
 
 
-def _result(
-    run: Run, goal: Goal, verdict: Verdict, lent: BoostReport | None, start: float, plan: Plan | None = None
-) -> UpResult:
-    views: Mapping = goal.observed.views
+def outcome(run: Run, plan: Plan | None = None) -> UpResult:
+    """Return what a run did and where it stands, whether or not it reached its goal.
+
+    `plan` is what was missing at first; only after `assess` has found a goal.
+    """
+    goal = run.goal
+    assert goal is not None, "there is no outcome before the first look"
+    assert run.verdict is not None, "the first look ends with a verdict"
     return UpResult(
         topology=run.topology,
         target=goal.target,
         plan=plan or goal.plan,
-        verdict=verdict,
-        nodes=rows(run.topology, views, verdict, goal.judge.ids),
+        verdict=run.verdict,
+        nodes=rows(run.topology, goal.observed.views, run.verdict, goal.judge.ids),
         steps=tuple(run.actor.done),
-        boost=lent,
-        seconds=asyncio.get_running_loop().time() - start,
+        boost=run.lent,
+        seconds=asyncio.get_running_loop().time() - run.start,
         dry_run=run.dry_run,
         mesh_only=run.mesh_only,
         warnings=tuple(run.warned),

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from redis._parsers import _AsyncRESP2Parser
-from redis.asyncio.connection import Connection, SSLConnection
+from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import InvalidResponse, RedisError, ResponseError
@@ -36,12 +36,12 @@ _LARGEST_ARRAY = 100_000
 # CLIENT SETINFO is one more command that a node might refuse; how to leave it out changed in redis-py 7.
 _NO_SETINFO: dict[str, Any] = (
     {"driver_info": None}
-    if "driver_info" in inspect.signature(Connection.__mro__[1].__init__).parameters
+    if "driver_info" in inspect.signature(AbstractConnection).parameters
     else {"lib_name": None, "lib_version": None}
 )
 
 
-class _Parser(_AsyncRESP2Parser):  # type: ignore[misc]  # redis-py's parsers are not typed
+class _Parser(_AsyncRESP2Parser):
     """RESP2, with error replies left as the server sent them and with replies of bounded size.
 
     redis-py turns codes such as NOAUTH into exception classes and drops them from the text, and for
@@ -62,7 +62,7 @@ class _Parser(_AsyncRESP2Parser):  # type: ignore[misc]  # redis-py's parsers ar
         return line
 
 
-class _NamedSSLConnection(SSLConnection):  # type: ignore[misc]  # as above
+class _NamedSSLConnection(SSLConnection):
     """TLS to a numeric address while the certificate is checked against the name in the topology."""
 
     server_name = ""

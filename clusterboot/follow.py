@@ -8,9 +8,10 @@ There is no deadline in here: the caller bounds the whole run.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from clusterboot.events import Looked, Phase
+from clusterboot.events import Looked, Phase, PhaseName
 from clusterboot.health import Judge, Verdict
 from clusterboot.newcomers import hurry, newcomers
 from clusterboot.observe import SMALL, Watch
@@ -52,8 +53,7 @@ async def follow(run: Run, todo: Plan, watch: Watch, judge: Judge, patience: flo
             verdict = judge.verdict(watch.views, observed.away)
         elif not small and verdict.ready:
             # Gathered from views of different moments: only a snapshot of all may say so.
-            verdict = judge.verdict(watch.views, observed.away)
-            verdict = Verdict(False, verdict.mesh, verdict.nodes, verdict.links, verdict.total, verdict.covered, ())
+            verdict = replace(verdict, ready=False)
         run.verdict = verdict
         run.report(Looked(verdict, tuple(observed.away)))
         phases.tell(verdict, bool(pending))
@@ -131,7 +131,7 @@ class _Phases:
 
     def tell(self, verdict: Verdict, unattached: bool) -> None:
         """Report the phase that `verdict` shows."""
-        phase = "mesh" if not verdict.mesh else "replicate" if unattached else "ready"
+        phase: PhaseName = "mesh" if not verdict.mesh else "replicate" if unattached else "ready"
         if self._run.mesh_only and phase != "mesh":
             return
         if phase not in self._told:

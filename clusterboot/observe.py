@@ -160,7 +160,7 @@ class Watch:
         ]
         if promising:
             read = await self._read(promising)
-            observed = Observed(observed.views | read.views, observed.away | read.away)
+            observed = Observed({**observed.views, **read.views}, {**observed.away, **read.away})
         return observed
 
     async def snapshot(self) -> Observed:

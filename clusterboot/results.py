@@ -165,8 +165,8 @@ def rows(
     """Return a row per node of the topology, by what the nodes say about themselves."""
     names = {node_id: name for name, node_id in ids.items()}
     unseen_by: dict[str, list[str]] = {}
-    for name, health in verdict.nodes.items():
-        for other in health.unseen:
+    for name, found_health in verdict.nodes.items():
+        for other in found_health.unseen:
             unseen_by.setdefault(other, []).append(name)
     found = []
     for node in topology.nodes:

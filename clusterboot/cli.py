@@ -1,0 +1,198 @@
+"""The command line: flags and wiring, nothing else. Commands import what they need when they run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Literal, NoReturn
+
+import typer
+from typer.exceptions import TyperException
+
+from clusterboot import __version__, commands
+from clusterboot.commands import Reach, UpOptions
+from clusterboot.errors import Exit, Problem
+from clusterboot.shell import Shell, leave
+
+app = typer.Typer(
+    name="clusterboot",
+    help="Make a Redis or Valkey Cluster out of running nodes: declarative, safe to repeat, never hanging.",
+    epilog="Global options may stand before or after the command.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+_shell = Shell()
+
+File = Annotated[
+    Path, typer.Argument(metavar="TOPOLOGY", help="The topology file (YAML).", show_default=False)
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        "--timeout",
+        metavar="SECONDS",
+        min=0.1,
+        help="Bound on the whole run. Default: one second per node, at least 60.",
+        show_default=False,
+    ),
+]
+AskPass = Annotated[
+    bool, typer.Option("--ask-pass", help="Ask for the password of nodes that have no other source.")
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"clusterboot {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _globals(
+    output: Annotated[
+        Literal["text", "json"], typer.Option("--output", "-o", help="What goes to stdout.")
+    ] = "text",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Nothing but errors.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    no_color: Annotated[bool, typer.Option("--no-color", help="No colour; NO_COLOR does the same.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    _shell.json = output == "json"
+    _shell.quiet, _shell.debug, _shell.color = quiet, debug, not no_color
+
+
+@app.command()
+def validate(topology: File) -> None:
+    """Check a topology file: all its problems at once, each with line and column."""
+    _run("validate", lambda: commands.validate(_shell, topology))
+
+
+@app.command()
+def plan(
+    topology: File,
+    form: Annotated[
+        Literal["table", "json", "commands"],
+        typer.Option("--format", help="'commands' is a shell script of redis-cli lines that does the same."),
+    ] = "table",
+) -> None:
+    """Print the plan for fresh nodes, without touching any."""
+    _run("plan", lambda: commands.plan(_shell, topology, form))
+
+
+@app.command()
+def up(
+    topology: File,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Look at the live nodes and print what is missing; change nothing."),
+    ] = False,
+    strategy: Annotated[
+        Literal["star", "chain"] | None,
+        typer.Option("--strategy", help="Who meets whom; overrides the file.", show_default=False),
+    ] = None,
+    meet_only: Annotated[bool, typer.Option("--meet-only", help="Stop at the full mesh.")] = False,
+    no_boost: Annotated[
+        bool, typer.Option("--no-boost", help="Leave the timers of fresh nodes alone; much slower.")
+    ] = False,
+    spawn: Annotated[
+        bool, typer.Option("--spawn", help="First start a local server for every loopback node without one.")
+    ] = False,
+    timeout: Timeout = None,
+    ask_pass: AskPass = False,
+) -> None:
+    """Make the nodes one cluster, and end when it is Ready. Safe to run again, at any time."""
+    options = UpOptions(dry_run, strategy, meet_only, not no_boost, spawn)
+    _run("up", lambda: commands.up(_shell, topology, options, Reach(timeout, ask_pass)))
+
+
+@app.command()
+def status(
+    topology: File,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep looking and refresh in place.")] = False,
+    timeout: Timeout = None,
+    ask_pass: AskPass = False,
+) -> None:
+    """Tell whether the cluster is Ready, and every reason why not. Changes nothing."""
+    _run("status", lambda: commands.status(_shell, topology, Reach(timeout, ask_pass), watch=watch))
+
+
+@app.command()
+def down(
+    topology: File,
+    reset: Annotated[
+        bool, typer.Option("--reset", help="Return live nodes to single nodes that know nobody. Needs --yes.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it without asking.")] = False,
+    flush: Annotated[bool, typer.Option("--flush", help="With --reset: delete all keys as well.")] = False,
+    timeout: Timeout = None,
+    ask_pass: AskPass = False,
+) -> None:
+    """Stop what 'up --spawn' started, or empty live nodes with --reset --yes."""
+    _run(
+        "down",
+        lambda: commands.down(_shell, topology, Reach(timeout, ask_pass), reset=reset, yes=yes, flush=flush),
+    )
+
+
+@app.command()
+def ls() -> None:
+    """List the clusters that 'up --spawn' started, and whether they run."""
+    _run("ls", lambda: commands.ls(_shell))
+
+
+def _run(command: str, work: commands.Work) -> NoReturn:
+    leave(_shell.guard(command, work))
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and end the process with the exit status of the contract."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    ordered = globals_first(given)
+    _shell.json = "json" in _output(ordered)
+    try:
+        status = app(ordered, prog_name="clusterboot", standalone_mode=False)
+    except TyperException as wrong:
+        command = next((word for word in ordered if word in _NAMES), "clusterboot")
+        hint = f"clusterboot {command} --help" if command in _NAMES else "clusterboot --help"
+        problem = Problem("usage", wrong.format_message(), hint=hint, exit=Exit.USAGE)
+        leave(_shell.fail(command, [problem]))
+    except (typer.Abort, KeyboardInterrupt):
+        leave(Exit.SIGINT)
+    except BrokenPipeError:
+        leave(Exit.DONE)
+    leave(status or 0)
+
+
+_NAMES = frozenset(info.callback.__name__ for info in app.registered_commands if info.callback)
+_FLAGS = frozenset({"-q", "--quiet", "--debug", "--no-color"})
+
+
+def globals_first(arguments: Sequence[str]) -> list[str]:
+    """Move the global options in front of the command, so that they may stand anywhere before `--`."""
+    front: list[str] = []
+    rest: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        if word == "--":
+            rest += [word, *words]
+        elif word in _FLAGS or word.startswith("--output="):
+            front.append(word)
+        elif word in ("-o", "--output"):
+            front += [word, *([value] if (value := next(words, None)) is not None else [])]
+        else:
+            rest.append(word)
+    return front + rest
+
+
+def _output(arguments: Sequence[str]) -> set[str]:
+    """The output formats asked for, known before the options are parsed: also for errors in them."""
+    return {
+        *(value for flag, value in pairwise(arguments) if flag in ("-o", "--output")),
+        *(word.removeprefix("--output=") for word in arguments if word.startswith("--output=")),
+    }

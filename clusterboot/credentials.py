@@ -1,0 +1,97 @@
+"""User names and passwords, fetched when a command is about to connect, and never before.
+
+A topology only says where a password is: in an environment variable, in a file, at the prompt, or as a
+literal. Everything that is missing is told at once, by the name of the variable or file, never by value.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from clusterboot.errors import Exit, Problem, UsageError
+from clusterboot.topology import Auth, Topology
+
+Credential = tuple[str | None, str | None]
+
+_LONGEST = 64 * 1024
+
+
+def load(topology: Topology, asked: str | None = None) -> Mapping[str, Credential]:
+    """Return user name and password by node name; both None where the topology has no `auth`.
+
+    `asked` is a password from the prompt, for all nodes without a source of their own. Raises
+    UsageError with every variable that is not set and every file that cannot be read.
+    """
+    found: dict[Auth, Credential] = {}
+    problems: dict[Problem, None] = {}
+    for node in topology.nodes:
+        auth = node.auth or Auth()
+        if auth not in found:
+            try:
+                found[auth] = (auth.username, _password(auth, asked))
+            except UsageError as missing:
+                problems |= dict.fromkeys(missing.problems)
+    if problems:
+        raise UsageError(*problems)
+    return {node.name: found[node.auth or Auth()] for node in topology.nodes}
+
+
+def warnings(topology: Topology, file: str) -> tuple[Problem, ...]:
+    """Return a warning for every file with a password in it that other users can read."""
+    auths = {node.auth for node in topology.nodes if node.auth}
+    paths = {auth.password_file for auth in auths if auth.password_file}
+    if any(auth.password for auth in auths):
+        paths.add(Path(file))
+    return tuple(
+        Problem(
+            "password-readable",
+            f"{path} holds a password and other users can read it.",
+            hint=f"chmod go-r {path}",
+            exit=Exit.DONE,
+        )
+        for path in sorted(paths)
+        if _others_read(path)
+    )
+
+
+def _password(auth: Auth, asked: str | None) -> str | None:
+    if auth.password is not None:
+        return auth.password.value
+    if auth.password_env is not None:
+        value = os.environ.get(auth.password_env)
+        if not value:
+            raise _missing(
+                f"the environment variable {auth.password_env}, which is to hold a password, is not set",
+                f"export {auth.password_env}=…, or name another source in the topology",
+            )
+        return value
+    if auth.password_file is not None:
+        try:
+            with auth.password_file.open("rb") as stream:
+                data = stream.read(_LONGEST)
+            value = data.decode().removesuffix("\n").removesuffix("\r")
+        except OSError as error:
+            raise _missing(
+                f"the password file {auth.password_file} cannot be read: {error.strerror}",
+                "check password_file in the topology; it is relative to the topology's folder",
+            ) from None
+        except UnicodeDecodeError:
+            raise _missing(f"the password file {auth.password_file} is not text", "one line, UTF-8") from None
+        if not value:
+            raise _missing(f"the password file {auth.password_file} is empty", "put the password in it")
+        return value
+    return asked
+
+
+def _missing(message: str, hint: str) -> UsageError:
+    return UsageError(Problem("no-password", f"{message}.", hint=hint, exit=Exit.USAGE))
+
+
+def _others_read(path: Path) -> bool:
+    try:
+        return bool(path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))
+    except OSError:
+        return False

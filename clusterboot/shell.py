@@ -1,0 +1,148 @@
+"""The frame around every command: where output goes, how errors end it, what signals do.
+
+Results go to stdout, everything else to stderr. With `-o json` stdout is exactly one document, on
+failure too. A traceback is shown with --debug only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+from clusterboot.errors import ClusterbootError, Exit, Interrupted, Problem, worst
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+T = TypeVar("T")
+Document = dict[str, Any]
+
+_REPORT = "https://github.com/clusterboot/clusterboot/issues"
+
+
+@dataclass
+class Shell:
+    """The global options, and the two streams."""
+
+    json: bool = False
+    quiet: bool = False
+    debug: bool = False
+    color: bool = True
+
+    def console(self, *, stderr: bool = False) -> Console:
+        """Return a console for stdout, or for stderr; rich itself honours NO_COLOR and TERM=dumb."""
+        from rich.console import Console
+
+        return Console(stderr=stderr, no_color=None if self.color else True, highlight=False)
+
+    def result(self, document: Callable[[], Document], text: Callable[[Console], None]) -> None:
+        """Print a result: as the one JSON document, or as text unless quiet."""
+        if self.json:
+            from clusterboot.render.json import dumps
+
+            print(dumps(document()))
+        elif not self.quiet:
+            text(self.console())
+
+    def warn(self, problems: Sequence[Problem]) -> None:
+        """Print warnings to stderr; in JSON they are in the document instead."""
+        if problems and not self.json and not self.quiet:
+            from clusterboot.render.problems import warnings
+
+            warnings(self.console(stderr=True), problems)
+
+    def fail(self, command: str, problems: Sequence[Problem], document: Document | None = None) -> Exit:
+        """Print why a command failed, on stderr or as the one JSON document; return the exit status."""
+        if self.json:
+            from clusterboot.render.json import dumps, failure
+
+            print(dumps(document or failure(command, problems)))
+        else:
+            from clusterboot.render.problems import errors
+
+            errors(self.console(stderr=True), problems)
+        return worst(problem.exit for problem in problems)
+
+    def guard(self, command: str, work: Callable[[], Exit]) -> Exit:
+        """Run a command: its own errors become messages, a defect becomes a request to report it."""
+        try:
+            return work()
+        except ClusterbootError as failed:
+            if self.debug:
+                _traceback()
+            return self.fail(command, failed.problems)
+        except (BrokenPipeError, KeyboardInterrupt):
+            raise
+        except Exception as defect:
+            if self.debug:
+                _traceback()
+            return self.fail(
+                command,
+                [
+                    Problem(
+                        "defect",
+                        f"this is a defect of clusterboot itself: {type(defect).__name__}.",
+                        hint=f"run it again with --debug and report what it prints at {_REPORT}",
+                        exit=Exit.DEFECT,
+                    )
+                ],
+            )
+
+
+def _traceback() -> None:
+    import traceback
+
+    traceback.print_exc(file=sys.stderr)
+
+
+def run_async(main: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end; SIGINT and SIGTERM cancel it, so that its clean-up runs.
+
+    Raises Interrupted after a signal, once the clean-up is done; a second signal changes nothing.
+    """
+    caught: list[signal.Signals] = []
+
+    async def guarded() -> T:
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+        assert task is not None
+
+        def stop(number: signal.Signals) -> None:
+            if not caught:
+                caught.append(number)
+                task.cancel()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop, number)
+        return await main
+
+    try:
+        return asyncio.run(guarded())
+    except asyncio.CancelledError:
+        if not caught:
+            raise
+    raise Interrupted(
+        Problem(
+            "interrupted",
+            f"stopped by {caught[0].name}; what was borrowed has been put back.",
+            hint="run the same command again: it goes on from here",
+            exit=Exit.SIGINT if caught[0] is signal.SIGINT else Exit.SIGTERM,
+        )
+    )
+
+
+def leave(status: int) -> NoReturn:
+    """End the process with `status`; a reader that has gone away is nobody's error."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        # Python would complain once more when it closes stdout at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    # Not sys.exit: threads that still wait for a name server must not hold the end.
+    os._exit(status)

@@ -1,0 +1,78 @@
+"""How a cluster stands, whoever formed it: one look, one verdict, every reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from clusterboot import preflight
+from clusterboot.adopt import adopt
+from clusterboot.boost import ours
+from clusterboot.errors import Exit, Problem
+from clusterboot.health import Judge, Verdict
+from clusterboot.nodes import View
+from clusterboot.observe import Asker, Observed, survey
+from clusterboot.placement import place
+from clusterboot.results import StatusResult, rows
+from clusterboot.topology import Topology
+
+
+async def status(topology: Topology, fleet: Asker) -> StatusResult:
+    """Look once at every node and judge what they say; never changes anything and raises nothing."""
+    observed = await survey(fleet, (node.name for node in topology.nodes))
+    ids = {name: view.id for name, view in observed.views.items()}
+    ids |= _guess(topology, fleet, observed, ids)
+    whole = not observed.away
+    adopted = adopt(topology, observed.views) if whole else None
+    target = adopted.target if adopted else place(topology)
+    # With nodes missing nobody can tell what their roles are: only who sees whom is judged then.
+    judge = Judge(target, ids, mesh_only=topology.slots == "none" or not whole)
+    verdict = judge.verdict(observed.views, observed.away)
+    wrong = (*preflight.refusals(topology, observed.views), *(adopted.refusals if adopted else ()))
+    if wrong:
+        told = tuple(reason for reason in verdict.reasons if reason.code != "stranger")
+        verdict = Verdict(
+            False, verdict.mesh, verdict.nodes, verdict.links, verdict.total, verdict.covered, (*wrong, *told)
+        )
+    warnings = (*topology.warnings, *preflight.warnings(observed.views), *target.warnings)
+    return StatusResult(
+        topology,
+        verdict,
+        rows(topology, observed.views, verdict, ids),
+        (*warnings, *_lowered(observed.views)),
+    )
+
+
+def _guess(topology: Topology, fleet: Asker, observed: Observed, ids: Mapping[str, str]) -> dict[str, str]:
+    """The ids of nodes that do not answer, by the address under which the others list them."""
+    taken = set(ids.values())
+    by_address = {
+        (peer.ip, peer.port): peer.id
+        for view in observed.views.values()
+        for peer in view.peers
+        if peer.id not in taken and peer.ip
+    }
+    found: dict[str, str] = {}
+    for node in topology.nodes:
+        if node.name in observed.away:
+            for host in (fleet.ip(node.name), node.host):
+                if (host, node.port) in by_address:
+                    found[node.name] = by_address[host, node.port]
+            # An id that no node can have: it counts as not seen by anybody.
+            found.setdefault(node.name, f"?{node.name}")
+    return found
+
+
+def _lowered(views: Mapping[str, View]) -> tuple[Problem, ...]:
+    names = [name for name, view in views.items() if ours(view.config)]
+    if not names:
+        return ()
+    return (
+        Problem(
+            "lowered-timers-found",
+            f"{len(names)} nodes have the low timers of a run that is at work or was cut off: {names[0]}"
+            f"{' and others' if len(names) > 1 else ''}.",
+            node=names[0],
+            hint="if no run is at work, 'clusterboot up' puts them back",
+            exit=Exit.DONE,
+        ),
+    )
