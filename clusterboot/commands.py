@@ -258,7 +258,7 @@ def ls(shell: Shell) -> Exit:
                 str(cluster.file),
                 next((node.version for node in cluster.nodes), None),
                 tuple(
-                    ServerRow(node.address, node.process.pid if node.process else None, bool(node.process))
+                    ServerRow(node.address, node.process.pid if node.process else None, node.running)
                     for node in cluster.nodes
                 ),
             )

