@@ -231,21 +231,22 @@ def _passwords(topology: Topology) -> Iterator[tuple[Credential, tuple[str, list
     for node in topology.nodes:
         if node.auth is not None and _credential(node.auth)[0] != "none":
             found.setdefault(_credential(node.auth), node)
-    literals = 0
+    asked = 0
     for number, (credential, node) in enumerate(found.items(), 1):
         kind, value = credential
         whose = f"the password of {_plain(node.name)}"
         lines = []
         if kind == "file":
             source = f"$(cat <{quote(value)})"
-        elif kind == "env" and not _VARIABLE.fullmatch(value):
-            source = f"$(printenv {quote(value)}) || {{ echo 'error: {whose} is not set' >&2; exit 1; }}"
-        elif kind == "env":
+        elif kind == "env" and _VARIABLE.fullmatch(value):
             source = f'"${{{value}:?holds {whose}}}"'
         else:
-            literals += 1
-            variable = "REDISCLI_AUTH" if literals == 1 else f"REDISCLI_AUTH_{literals}"
-            lines = ["# The topology has this password in plain text, so it is left out here."]
+            asked += 1
+            variable = "REDISCLI_AUTH" if asked == 1 else f"REDISCLI_AUTH_{asked}"
+            why = "The topology has this password in plain text, so it is left out here."
+            if kind == "env":
+                why = f"A shell cannot read the variable {_comment(value)} of the topology."
+            lines = [f"# {why}"]
             source = f'"${{{variable}:?set it to {whose}}}"'
         yield credential, (f"$password_{number}", [*lines, f"password_{number}={source}"])
 
