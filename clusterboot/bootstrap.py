@@ -18,7 +18,7 @@ from clusterboot.act import Actor, forbidden
 from clusterboot.adopt import adopt
 from clusterboot.boost import Boost, Ledger, refusal
 from clusterboot.errors import Exit, NodeFailed, OutOfTime, Problem, from_problems
-from clusterboot.events import Note, Phase, Planned, Reporter, Warned
+from clusterboot.events import Looked, Note, Phase, Planned, Reporter, Warned
 from clusterboot.follow import follow, handshake_seconds
 from clusterboot.health import Judge, Verdict
 from clusterboot.nodes import Seen
@@ -137,13 +137,21 @@ async def form(run: Run, goal: Goal, boost: Boost) -> None:
         if run.verdict.ready:
             run.goal = replace(goal, observed=Observed(watch.views, {}))
             return
-        # Nothing moved for as long as a handshake lives: whatever is still missing was lost.
-        observed = await survey(run.fleet, run.names, run.seen)
-        if observed.away:
-            run.verdict = goal.judge.verdict(observed.views, observed.away)
-            continue
-        goal, again = assess(run, observed), True
+        # Nothing moved for as long as a handshake lives: whatever is still missing was lost. Looked at
+        # anew, since a node that was away meanwhile may be another one now.
+        goal, again = assess(run, await all_back(run, goal)), True
         views = goal.observed.views
+
+
+async def all_back(run: Run, goal: Goal) -> Observed:
+    """Look at every node until all answer: one that restarts is waited for, up to the deadline."""
+    while True:
+        observed = await survey(run.fleet, run.names, run.seen)
+        if not observed.away:
+            return observed
+        run.verdict = goal.judge.verdict(observed.views, observed.away)
+        run.report(Looked(run.verdict, tuple(observed.away)))
+        await asyncio.sleep(0.2)
 
 
 async def first_look(run: Run) -> Observed:
@@ -167,6 +175,8 @@ def assess(run: Run, observed: Observed) -> Goal:
     views = {name: observed.views[name] for name in run.names}
     adopted = adopt(run.topology, views)
     problems = (*preflight.refusals(run.topology, views), *adopted.refusals)
+    if not run.mesh_only:
+        problems += preflight.no_way_in(adopted.target, views)
     if problems:
         raise from_problems(problems)
     run.warn((*run.topology.warnings, *preflight.warnings(views), *adopted.target.warnings))

@@ -21,19 +21,26 @@ CLUSTER_INFO: Command = ("CLUSTER", "INFO")
 CLUSTER_NODES: Command = ("CLUSTER", "NODES")
 REPLICATION: Command = ("INFO", "replication")
 
-# Settings that decide how long things take, what the boost borrows, and what a node announces. One
-# CONFIG GET each: several names in one are understood since Redis 7 only.
-SETTINGS = (
-    "cluster-node-timeout",
-    "repl-diskless-sync-delay",
-    "cluster-replica-no-failover",
-    "cluster-announce-ip",
+# Settings that decide how long things take, what the boost borrows, what a node announces, and whether
+# replicas will get in. One CONFIG GET per pattern: several in one are understood since Redis 7 only.
+_PATTERNS = ("cluster-*", "repl-diskless-sync-delay", "masterauth", "requirepass")
+_SETTINGS = frozenset(
+    {
+        "cluster-node-timeout",
+        "cluster-replica-no-failover",
+        "cluster-announce-ip",
+        "cluster-announce-port",
+        "cluster-announce-bus-port",
+        "repl-diskless-sync-delay",
+    }
 )
+# Of these only whether they are set is kept, never what they are set to.
+_SECRETS = frozenset({"masterauth", "requirepass"})
 SURVEY: tuple[Command, ...] = (
     ("INFO",),
     CLUSTER_INFO,
     CLUSTER_NODES,
-    *(("CONFIG", "GET", setting) for setting in SETTINGS),
+    *(("CONFIG", "GET", pattern) for pattern in _PATTERNS),
 )
 
 # Up to so many nodes everything is read in every round: 64 replies of 64 lines cost less than a tick of
@@ -97,8 +104,12 @@ def _surveyed(name: str, ip: str, replies: list[Reply], seen: Seen) -> View:
     config: dict[str, str] = {}
     for reply in replies[3:]:
         # CONFIG may be renamed or forbidden: its values then stay unknown, and no boost is possible.
-        if isinstance(reply, list) and len(reply) == 2:
-            config[_text(reply[0])] = _text(reply[1])
+        if isinstance(reply, list):
+            for setting, value in zip(map(_text, reply[::2]), map(_text, reply[1::2]), strict=False):
+                if setting in _SETTINGS:
+                    config[setting] = value
+                elif setting in _SECRETS:
+                    config[setting] = "set" if value else ""
     view = View(name, ip, (), info, {}, config, keys)
     return _reread(view, replies[1], replies[2], seen)
 

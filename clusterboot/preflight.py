@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from clusterboot.errors import Exit, Problem
 from clusterboot.nodes import Peer
+from clusterboot.placement import Placement
 from clusterboot.plan import Views
 from clusterboot.topology import Topology
 
@@ -19,7 +20,13 @@ _SHOWN = 5
 
 def refusals(topology: Topology, views: Views) -> tuple[Problem, ...]:
     """Return every problem of the nodes themselves, whatever the plan; empty when there is none."""
-    return (*_one_server_twice(views), *_one_id_twice(views), *_strangers(views), *_old(topology, views))
+    return (
+        *_one_server_twice(views),
+        *_one_id_twice(views),
+        *_strangers(views),
+        *_old(topology, views),
+        *_announced_otherwise(topology, views),
+    )
 
 
 def warnings(views: Views) -> tuple[Problem, ...]:
@@ -84,9 +91,7 @@ def _strangers(views: Views) -> Iterable[Problem]:
             if peer.id not in ours and not peer.handshake:
                 tellers[peer.id].append(name)
                 seen[peer.id].append(peer)
-    addresses = {
-        (view.me.ip or view.ip, view.me.port): name for name, view in views.items() if view.me.port
-    }
+    addresses = {(view.me.ip or view.ip, view.me.port): name for name, view in views.items() if view.me.port}
     for node_id, lines in seen.items():
         names = tellers[node_id]
         best = max(lines, key=lambda peer: (peer.seen, bool(peer.ip)))
@@ -133,6 +138,60 @@ def _old(topology: Topology, views: Views) -> Iterable[Problem]:
                 hint="take bus_port out of the topology or upgrade the server to 4.0 or later",
                 exit=Exit.REFUSED,
             )
+
+
+def _announced_otherwise(topology: Topology, views: Views) -> Iterable[Problem]:
+    """What a node announces wins over the address it was met under within seconds (cluster_legacy.c,
+    nodeUpdateAddressIfNeeded), so a topology that says otherwise cannot be made true by MEET.
+    """
+    for node in topology.nodes:
+        view = views.get(node.name)
+        if node.announce is None or view is None or "cluster-announce-ip" not in view.config:
+            continue
+        wanted = {
+            "cluster-announce-ip": node.announce.host,
+            "cluster-announce-port": node.announce.port,
+            "cluster-announce-bus-port": node.announce.bus_port,
+        }
+        own = {"cluster-announce-port": view.me.port, "cluster-announce-bus-port": view.me.bus_port}
+        wrong = []
+        for setting, value in wanted.items():
+            said = view.config.get(setting, "")
+            said = str(own[setting]) if setting in own and said in ("", "0") else said
+            if value is not None and said != str(value):
+                wrong.append((setting, said, str(value)))
+        if wrong:
+            yield Problem(
+                "announce-contradiction",
+                f"{node.name} announces "
+                + ", ".join(f"{said or 'nothing'} as {setting}" for setting, said, _ in wrong)
+                + ", the topology says "
+                + ", ".join(value for _, _, value in wrong)
+                + ": what the node announces wins.",
+                node=node.name,
+                hint=f"on {node.name}: "
+                + "; ".join(f"CONFIG SET {setting} {value}" for setting, _, value in wrong)
+                + " (and in its configuration file), or mend 'announce' in the topology",
+                exit=Exit.REFUSED,
+            )
+
+
+def no_way_in(target: Placement, views: Views) -> tuple[Problem, ...]:
+    """Return a problem for every replica-to-be that has no password for a primary that asks for one."""
+    return tuple(
+        Problem(
+            "masterauth-missing",
+            f"{name} is to replicate {spot.primary}, which asks for a password, and has no masterauth.",
+            node=name,
+            peer=spot.primary,
+            hint="set masterauth (and masteruser, where not the default user) on every node",
+            exit=Exit.REFUSED,
+        )
+        for name, spot in target.spots.items()
+        if spot.primary is not None
+        and views[spot.primary].config.get("requirepass") == "set"
+        and views[name].config.get("masterauth") == ""
+    )
 
 
 def _list(names: list[str]) -> str:
