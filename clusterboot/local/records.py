@@ -37,6 +37,11 @@ class SpawnedNode:
     version: str
 
     @property
+    def address(self) -> str:
+        """`host:port`, with brackets around an IPv6 host."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
     def running(self) -> bool:
         """Whether this very server still runs; another process with its pid does not count."""
         return self.process is not None and process.runs(self.process, self.folder)
@@ -73,7 +78,7 @@ def key_of(file: Path, nodes: Iterable[Node]) -> str:
     own = str(file.resolve())
     if state.read("spawned", own) is not None:
         return own
-    names = {node.name for node in nodes}
+    addresses = {node.address for node in nodes}
     for key, data in state.records("spawned")[0].items():
         try:
             cluster = decode(key, data)
@@ -82,7 +87,7 @@ def key_of(file: Path, nodes: Iterable[Node]) -> str:
         if (
             cluster is not None
             and not cluster.file.exists()
-            and {node.name for node in cluster.nodes} <= names
+            and {node.address for node in cluster.nodes} <= addresses
         ):
             return key
     return own

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-_MAX_BYTES = 8192
+_MAX_LENGTH = 8192
 _MAX_LINES = 3
 _MAX_CHARACTERS = 300
 
@@ -25,11 +25,12 @@ def last_words(log: Path, offset: int, secrets: Iterable[str] = ()) -> tuple[str
     try:
         with log.open("rb") as file:
             file.seek(offset)
-            tail = file.read()[-_MAX_BYTES:].decode(errors="replace")
+            tail = file.read().decode(errors="replace")
     except FileNotFoundError:
         return "", None
     for secret in secrets:
         tail = tail.replace(secret, "*****")
+    tail = tail[-_MAX_LENGTH:]
     taken = _IN_USE.search(tail)
     lines = [_PREFIX.sub("", line).strip() for line in tail.splitlines()]
     said = " / ".join([line for line in lines if line][-_MAX_LINES:])

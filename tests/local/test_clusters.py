@@ -1,0 +1,493 @@
+"""Spawned clusters: remembered, reused, stopped exactly, and never more than those."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clusterboot import local, state
+from clusterboot.errors import Exit, NodeFailed, OutOfTime, Refused, UsageError
+from clusterboot.local import clusters, find_server, process
+from clusterboot.topology.model import Announce, Auth, Node, Tls, Topology
+from clusterboot.topology.model import Servers as Settings
+from tests.harness import servers as harness
+from tests.harness.cli import ROOT
+from tests.harness.resp import call
+from tests.harness.servers import Servers
+from tests.local.test_binary import fake
+from tests.local.test_servers import left_running
+
+Ports = Callable[[int], list[int]]
+Make = Callable[..., Topology]
+
+
+@pytest.fixture
+def make(free_ports: Ports, any_server: str) -> Make:
+    """Make a topology of nodes on free ports."""
+
+    def topology(count: int, **options: Any) -> Topology:
+        nodes = tuple(Node(f"127.0.0.1:{port}", "127.0.0.1", port) for port in free_ports(count))
+        return Topology(nodes, servers=Settings(harness.binary(any_server)), **options)
+
+    return topology
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "orders.yaml"
+    path.write_text("")
+    return path
+
+
+def spawn(topology: Topology, file: Path, nodes: tuple[Node, ...] | None = None) -> local.Spawned:
+    return local.spawn(topology, topology.nodes if nodes is None else nodes, file=file, timeout=20)
+
+
+def stop(topology: Topology, file: Path) -> local.Stopped | None:
+    return local.stop(topology, file=file, wait=5)
+
+
+def the_cluster() -> local.SpawnedCluster:
+    (cluster,), problems = local.spawned()
+    assert problems == ()
+    return cluster
+
+
+def names(topology: Topology) -> tuple[str, ...]:
+    return tuple(node.name for node in topology.nodes)
+
+
+def edit(file: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    with state.locked("spawned", str(file), wait=0) as record:
+        data = record.read()
+        assert data is not None
+        change(data)
+        record.write(data)
+
+
+def node_id(node: Node) -> str:
+    found: str = call(node.address, "CLUSTER", "MYID")
+    return found
+
+
+def test_what_is_spawned_is_listed_reused_and_stopped_without_a_trace(
+    server_kind: str, free_ports: Ports, file: Path, state_folder: Path
+) -> None:
+    nodes = tuple(Node(f"n{port}", "127.0.0.1", port) for port in free_ports(3))
+    topology = Topology(nodes, servers=Settings(harness.binary(server_kind)))
+    done = spawn(topology, file)
+    assert done == local.Spawned(names(topology), (), find_server(harness.binary(server_kind)).title)
+    ids = list(map(node_id, nodes))
+
+    cluster = the_cluster()
+    assert (cluster.name, cluster.file) == ("orders", file)
+    assert [(node.address, node.running) for node in cluster.nodes] == [(n.address, True) for n in nodes]
+
+    assert spawn(topology, file) == local.Spawned((), names(topology), None)
+    assert list(map(node_id, nodes)) == ids
+
+    assert stop(topology, file) == local.Stopped(names(topology), ())
+    assert left_running(state_folder) == []
+    assert [path.name for path in sorted(state_folder.rglob("*"))] == ["servers", "spawned"]
+    assert local.spawned() == ((), ())
+    assert stop(topology, file) is None
+
+
+def test_servers_outlive_the_command_that_spawned_them(make: Make, file: Path) -> None:
+    topology = make(2, name="shop")
+    text = f"""
+        from pathlib import Path
+        from clusterboot import local
+        from clusterboot.topology.model import *
+        nodes = tuple(Node(name, "127.0.0.1", int(name.partition(":")[2])) for name in {names(topology)!r})
+        topology = Topology(nodes, name="shop", servers=Servers({topology.servers.command!r}))
+        print(local.spawn(topology, nodes, file=Path({str(file)!r}), timeout=20).started)
+    """
+    run_python(text)
+    assert the_cluster().name == "shop"
+    assert all(node.running for node in the_cluster().nodes)
+    assert spawn(topology, file).already == names(topology)
+    assert stop(topology, file) == local.Stopped(names(topology), ())
+
+
+def run_python(text: str, expect: int = 0) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(text)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == expect, done.stderr
+
+
+def test_stopping_where_nothing_was_spawned_makes_nothing(make: Make, file: Path, state_folder: Path) -> None:
+    assert stop(make(1), file) is None
+    assert not state_folder.exists()
+
+
+def test_a_grown_topology_gets_the_new_servers_and_keeps_the_old(make: Make, file: Path) -> None:
+    topology = make(4)
+    before = replace(topology, nodes=topology.nodes[:2])
+    spawn(before, file)
+    ids = list(map(node_id, before.nodes))
+    assert spawn(topology, file).started == names(topology)[2:]
+    assert list(map(node_id, before.nodes)) == ids
+    assert stop(topology, file) == local.Stopped(names(topology), ())
+
+
+def test_a_killed_server_comes_back_as_the_node_it_was_while_others_run(make: Make, file: Path) -> None:
+    topology = make(3)
+    spawn(topology, file)
+    lost = topology.nodes[1]
+    before = node_id(lost)
+    kill(the_cluster().nodes[1])
+    assert [node.running for node in the_cluster().nodes] == [True, False, True]
+    assert spawn(topology, file) == local.Spawned(
+        (lost.name,),
+        (topology.nodes[0].name, topology.nodes[2].name),
+        find_server(topology.servers.command).title,
+    )
+    assert node_id(lost) == before
+    assert stop(topology, file) == local.Stopped(
+        (topology.nodes[0].name, topology.nodes[2].name, lost.name), ()
+    )
+
+
+def kill(node: local.SpawnedNode) -> None:
+    assert node.process is not None
+    os.kill(node.process.pid, signal.SIGKILL)
+    wait_until(lambda: not node.running)
+
+
+def wait_until(condition: Callable[[], bool], deadline: float = 10.0) -> None:
+    end = time.monotonic() + deadline
+    while not condition():
+        assert time.monotonic() < end, "the condition did not come true"
+        time.sleep(0.01)
+
+
+def test_when_all_servers_are_gone_the_cluster_begins_anew(make: Make, file: Path) -> None:
+    topology = make(2)
+    spawn(topology, file)
+    before = list(map(node_id, topology.nodes))
+    for node in the_cluster().nodes:
+        kill(node)
+    assert spawn(topology, file).started == names(topology)
+    assert not set(before) & set(map(node_id, topology.nodes))
+    stop(topology, file)
+
+
+def test_stop_tells_stopped_servers_from_those_that_had_ended(make: Make, file: Path) -> None:
+    topology = make(2)
+    spawn(topology, file)
+    kill(the_cluster().nodes[0])
+    assert stop(topology, file) == local.Stopped((names(topology)[1],), (names(topology)[0],))
+
+
+@pytest.mark.parametrize("forged", ["pid", "pid and start"])
+def test_another_process_with_the_pid_of_a_server_is_left_alone(forged: str, make: Make, file: Path) -> None:
+    topology = make(2)
+    spawn(topology, file)
+    kill(the_cluster().nodes[0])
+    # In a session of its own like a server, so that only its identity can save it.
+    with subprocess.Popen(["/bin/sleep", "1000"], start_new_session=True) as other:
+        try:
+            now = process.identify(other.pid)
+            assert now is not None
+
+            def forge(data: dict[str, Any]) -> None:
+                data["nodes"][0]["pid"] = now.pid
+                if forged != "pid":
+                    data["nodes"][0]["started"] = now.started
+
+            edit(file, forge)
+            assert [node.running for node in the_cluster().nodes] == [False, True]
+            assert stop(topology, file) == local.Stopped((names(topology)[1],), (names(topology)[0],))
+            assert other.poll() is None
+        finally:
+            other.kill()
+
+
+def test_a_stopped_process_is_not_restarted_but_told_and_down_ends_it(
+    make: Make, file: Path, monkeypatch: pytest.MonkeyPatch, state_folder: Path
+) -> None:
+    topology = make(2)
+    spawn(topology, file)
+    stuck = the_cluster().nodes[0].process
+    assert stuck is not None
+    os.kill(stuck.pid, signal.SIGSTOP)
+    with pytest.raises(
+        Refused, match=rf"{names(topology)[0]}: .*\(process {stuck.pid}\) runs but does not answer"
+    ):
+        spawn(topology, file)
+    monkeypatch.setattr(clusters, "_GRACE", 0.1)
+    assert stop(topology, file) == local.Stopped(names(topology), ())
+    assert left_running(state_folder) == []
+
+
+def test_a_failed_growth_leaves_what_was_there(
+    make: Make, file: Path, any_server: str, servers: Callable[..., Servers]
+) -> None:
+    topology = make(3)
+    before = replace(topology, nodes=topology.nodes[:1])
+    spawn(before, file)
+    found = state.read("spawned", str(file))
+    servers(any_server, 1, ports=[topology.nodes[2].port])
+    with pytest.raises(NodeFailed, match=f"its port {topology.nodes[2].port} is in use"):
+        spawn(topology, file)
+    assert state.read("spawned", str(file)) == found
+    assert stop(topology, file) == local.Stopped(names(before), ())
+
+
+def test_a_failed_spawn_leaves_nothing(make: Make, file: Path, tmp_path: Path, state_folder: Path) -> None:
+    server = fake(tmp_path / "server", "echo no luck; exit 1")
+    topology = replace(make(3), servers=Settings(str(server)))
+    with pytest.raises(NodeFailed, match="no luck") as caught:
+        spawn(topology, file)
+    assert caught.value.exit == Exit.NODE
+    assert [path.name for path in sorted(state_folder.rglob("*"))] == ["servers", "spawned"]
+
+
+def test_servers_of_a_command_killed_before_it_wrote_down_their_pids_are_found(
+    make: Make, file: Path, state_folder: Path
+) -> None:
+    topology = make(2)
+    text = f"""
+        import os, signal
+        from pathlib import Path
+        from clusterboot import local
+        from clusterboot.local import clusters, servers
+        from clusterboot.topology.model import *
+        def start(binary, wanted, *, timeout, begun):
+            servers.start(binary, wanted, timeout=timeout)
+            os.kill(os.getpid(), signal.SIGKILL)
+        clusters.start = start
+        nodes = tuple(Node(name, "127.0.0.1", int(name.partition(":")[2])) for name in {names(topology)!r})
+        topology = Topology(nodes, servers=Servers({topology.servers.command!r}))
+        local.spawn(topology, nodes, file=Path({str(file)!r}), timeout=20)
+    """
+    run_python(text, expect=-signal.SIGKILL)
+    assert len(left_running(state_folder)) == 2
+    assert [node.running for node in the_cluster().nodes] == [True, True]
+    assert spawn(topology, file).already == names(topology)
+    assert stop(topology, file) == local.Stopped(names(topology), ())
+    assert left_running(state_folder) == []
+
+
+def test_two_spawns_of_one_file_at_a_time_start_each_server_once(make: Make, file: Path) -> None:
+    topology = make(4)
+    with ThreadPoolExecutor(3) as pool:
+        results = list(pool.map(lambda _: spawn(topology, file), range(3)))
+    assert sorted(result.started for result in results) == [(), (), names(topology)]
+    assert sorted(result.already for result in results) == [(), names(topology), names(topology)]
+    assert stop(topology, file) == local.Stopped(names(topology), ())
+
+
+def test_two_files_of_the_same_name_in_two_folders_are_two_clusters(make: Make, tmp_path: Path) -> None:
+    first, second = make(1), make(1)
+    files = [tmp_path / "a" / "topology.yaml", tmp_path / "b" / "topology.yaml"]
+    for path in files:
+        path.parent.mkdir()
+        path.write_text("")
+    spawn(first, files[0])
+    spawn(second, files[1])
+    assert [cluster.name for cluster in local.spawned()[0]] == ["topology", "topology"]
+    assert stop(first, files[0]) == local.Stopped(names(first), ())
+    assert stop(second, files[1]) == local.Stopped(names(second), ())
+
+
+def test_a_topology_file_that_was_moved_is_known_again(make: Make, file: Path, tmp_path: Path) -> None:
+    topology, other = make(2), make(2)
+    spawn(topology, file)
+    moved = file.rename(tmp_path / "moved.yaml")
+    assert stop(other, moved) is None
+    assert stop(topology, moved) == local.Stopped(names(topology), ())
+
+
+def test_leftovers_from_before_a_reboot_are_cleaned_by_the_next_spawn(
+    make: Make, file: Path, tmp_path: Path, state_folder: Path
+) -> None:
+    old, new = make(1), make(1)
+    spawn(old, file)
+    kill(the_cluster().nodes[0])
+    edit(file, lambda data: data.update(boot="before"))
+    assert not the_cluster().nodes[0].running
+    other = tmp_path / "other.yaml"
+    other.write_text("")
+    spawn(new, other)
+    assert the_cluster().file == other
+    assert len(list((state_folder / "servers").iterdir())) == 1
+    stop(new, other)
+
+
+def test_after_a_reboot_the_same_pid_and_start_mean_nothing(make: Make, file: Path) -> None:
+    topology = make(1)
+    spawn(topology, file)
+    (node,) = the_cluster().nodes
+    edit(file, lambda data: data.update(boot="before"))
+    assert not the_cluster().nodes[0].running
+    assert node.process is not None
+    assert process.end([(node.process, node.folder)], grace=5) == []
+
+
+def test_servers_of_another_machine_are_left_to_it(make: Make, file: Path, tmp_path: Path) -> None:
+    topology = make(1)
+    spawn(topology, file)
+    edit(file, lambda data: data.update(boot="theirs", machine="far"))
+    for act in (lambda: stop(topology, file), lambda: spawn(topology, file)):
+        with pytest.raises(Refused, match="spawned on another machine, far"):
+            act()
+    other = tmp_path / "other.yaml"
+    spawn(second := make(1), other)
+    assert len(local.spawned()[0]) == 2, "not swept: it is not ours"
+    stop(second, other)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data.pop("nodes"),
+        lambda data: data.update(nodes={}),
+        lambda data: data.update(nodes=[1]),
+        lambda data: data.update(file=None),
+        lambda data: data["nodes"][0].pop("pid"),
+        lambda data: data["nodes"][0].update(pid="12"),
+        lambda data: data["nodes"][0].update(pid=True),
+        lambda data: data["nodes"][0].update(host=7),
+    ],
+)
+def test_a_record_of_the_wrong_shape_is_told_by_every_command(
+    change: Callable[[dict[str, Any]], object], make: Make, file: Path
+) -> None:
+    topology = make(1)
+    spawn(topology, file)
+    edit(file, change)
+    for act in (lambda: stop(topology, file), lambda: spawn(topology, file)):
+        with pytest.raises(Refused, match="cannot be understood") as caught:
+            act()
+        assert "stop them yourself, then remove the file" in (caught.value.problems[0].hint or "")
+    found, problems = local.spawned()
+    assert found == ()
+    assert [problem.code for problem in problems] == ["state-record"]
+
+
+def test_a_torn_record_is_told_by_every_command(make: Make, file: Path) -> None:
+    topology = make(1)
+    spawn(topology, file)
+    record = state.path("spawned", str(file))
+    record.with_name(f"{record.name}.json").write_text('{"schema": 1, "ke')
+    for act in (lambda: stop(topology, file), lambda: spawn(topology, file)):
+        with pytest.raises(Refused, match="it is not JSON"):
+            act()
+    assert len(local.spawned()[1]) == 1
+
+
+def test_no_record_makes_stop_remove_folders_elsewhere(make: Make, file: Path, tmp_path: Path) -> None:
+    victim = tmp_path / "victim-7001"
+    victim.mkdir()
+    topology = make(1)
+    spawn(topology, file)
+    escape = os.path.relpath(tmp_path, state.path("servers", str(file)))
+    edit(
+        file,
+        lambda data: data["nodes"].append({**data["nodes"][0], "host": f"{escape}/victim", "port": 7001}),
+    )
+    stop(topology, file)
+    assert victim.is_dir()
+
+
+def test_a_password_of_the_topology_is_the_servers_and_not_in_the_record(
+    make: Make, file: Path, state_folder: Path
+) -> None:
+    topology = make(2)
+    topology = replace(
+        topology, nodes=tuple(replace(n, auth=Auth(password_env="PW")) for n in topology.nodes)
+    )
+    passwords = dict.fromkeys(names(topology), "s3cret")
+    local.spawn(topology, topology.nodes, file=file, timeout=20, passwords=passwords)
+    assert "NOAUTH" in call(topology.nodes[0].address, "CLUSTER", "INFO")
+    assert call(topology.nodes[0].address, "PING", password="s3cret") == "PONG"
+    assert "s3cret" not in json.dumps(state.read("spawned", str(file)))
+    again = local.spawn(topology, topology.nodes, file=file, timeout=20, passwords=passwords)
+    assert again.already == names(topology)
+    stop(topology, file)
+
+
+def test_an_announced_address_is_announced(make: Make, file: Path) -> None:
+    topology = make(1)
+    topology = replace(
+        topology, nodes=(replace(topology.nodes[0], announce=Announce("203.0.113.7", 30001, 40001)),)
+    )
+    spawn(topology, file)
+    assert "203.0.113.7:30001@40001" in call(topology.nodes[0].address, "CLUSTER", "NODES")
+    stop(topology, file)
+
+
+def test_localhost_is_spawned_on_the_ipv4_loopback(make: Make, file: Path, free_ports: Ports) -> None:
+    port = free_ports(1)[0]
+    topology = replace(make(1), nodes=(Node("a", "localhost", port),))
+    spawn(topology, file)
+    assert call(f"127.0.0.1:{port}", "PING") == "PONG"
+    assert spawn(topology, file).already == ("a",)
+    stop(topology, file)
+
+
+def test_what_cannot_be_spawned_is_told_all_at_once(any_server: str, file: Path, state_folder: Path) -> None:
+    nodes = (
+        Node("far", "192.0.2.1", 7001),
+        Node("ops", "127.0.0.1", 7002, auth=Auth("ops", password_env="PW")),
+    )
+    topology = Topology(nodes, tls=Tls(), servers=Settings(harness.binary(any_server)))
+    with pytest.raises(UsageError) as caught:
+        local.spawn(topology, nodes, file=file, timeout=1, passwords={"ops": "s3cret"})
+    assert [problem.message for problem in caught.value.problems] == [
+        "servers with TLS cannot be spawned yet",
+        "servers with different passwords cannot be spawned yet",
+        "far: 192.0.2.1 is not a loopback address",
+        "ops: a server with the user ops cannot be spawned yet",
+    ]
+    assert all(problem.hint for problem in caught.value.problems)
+    assert not state_folder.exists()
+
+
+def test_time_spent_waiting_is_bounded_by_the_timeout(make: Make, file: Path, tmp_path: Path) -> None:
+    server = fake(tmp_path / "server", '[ "$1" = --version ] || sleep 100')
+    topology = replace(make(1), servers=Settings(str(server)))
+    with pytest.raises(OutOfTime) as caught:
+        local.spawn(topology, topology.nodes, file=file, timeout=0.1)
+    assert caught.value.exit == Exit.NOT_READY
+    assert local.spawned() == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.9.10", True),
+        ("::1", True),
+        ("0:0:0:0:0:0:0:1", True),
+        ("localhost", True),
+        ("LOCALHOST", True),
+        ("128.0.0.1", False),
+        ("::2", False),
+        ("localhost.example", False),
+        ("0.0.0.0", False),
+        ("127.1", False),
+        ("redis-0", False),
+    ],
+)
+def test_what_counts_as_loopback(host: str, expected: bool) -> None:
+    assert local.is_loopback(host) is expected
