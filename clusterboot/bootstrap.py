@@ -22,7 +22,7 @@ from clusterboot.events import Looked, Note, Phase, Planned, Reporter, Warned
 from clusterboot.follow import follow, handshake_seconds
 from clusterboot.health import Judge, Verdict
 from clusterboot.nodes import Seen
-from clusterboot.observe import Asker, Observed, Watch, survey
+from clusterboot.observe import Asker, Observed, Watch, announced, survey
 from clusterboot.placement import Placement
 from clusterboot.plan import Plan, plan
 from clusterboot.results import BoostReport, UpResult, rows
@@ -86,6 +86,7 @@ async def up(run: Run) -> UpResult:
     try:
         async with asyncio.timeout(run.timeout):
             run.report(Phase("look", f"{len(run.names)} nodes"))
+            run.topology = await announced(run.topology)
             goal = assess(run, await first_look(run))
             if run.dry_run:
                 return dry(run, goal)

@@ -12,10 +12,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from clusterboot.addresses import numeric, resolve
 from clusterboot.errors import Exit, NodeFailed, Problem
 from clusterboot.health import Judge
 from clusterboot.nodes import Seen, View, parse_fields, parse_info, parse_nodes
 from clusterboot.replies import Command, Rejected, Reply, explain
+from clusterboot.topology import Node, Topology
 
 CLUSTER_INFO: Command = ("CLUSTER", "INFO")
 CLUSTER_NODES: Command = ("CLUSTER", "NODES")
@@ -139,6 +141,32 @@ def _accept(name: str, command: Command, reply: Reply) -> None:
 
 def _text(reply: Reply) -> str:
     return reply if isinstance(reply, str) else ""
+
+
+async def announced(topology: Topology) -> Topology:
+    """Return the topology with the names in `announce` resolved, since MEET takes numeric addresses only."""
+
+    async def one(node: Node) -> Node:
+        if node.announce is None or numeric(node.announce.host):
+            return node
+        try:
+            ip = (await resolve(node.announce.host, node.port))[0]
+        except OSError as failed:
+            raise NodeFailed(
+                Problem(
+                    "name-not-resolved",
+                    f"{node.name} cannot be met: the name {node.announce.host}, under which it is announced, "
+                    "does not resolve.",
+                    node=node.name,
+                    hint="check announce.host in the topology, and the name server of this machine",
+                    exit=Exit.NODE,
+                )
+            ) from failed
+        return replace(node, announce=replace(node.announce, host=ip))
+
+    if all(node.announce is None for node in topology.nodes):
+        return topology
+    return replace(topology, nodes=tuple(await asyncio.gather(*map(one, topology.nodes))))
 
 
 class Watch:
