@@ -10,6 +10,7 @@ import pytest
 
 from clusterboot import files
 from clusterboot.errors import Exit, Problem, TopologyError
+from clusterboot.topology import decode
 
 
 def problem(path: str | Path) -> Problem:
@@ -85,7 +86,11 @@ def test_a_huge_file_is_not_read_whole(tmp_path: Path, monkeypatch: pytest.Monke
     with file.open("wb") as stream:
         stream.truncate(10 * 1024 * 1024 * 1024)
     read: list[int] = []
-    plain = files.decode
-    monkeypatch.setattr(files, "decode", lambda data, name: (read.append(len(data)), plain(data, name))[1])
+
+    def counting(data: bytes, name: str) -> str:
+        read.append(len(data))
+        return decode(data, name)
+
+    monkeypatch.setattr(files, "decode", counting)
     assert problem(file).code == "topology-too-large"
     assert read == [1024 * 1024 + 1]

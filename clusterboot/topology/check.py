@@ -6,7 +6,7 @@ Roles that the file implies are filled in here: a node with slots, and the node 
 
 from __future__ import annotations
 
-from clusterboot.slots import COUNT, Slots, union
+from clusterboot.slots import COUNT, Slots, split, union
 from clusterboot.topology.document import Spot
 from clusterboot.topology.expand import Draft, Index, find
 from clusterboot.topology.report import Problems, but, counted, cut, listed, nearest, shown
@@ -47,6 +47,8 @@ def check_nodes(
         primaries = _check_counts(drafts, form, spot, problems)
         if form.slots == "auto" and not problems:
             _check_cover(drafts, primaries, spot, problems)
+            if not problems:
+                _check_weights(drafts, form, problems)
 
 
 def _check_alone(draft: Draft, form: TopologyForm, problems: Problems) -> None:
@@ -234,6 +236,23 @@ def _check_cover(drafts: list[Draft], primaries: int, spot: Spot, problems: Prob
         )
         hint = "leave slots for them, or give them slots: none"
         problems.add("topology-slots", message, place, hint=hint)
+
+
+def _check_weights(drafts: list[Draft], form: TopologyForm, problems: Problems) -> None:
+    """Check that a small weight beside large ones leaves no primary without a slot.
+
+    Only where the file alone says who the primaries are; the placement is not known here.
+    """
+    if form.replicas and any(draft.role is None for draft in drafts):
+        return
+    rest = union(draft.slots for draft in drafts if draft.slots is not None).complement()
+    takers = [draft for draft in drafts if draft.role != "replica" and draft.slots is None]
+    weights = [draft.form.weight or 1.0 if draft.form else 1.0 for draft in takers]
+    for draft, share in zip(takers, split(rest, weights) if takers else [], strict=True):
+        if not share:
+            message = f"the weight of {shown(draft.name)} is too small beside the others to get even one slot"
+            hint = "give it slots: none if that is meant"
+            problems.add("topology-slots", message, draft.spot.at("weight"), node=draft.name, hint=hint)
 
 
 def check_auth(auth: AuthForm, spot: Spot, problems: Problems) -> None:

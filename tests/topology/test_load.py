@@ -145,7 +145,8 @@ def test_slots_in_all_their_forms(given: str, slots: Slots) -> None:
 
 
 def test_a_comma_needs_no_quotes_in_a_block() -> None:
-    topology = load("version: 1\nnodes:\n  - host: h\n    port: 1\n    slots: 0-100,200\n  - h:2\n", "t.yaml")
+    text = "version: 1\nnodes:\n  - host: h\n    port: 1\n    slots: 0-100,200\n  - h:2\n"
+    topology = load(text, "t.yaml")
     assert topology.nodes[0].slots == Slots.parse("0-100,200")
 
 
@@ -198,8 +199,15 @@ def test_servers_behind_one_forwarding_address_differ_by_what_they_announce() ->
 
 
 @pytest.mark.parametrize(
-    ("tls", "loaded"), [("true", Tls()), ("yes", Tls()), ("false", None), ("{}", Tls()), ("{verify: no}", Tls(verify=False))]
-)  # fmt: skip
+    ("tls", "loaded"),
+    [
+        ("true", Tls()),
+        ("yes", Tls()),
+        ("false", None),
+        ("{}", Tls()),
+        ("{verify: no}", Tls(verify=False)),
+    ],
+)
 def test_tls_is_a_switch_or_a_mapping(tls: str, loaded: Tls | None) -> None:
     assert nodes("h:1", more=f"tls: {tls}\n").tls == loaded
 
