@@ -46,7 +46,8 @@ PROBES = (
     ("CLUSTER", "MEET", "x", "0"),
     ("CLUSTER", "REPLICATE", "x"),
     ("CLUSTER", "ADDSLOTS", "x"),
-    ("CLUSTER", "ADDSLOTSRANGE", "x", "x"),
+    ("CLUSTER", "ADDSLOTS", "x", "0"),
+    ("CLUSTER", "ADDSLOTSRANGE", "x", "0"),
     ("CLUSTER", "SET-CONFIG-EPOCH", "x"),
     ("CONFIG", "SET", "cluster-node-timeout", "x"),
 )

@@ -1,0 +1,30 @@
+"""Fresh nodes for tests of whole commands: `nodes(6)` of each kind of server, or `any_nodes(6)` of one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers.pool import Nodes, Pool
+
+Take = Callable[[int], Nodes]
+
+
+@pytest.fixture(scope="session")
+def pool() -> Iterator[Pool]:
+    with Pool() as found:
+        yield found
+
+
+@pytest.fixture
+def nodes(server_kind: str, pool: Pool, tmp_path: Path) -> Take:
+    """Fresh nodes of each kind of server in turn: `nodes(6)`, once per test."""
+    return lambda count: pool.take(server_kind, count, tmp_path)
+
+
+@pytest.fixture
+def any_nodes(any_server: str, pool: Pool, tmp_path: Path) -> Take:
+    """Fresh nodes of one kind, for behaviour that is not the server's: `any_nodes(6)`, once per test."""
+    return lambda count: pool.take(any_server, count, tmp_path)
