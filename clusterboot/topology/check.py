@@ -1,4 +1,4 @@
-"""Rules that need more than one value: who replicates whom, how many of each, slots, credentials.
+"""What nodes say about themselves and each other: roles, who replicates whom, the hub.
 
 Roles that the file implies are filled in here: a node with slots, and the node another one names in
 `replica_of`, is a primary.
@@ -6,23 +6,12 @@ Roles that the file implies are filled in here: a node with slots, and the node 
 
 from __future__ import annotations
 
-from clusterboot.slots import COUNT, Slots, split, union
 from clusterboot.topology.document import Spot
 from clusterboot.topology.expand import Draft, Index, find
-from clusterboot.topology.report import Problems, but, counted, cut, listed, nearest, shown
-from clusterboot.topology.schema import AuthForm, ServersForm, TlsForm, TopologyForm
-
-OWN_SETTINGS = {
-    "port": "it comes from the node's address",
-    "cluster-port": "it comes from the node's bus port",
-    "cluster-enabled": "every server here is a cluster node",
-    "cluster-config-file": "each server keeps its own in its folder",
-    "dir": "each server has its own folder",
-    "daemonize": "clusterboot watches over the process itself",
-    "logfile": "each server logs into its folder",
-    "pidfile": "clusterboot remembers the process itself",
-}
-"""Settings that clusterboot makes for each spawned server, and why they are not free."""
+from clusterboot.topology.options import check_auth
+from clusterboot.topology.report import Problems, but, listed, nearest, shown
+from clusterboot.topology.schema import TopologyForm
+from clusterboot.topology.shares import check_counts, check_cover, check_overlaps, check_weights
 
 
 def check_nodes(
@@ -34,7 +23,7 @@ def check_nodes(
     for draft in drafts:
         _check_alone(draft, form, problems)
     _check_references(drafts, index, complete, problems)
-    _check_overlaps(drafts, problems)
+    check_overlaps(drafts, problems)
     hub = form.plan.hub
     if hub is not None:
         place = spot.at("plan", "hub")
@@ -44,11 +33,11 @@ def check_nodes(
         if find(hub, index) is None and complete:
             _unknown_node(hub, place, index, problems)
     if not problems:
-        primaries = _check_counts(drafts, form, spot, problems)
+        primaries = check_counts(drafts, form, spot, problems)
         if form.slots == "auto" and not problems:
-            _check_cover(drafts, primaries, spot, problems)
+            check_cover(drafts, primaries, spot, problems)
             if not problems:
-                _check_weights(drafts, form, problems)
+                check_weights(drafts, form, problems)
 
 
 def _check_alone(draft: Draft, form: TopologyForm, problems: Problems) -> None:
@@ -151,146 +140,3 @@ def _unknown_node(text: str, place: Spot, index: Index, problems: Problems, node
     ask = f"; did you mean {shown(meant)}?" if meant else ""
     message = f"no node has the name or address {but(text).removeprefix(', not ') or 'given here'}{ask}"
     problems.add("topology-unknown-node", message, place, node=node)
-
-
-def _check_overlaps(drafts: list[Draft], problems: Problems) -> None:
-    """Note each pair of nodes that claim the same slots (pairs are found through sorted ranges)."""
-    claims = sorted(
-        (low, high, number)
-        for number, draft in enumerate(drafts)
-        for low, high in (draft.slots.ranges if draft.slots else ())
-    )
-    told: set[tuple[int, int]] = set()
-    top: tuple[int, int, int] | None = None
-    for low, high, number in claims:
-        if top is not None and low <= top[1] and number != top[2]:
-            first, second = sorted((number, top[2]))
-            if (first, second) not in told:
-                told.add((first, second))
-                one, two = drafts[first], drafts[second]
-                both = (one.slots or Slots()) & (two.slots or Slots())
-                which = f"slot {both} is" if len(both) == 1 else f"slots {cut(str(both), 60)} are"
-                message = f"{which} given to {shown(one.name)} and to {shown(two.name)}"
-                problems.add(
-                    "topology-slots", message, two.spot.at("slots"), node=two.name, peer=one.name,
-                    hint="each slot has one primary",
-                )  # fmt: skip
-        if top is None or high > top[1]:
-            top = (low, high, number)
-
-
-def _check_counts(drafts: list[Draft], form: TopologyForm, spot: Spot, problems: Problems) -> int:
-    """Check that roles and `replicas` fit the number of nodes; return the number of primaries.
-
-    Without `replicas`, or with all roles spelled out, every node that is no replica is a primary.
-    """
-    total = len(drafts)
-    fixed = sum(draft.role == "primary" for draft in drafts)
-    replicas = sum(draft.role == "replica" for draft in drafts)
-    if form.replicas is None:
-        if replicas == total:
-            message = "every node is a replica; at least one has to be a primary"
-            problems.add("topology-replicas", message, spot.at("nodes"))
-        for draft in drafts:
-            if replicas and draft.role is None:
-                draft.role = "primary"
-        return total - replicas
-    place = spot.at("replicas")
-    primaries = total // (1 + form.replicas)
-    rest = total - primaries
-    rule = (
-        f"{counted(total, 'node', 'nodes')} with replicas: {form.replicas} make {_primaries(primaries)} "
-        f"and {counted(rest, 'replica', 'replicas')}"
-    )
-    if primaries == 0:
-        needs = f"replicas: {form.replicas} needs at least {1 + form.replicas} nodes, the file lists {total}"
-        problems.add("topology-replicas", needs, place)
-    elif fixed > primaries:
-        message = f"{rule}, but by role, slots or replica_of there are {_primaries(fixed)}"
-        problems.add("topology-replicas", message, place)
-    elif replicas > rest:
-        message = f"{rule}, but by role or replica_of there are {replicas}"
-        problems.add("topology-replicas", message, place)
-    return primaries
-
-
-def _primaries(number: int) -> str:
-    return counted(number, "primary", "primaries")
-
-
-def _check_cover(drafts: list[Draft], primaries: int, spot: Spot, problems: Problems) -> None:
-    """Check that slots nobody is given have takers, and that no taker is left without one."""
-    given = [draft for draft in drafts if draft.slots is not None]
-    if not given:
-        return
-    rest = union(draft.slots for draft in given if draft.slots is not None).complement()
-    takers = primaries - len(given)
-    place = given[-1].spot.at("slots")
-    if rest and not takers:
-        message = f"no primary is left to take the slots {cut(str(rest), 60)}; every one has its own 'slots'"
-        hint = "give these slots to a primary, or leave out the 'slots' of one"
-        problems.add("topology-slots", message, place, hint=hint)
-    elif takers > len(rest):
-        message = (
-            f"{len(rest)} of {COUNT} slots are left for {_primaries(takers)} without 'slots' in the file"
-        )
-        hint = "leave slots for them, or give them slots: none"
-        problems.add("topology-slots", message, place, hint=hint)
-
-
-def _check_weights(drafts: list[Draft], form: TopologyForm, problems: Problems) -> None:
-    """Check that a small weight beside large ones leaves no primary without a slot.
-
-    Only where the file alone says who the primaries are; the placement is not known here.
-    """
-    if form.replicas and any(draft.role is None for draft in drafts):
-        return
-    rest = union(draft.slots for draft in drafts if draft.slots is not None).complement()
-    takers = [draft for draft in drafts if draft.role != "replica" and draft.slots is None]
-    weights = [draft.form.weight or 1.0 if draft.form else 1.0 for draft in takers]
-    for draft, share in zip(takers, split(rest, weights) if takers else [], strict=True):
-        if not share:
-            message = f"the weight of {shown(draft.name)} is too small beside the others to get even one slot"
-            hint = "give it slots: none if that is meant"
-            problems.add("topology-slots", message, draft.spot.at("weight"), node=draft.name, hint=hint)
-
-
-def check_auth(auth: AuthForm, spot: Spot, problems: Problems) -> None:
-    """Check that there is exactly one source of the password."""
-    given = [key for key in ("password_env", "password_file", "password") if getattr(auth, key) is not None]
-    # A password key that is misspelled or has a wrong value is a problem already.
-    if not given and not set(spot.keys) - {"username"}:
-        message = "'auth' has no password; it needs password_env, password_file or password"
-        problems.add("topology-auth", message, spot)
-    if len(given) > 1:
-        place = max(
-            (spot.keys[key] for key in given if key in spot.keys), key=lambda at: (at.line, at.column)
-        )
-        message = f"'auth' has {listed(given)}; it takes one of them"
-        problems.add("topology-auth", message, place)
-
-
-def check_tls(tls: TlsForm, spot: Spot, problems: Problems) -> None:
-    """Check that a client certificate comes with its key."""
-    for one, other in (("cert", "key"), ("key", "cert")):
-        if getattr(tls, one) is not None and getattr(tls, other) is None:
-            message = f"'tls' has '{one}' without '{other}'; a client certificate needs both"
-            problems.add("topology-tls", message, spot.keys.get(one, spot))
-
-
-def check_servers(servers: ServersForm, spot: Spot, problems: Problems) -> None:
-    """Check the names of server settings."""
-    for name in servers.config:
-        if problems.full:
-            problems.more = True
-            break
-        place = spot.at("config").keys.get(name, spot)
-        if name.lower() in OWN_SETTINGS:
-            message = f"{shown(name)} is set by clusterboot: {OWN_SETTINGS[name.lower()]}"
-            problems.add("topology-setting", message, place, hint="leave it out")
-        elif not name or not set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-"):
-            message = f"a server setting is named with a-z, 0-9 and '-'{but(name)}"
-            meant = name.lower().replace("_", "-")
-            fits = meant and set(meant) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
-            hint = f"write {meant}" if fits else None
-            problems.add("topology-setting", message, place, hint=hint)

@@ -2,52 +2,25 @@
 
 Works on parser events with its own stack: nesting cannot exhaust Python's or C's, and an alias is
 counted at its full size before anything walks the values it stands for ("billion laughs").
-
-Scalars are read as YAML 1.2 does, plus yes/no/on/off as booleans, because that is what the YAML 1.1
-readers in use make of them. Numbers that the two versions read differently (octal, 7_001, 12:30)
-stay text, so that no port silently becomes another one.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import yaml
 
 from clusterboot.topology.report import Problems
+from clusterboot.topology.scalars import BROKEN, EMPTY, Marker, plain_value
 from clusterboot.topology.syntax import explain
 from clusterboot.topology.text import check_characters
 
 MAX_DEPTH = 32
 MAX_VALUES = 100_000
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_INT = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,4})?")
 _STANDARD = "tag:yaml.org,2002:"
-
-
-class _Marker:
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __repr__(self) -> str:
-        return self.name
-
-
-EMPTY: Final = _Marker("EMPTY")
-"""A key or an entry without a value (YAML's null)."""
-BROKEN: Final = _Marker("BROKEN")
-"""A value whose problem has been noted already."""
-
-_WORDS: dict[str, object] = {
-    **dict.fromkeys(("", "~", "null", "Null", "NULL"), EMPTY),
-    **{spelled: True for word in ("true", "yes", "on") for spelled in (word, word.title(), word.upper())},
-    **{spelled: False for word in ("false", "no", "off") for spelled in (word, word.title(), word.upper())},
-    **{sign + word: float(sign + "inf") for sign in ("", "-", "+") for word in (".inf", ".Inf", ".INF")},
-    **{word: float("nan") for word in (".nan", ".NaN", ".NAN")},
-}
 
 
 @dataclass(slots=True)
@@ -83,12 +56,12 @@ class _Open:
     spot: Spot
     anchor: str | None
     size: int = 1
-    key: str | _Marker | None = None
+    key: str | Marker | None = None
     key_spot: Spot | None = None
     merged: list[tuple[dict[str, Any], Spot]] = field(default_factory=list)
 
 
-_MERGE = _Marker("MERGE")
+_MERGE = Marker("MERGE")
 
 
 class _UnreadableError(Exception):
@@ -166,14 +139,7 @@ class _Composer:
             return BROKEN
         if not spot.plain:
             return text
-        if text in _WORDS:
-            return _WORDS[text]
-        if text[0] in "+-.0123456789":
-            if _INT.fullmatch(text):
-                return int(text)
-            if _FLOAT.fullmatch(text):
-                return float(text)
-        return text
+        return plain_value(text)
 
     def _tagged(self, spot: Spot) -> None:
         # What follows the ! is not repeated: it may be a password that starts with one.

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from clusterboot.slots import Slots
-from clusterboot.topology.address import BUS_OFFSET, MAX_PORT, AddressError, key, parse, reference
+from clusterboot.topology.address import BUS_OFFSET, MAX_PORT, key, parse, reference
 from clusterboot.topology.document import Spot
+from clusterboot.topology.hosts import AddressError
 from clusterboot.topology.model import MAX_NODES, Role
 from clusterboot.topology.report import Problems, cut, listed, shown
 from clusterboot.topology.schema import NodeForm, TopologyForm

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clusterboot.topology.address import is_loopback
-from clusterboot.topology.check import check_auth, check_nodes, check_servers, check_tls
+from clusterboot.topology.check import check_nodes
 from clusterboot.topology.document import Spot, compose
 from clusterboot.topology.expand import Draft, check_announced, expand, find, index_nodes
+from clusterboot.topology.hosts import is_loopback
 from clusterboot.topology.model import Announce, Auth, Node, Secret, Servers, Tls, Topology
+from clusterboot.topology.options import check_auth, check_servers, check_tls
 from clusterboot.topology.report import Problems, shown
 from clusterboot.topology.schema import AnnounceForm, AuthForm, ServersForm, TlsForm, TopologyForm
 from clusterboot.topology.shape import shape

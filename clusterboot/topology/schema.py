@@ -7,84 +7,28 @@ Each field says two things: `description` is for people who read the schema or t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, ConfigDict, Field, Tag
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from clusterboot.slots import Slots
-from clusterboot.topology.address import EXAMPLES, check_host, parse
+from clusterboot.topology.hosts import EXAMPLES
+from clusterboot.topology.kinds import (
+    NAME_SAYS,
+    Host,
+    Name,
+    Password,
+    Path,
+    Port,
+    Says,
+    Setting,
+    ShortForm,
+    SlotsForm,
+    Text,
+    is_a,
+)
 
-Kind = Literal["text", "number", "bool", "secret", "other"]
-
-
-@dataclass(frozen=True, slots=True)
-class Says:
-    """What a value must be, in the words of an error message; `kind` decides which advice fits."""
-
-    text: str
-    kind: Kind = "text"
-    choices: tuple[str, ...] = ()
-
-
-def _line(text: str) -> str:
-    if not text or not text.isprintable() or text != text.strip():
-        raise ValueError
-    return text
-
-
-def _path(text: str) -> str:
-    if text.startswith("~"):
-        raise ValueError("'~' is not expanded; write the whole path, or one relative to this file")
-    return _line(text)
-
-
-def _setting(value: str | float | bool) -> str | float | bool:
-    if isinstance(value, str) and not (value.isprintable() or not value):
-        raise ValueError
-    return value
-
-
-def _password(text: str) -> str:
-    text.encode("utf-8")  # a lone surrogate; UnicodeEncodeError is a ValueError
-    return text
-
-
-def _short(text: str) -> str:
-    parse(text)
-    return text
-
-
-def _slots(text: str) -> str:
-    if text != "none" and not Slots.parse(text):
-        raise ValueError
-    return text
-
-
-def _slot(number: int) -> int:
-    Slots.parse(str(number))
-    return number
-
-
-def _is(kind: type) -> Discriminator:
-    """Return a discriminator between values of `kind` ("+") and all others ("-")."""
-    return Discriminator(lambda value: "+" if isinstance(value, kind) else "-")
-
-
-_NAME = r"^[A-Za-z0-9_\[][A-Za-z0-9_.:\[\]-]*$"
-_NAME_SAYS = "1 to 128 letters, digits or any of . _ - : [ ]"
-Name = Annotated[str, Field(pattern=_NAME, max_length=128)]
-Host = Annotated[str, AfterValidator(check_host), Field(max_length=1000)]
-Port = Annotated[int, Field(ge=1, le=65535)]
-Text = Annotated[str, AfterValidator(_line), Field(min_length=1, max_length=1000)]
-Path = Annotated[str, AfterValidator(_path), Field(min_length=1, max_length=4096)]
-OneSlots = Annotated[str, AfterValidator(_slots)] | Annotated[int, AfterValidator(_slot)]
-SlotsForm = Annotated[
-    Annotated[OneSlots, Tag("-")] | Annotated[list[OneSlots], Field(min_length=1), Tag("+")], _is(list)
-]
-Setting = Annotated[str | int | Annotated[float, Field(allow_inf_nan=False)] | bool, AfterValidator(_setting)]
 _PORT = Says("a whole number from 1 to 65535", "number")
 _LINE = "text on one line, without spaces around it"
 _FILE = Says("the path of a file, relative to this one")
@@ -127,7 +71,7 @@ class AuthForm(Form):
         default=None, description="File that holds the password, relative to this one."
     )
     password: Annotated[
-        Annotated[str, AfterValidator(_password), Field(min_length=1)] | None,
+        Password | None,
         Says("text in quotes, not empty", "secret"),
     ] = Field(default=None, description="The password itself; better keep it out of the file.")
 
@@ -135,7 +79,7 @@ class AuthForm(Form):
 class NodeForm(Form):
     """One node in long form."""
 
-    name: Annotated[Name | None, Says(_NAME_SAYS)] = Field(default=None, description="Default: host:port.")
+    name: Annotated[Name | None, Says(NAME_SAYS)] = Field(default=None, description="Default: host:port.")
     host: Annotated[Host, Says("one host name or IP address")] = Field(
         description="Host name or IP address that clusterboot connects to; no brackets, no ranges."
     )
@@ -227,10 +171,10 @@ class TopologyForm(Form):
     version: Annotated[int, Field(ge=1, le=1), Says("1", "number")] = Field(
         description="Version of this format.", json_schema_extra={"const": 1}
     )
-    name: Annotated[Name | None, Says(_NAME_SAYS)] = Field(default=None, description="Name of the cluster.")
+    name: Annotated[Name | None, Says(NAME_SAYS)] = Field(default=None, description="Name of the cluster.")
     nodes: Annotated[
         list[Annotated[
-            Annotated[str, AfterValidator(_short), Tag("-")] | Annotated[NodeForm, Tag("+")], _is(dict)
+            Annotated[ShortForm, Tag("-")] | Annotated[NodeForm, Tag("+")], is_a(dict)
         ]],
         Field(min_length=1), Says("a list of nodes, at least one", "other"),
     ] = Field(description="Addresses, ranges of addresses, or mappings; at most 2000 nodes.")  # fmt: skip
@@ -248,7 +192,7 @@ class TopologyForm(Form):
     ] = Field(default=None, description="How to authenticate with every node.")
     tls: Annotated[
         Annotated[
-            Annotated[bool, Tag("-")] | Annotated[TlsForm, Tag("+")], _is(dict)
+            Annotated[bool, Tag("-")] | Annotated[TlsForm, Tag("+")], is_a(dict)
         ] | None, Says("true, false or a mapping", "bool")
     ] = Field(
         default=None, description="TLS for client connections; true: with the system's CAs."

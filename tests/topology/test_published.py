@@ -13,7 +13,7 @@ import yaml
 
 from clusterboot import files
 from clusterboot.topology import json_schema, load
-from clusterboot.topology.check import OWN_SETTINGS
+from clusterboot.topology.options import OWN_SETTINGS
 from clusterboot.topology.schema import SECTIONS
 
 ROOT = Path(__file__).parents[2]
