@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from clusterboot.events import Event, Warned
 from clusterboot.render import words
 from clusterboot.render.lines import GONE, Clock, Lines, note, warn, write
-from clusterboot.render.page import BAD, DIM, GOOD, HEAD, WARN, Column, Page, Part
+from clusterboot.render.page import BAD, DIM, GOOD, HEAD, NICE, WARN, Column, Page, Part, cells_of
 from clusterboot.render.progress import Progress
 from clusterboot.render.safe import clean
 from clusterboot.render.text import add_status
@@ -138,7 +138,7 @@ class Screen:
         elapsed = words.seconds(self._clock() - progress.started)
         width = self._console.width
         title = clean(progress.title() or "starting", max(10, width - len(elapsed) - 5))
-        space = max(1, width - len(title) - len(elapsed) - 3)
+        space = max(1, width - cells_of(title) - len(elapsed) - 3)
         page.line(("● ", GOOD), (title, HEAD), " " * space, (elapsed, DIM))
         verdict = progress.verdict
         if verdict is not None:
@@ -168,7 +168,7 @@ class Screen:
             told = f"sees {sees}/{others}" if health else ""
             rows.append([clean(name), spot.role, told, (state, style)])
         page.line()
-        page.table((Column("", least=8), Column("", optional=True), Column(""), Column("")), rows)
+        page.table((Column("", least=8), Column("", NICE), Column("", 1), Column("")), rows)
 
 
 @contextmanager

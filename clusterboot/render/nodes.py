@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from clusterboot.render import words
-from clusterboot.render.page import BAD, DIM, GOOD, HEAD, WARN, Column, Page, Part, Piece
+from clusterboot.render.page import BAD, DIM, GLUE, GOOD, HEAD, NICE, WARN, Column, Page, Part, Piece
 from clusterboot.render.safe import clean
 
 if TYPE_CHECKING:
@@ -40,13 +40,13 @@ def found(page: Page, topology: Topology, rows: Sequence[NodeRow]) -> None:
     mesh_only = topology.slots == "none"
     columns = (
         Column("node", least=_NAME),
-        Column("address", optional=True, least=_NAME),
-        Column("role"),
+        Column("address", NICE, least=_NAME),
+        Column("role", 1),
         Column("slots", least=12),
-        Column("sees", right=True),
+        Column("sees", 2, right=True),
         Column("state"),
-        Column("server", optional=True),
-        Column("zone", optional=True),
+        Column("server", NICE + 1),
+        Column("zone", NICE + 2),
     )
     table: list[list[Part]] = []
     for name, replica in shards({row.name: row.primary for row in rows}):
@@ -58,7 +58,7 @@ def found(page: Page, topology: Topology, rows: Sequence[NodeRow]) -> None:
         table.append(
             [
                 _name(name, replica),
-                row.address if row.address != name else "",
+                clean(row.address) if row.address != name else "",
                 role,
                 words.slots(row.slots),
                 "" if row.id is None else (f"{sees}/{len(rows) - 1}", "" if sees == len(rows) - 1 else BAD),
@@ -75,10 +75,10 @@ def planned(page: Page, topology: Topology, target: Placement) -> None:
     nodes = {node.name: node for node in topology.nodes}
     columns = (
         Column("node", least=_NAME),
-        Column("address", optional=True, least=_NAME),
-        Column("role"),
+        Column("address", NICE, least=_NAME),
+        Column("role", 1),
         Column("slots", least=12),
-        Column("zone"),
+        Column("zone", 2),
     )
     table: list[list[Part]] = []
     for name, replica in shards({name: spot.primary for name, spot in target.spots.items()}):
@@ -122,7 +122,11 @@ def who_sees_whom(page: Page, rows: Sequence[NodeRow]) -> None:
     if len(rows) > SMALL:
         _holes(page, rows)
         return
-    page.line(("who sees whom", HEAD), ("  (· seen  ✗ not seen  ? not answering; rows look at columns)", DIM))
+    page.paragraph(
+        ("who sees whom", HEAD),
+        (f"  (rows look at columns: ·{GLUE}seen, ✗{GLUE}not{GLUE}seen, ?{GLUE}not{GLUE}answering)", DIM),
+        hang=2,
+    )
     # One character a node when two do not fit: 32 nodes then still fit into 40 columns.
     room = page.width if page.width is not None else 1000
     gap = " " if 8 + 2 * len(rows) + _NAME <= room else ""
@@ -175,4 +179,4 @@ def _state(row: NodeRow, mesh_only: bool) -> Part:
         return ("away", BAD)
     if mesh_only:
         return ""
-    return (row.state, GOOD if row.state == "ok" else BAD)
+    return (clean(row.state), GOOD if row.state == "ok" else BAD)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clusterboot.render.safe import cut
+from clusterboot.render.safe import cut, spell
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 Piece = tuple[str, str]
 Part = str | Piece
 
+NICE = 10
+
+# Holds two words together on one line; shown as a space. `safe.clean` lets no such character through.
+GLUE = "\x1f"
+
 GOOD, BAD, WARN, DIM, HEAD = "green", "bold red", "yellow", "dim", "bold"
 
 # Each drawn character has one ASCII character, so that nothing shifts; only the ellipsis is longer.
@@ -27,17 +32,20 @@ _ASCII = str.maketrans(
     {
         **dict(zip("→▶─━┬├└│●○✗·–×’", ">>-=++`|*ox.-x'", strict=True)),
         "…": "...",
-        "\N{NO-BREAK SPACE}": " ",
     }
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table. `least` is how far it may shrink; an `optional` one goes when it is tight."""
+    """A column of a table. `least` is how far it may shrink.
+
+    Where it is tight, columns with a `rank` go, the highest first: from NICE on before any other is
+    shrunk, the lower ones only when nothing else helps.
+    """
 
     title: str
-    optional: bool = False
+    rank: int = 0
     right: bool = False
     least: int | None = None
 
@@ -67,7 +75,7 @@ class Page:
             first = False
 
     def table(self, columns: Sequence[Column], rows: Iterable[Sequence[Part]], indent: int = 2) -> None:
-        """Add a table that fits the console: optional columns go first, then cells lose their middle."""
+        """Add a table that fits the console: columns go by rank, cells lose their middle."""
         cells = [[next(self._pieces([part])) for part in row] for row in rows]
         titles = [next(self._pieces([(column.title, DIM)])) for column in columns]
         grid = [titles, *cells] if any(title for title, _ in titles) else cells
@@ -99,7 +107,7 @@ class Page:
             if number:
                 text.append("\n")
             for piece, style in line:
-                text.append(piece, style or None)
+                text.append(piece.replace(GLUE, " "), style or None)
         return text
 
     def print(self) -> None:
@@ -111,6 +119,8 @@ class Page:
     def _pieces(self, parts: Iterable[Part]) -> Iterator[Piece]:
         for part in parts:
             text, style = (part, "") if isinstance(part, str) else part
+            # Callers clean and cut what comes from outside; here nothing that they forgot gets past.
+            text = spell(text, keep=GLUE)
             if not self._unicode and not text.isascii():
                 text = (
                     text.translate(_ASCII).encode(self._encoding, "backslashreplace").decode(self._encoding)
@@ -138,22 +148,25 @@ def _shorten(text: str, width: int) -> str:
 def _fit(
     columns: Sequence[Column], kept: list[int], widths: list[int], room: int
 ) -> tuple[list[int], list[int]]:
-    """Drop optional columns from the right, then shrink what may shrink, until `room` is enough."""
+    """Drop columns by rank and shrink those that may shrink until `room` is enough, or nothing helps."""
+    least = [columns[index].least or width for index, width in enumerate(widths)]
 
-    def total(indexes: Sequence[int]) -> int:
-        return sum(widths[index] for index in indexes) + 2 * (len(indexes) - 1)
+    def total(sizes: Sequence[int]) -> int:
+        return sum(sizes[index] for index in kept) + 2 * (len(kept) - 1)
 
-    widths = list(widths)
-    for index in reversed(kept):
-        if total(kept) > room and columns[index].optional:
+    for index in sorted(kept, key=lambda index: -columns[index].rank):
+        rank = columns[index].rank
+        if total(widths if rank >= NICE else [min(pair) for pair in zip(widths, least, strict=True)]) <= room:
+            continue
+        if rank:
             kept = [other for other in kept if other != index]
-    while total(kept) > room:
+    widths = list(widths)
+    while total(widths) > room:
         # The widest gives way first, so that two long columns end up equally long.
-        able = [index for index in kept if widths[index] > (columns[index].least or widths[index])]
+        able = [index for index in kept if widths[index] > least[index]]
         if not able:
             break
-        widest = max(able, key=lambda index: widths[index])
-        widths[widest] -= 1
+        widths[max(able, key=lambda index: widths[index])] -= 1
     return kept, widths
 
 

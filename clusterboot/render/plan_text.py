@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from clusterboot.plan import AddSlots, Meet, Plan, Replicate, SetEpoch
 from clusterboot.render import nodes, words
-from clusterboot.render.page import DIM, HEAD, Column, Page, Part, Piece, cells_of
+from clusterboot.render.page import DIM, GLUE, HEAD, Column, Page, Part, Piece, cells_of
 from clusterboot.render.safe import clean
 
 if TYPE_CHECKING:
@@ -126,9 +126,9 @@ def _chain(page: Page, meets: Sequence[Meet], most: int) -> None:
     # The arrow sticks to the name after it, so that a chain breaks before an arrow.
     parts: list[Piece] = [(f"    {clean(meets[0].node)}", "")]
     for meet in shown:
-        parts += [(" ", ""), ("─▶\N{NO-BREAK SPACE}", DIM), (point(meet), "")]
+        parts += [(" ", ""), (f"─▶{GLUE}", DIM), (point(meet), "")]
     if more:
-        parts += [(" ", ""), (f"─▶\N{NO-BREAK SPACE}{more}\N{NO-BREAK SPACE}more", DIM)]
+        parts += [(" ", ""), (f"─▶{GLUE}{more}{GLUE}more", DIM)]
     page.paragraph(*parts, hang=4)
 
 

@@ -73,7 +73,7 @@ class Progress:
         """Return the phase and its detail: "meet: 5 MEETs, star around a"."""
         if self.phase is None:
             return ""
-        label = LABELS.get(self.phase.name, clean(self.phase.name))
+        label = LABELS.get(self.phase.name, self.phase.name)
         return f"{label}: {clean(self.phase.detail, 400)}" if self.phase.detail else label
 
     def summary(self) -> str:
@@ -99,4 +99,6 @@ class Progress:
 
     def spent(self) -> str:
         """Return how long each phase took: "look 0.1 s · meet 0.2 s"."""
-        return " · ".join(f"{LABELS[name]} {words.seconds(took)}" for name, took in self._spent.items())
+        return " · ".join(
+            f"{LABELS.get(name, name)} {words.seconds(took)}" for name, took in self._spent.items()
+        )

@@ -25,9 +25,7 @@ def clean(text: str, limit: int = MAX_NAME) -> str:
     """
     if len(text) > 2 * limit:
         text = f"{text[:limit]}{text[-limit:]}"
-    if not text.isascii() or not text.isprintable():
-        text = _spell(text)
-    return cut(text, limit)
+    return cut(spell(text), limit)
 
 
 def cut(text: str, limit: int) -> str:
@@ -39,12 +37,15 @@ def cut(text: str, limit: int) -> str:
     return f"{text[:head]}…{text[len(text) - tail :]}"
 
 
-def _spell(text: str) -> str:
+def spell(text: str, keep: str = "") -> str:
+    """Return `text` with whatever is invisible or active spelled out, but for the characters of `keep`."""
+    if text.isascii() and text.isprintable():
+        return text
     shown: list[str] = []
     marks = 0
     for char in text:
         marks = marks + 1 if unicodedata.category(char) in ("Mn", "Me") else 0
-        if char.isprintable() and marks <= _MAX_MARKS:
+        if (char.isprintable() and marks <= _MAX_MARKS) or char in keep:
             shown.append(char)
         else:
             shown.append(_SHORT.get(char) or escape(char))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from clusterboot.errors import Problem
     from clusterboot.results import BoostReport, DownResult, LsResult, StatusResult, UpResult, Validated
 
-_SHOWN_REASONS = 32
+_SHOWN_REASONS = 16
 _SHOWN_ALIKE = 5
 
 
@@ -55,7 +55,7 @@ def _done(page: Page, result: UpResult) -> None:
         )
         _reasons(page, verdict.reasons)
     if result.steps:
-        page.paragraph(("  ", ""), _steps(result), hang=2)
+        page.paragraph(f"  sent: {_steps(result)}", hang=4)
     _boost(page, result.boost)
     if len(result.nodes) <= nodes.SMALL:
         page.line()
@@ -103,9 +103,10 @@ def _dry_run(page: Page, result: UpResult) -> None:
         _reasons(page, result.verdict.reasons)
         return
     groups = result.plan.groups
+    so_far = f"; they form {groups} groups so far" if 1 < groups < len(result.topology.nodes) else ""
     page.paragraph(
         (f"{words.count(len(missing), 'step')} missing", HEAD),
-        f": {shape}, {words.count(groups, 'group')} so far; nothing was changed",
+        f", nothing was changed: {shape}{so_far}",
         hang=2,
     )
     big = len(result.topology.nodes) > nodes.SMALL
@@ -160,9 +161,8 @@ def _reasons(page: Page, reasons: tuple[Problem, ...]) -> None:
             if seen[reason.code] > _SHOWN_ALIKE + 1:
                 continue
             if seen[reason.code] == _SHOWN_ALIKE + 1:
-                page.line(
-                    (f"  · and {number[reason.code] - _SHOWN_ALIKE} more like these; -o json lists all", DIM)
-                )
+                more = number[reason.code] - _SHOWN_ALIKE
+                page.paragraph((f"  · and {more} more like these; -o json lists all", DIM), hang=4)
                 continue
         first, *rest = problems.message(reason.message)
         page.paragraph(("  · ", DIM), first, hang=4)

@@ -1,0 +1,349 @@
+"""A run on a terminal draws a small screen and leaves a clean one; elsewhere it is a few plain lines."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+from clusterboot.errors import Problem
+from clusterboot.events import Done, Event, Looked, Note, Phase, Planned, Warned
+from clusterboot.health import NodeHealth, Verdict
+from clusterboot.placement import Placement
+from clusterboot.plan import Plan
+from clusterboot.render import live
+from clusterboot.slots import ALL
+from clusterboot.topology import Topology
+from tests.render.paper import (
+    NOT_SEEN,
+    REASONS,
+    Clock,
+    Stream,
+    broken,
+    console,
+    local,
+    screen,
+    valid,
+    verdict,
+    written,
+)
+
+SIX = local(6, replicas=1)
+WARNING = Problem("few", "only two primaries.", hint="use three")
+
+
+def partly(topology: Topology, seen: int) -> Verdict:
+    """Every node sees the first `seen` of its peers."""
+    names = [node.name for node in topology.nodes]
+    nodes = {}
+    for name in names:
+        unseen = tuple(other for other in names if other != name)[seen:]
+        nodes[name] = NodeHealth(unseen=unseen, state_ok=not unseen)
+    total = len(names) * (len(names) - 1)
+    return Verdict(False, False, nodes, len(names) * seen, total, ALL, ())
+
+
+def story(topology: Topology = SIX) -> list[tuple[float, Event]]:
+    """Seconds after the one before, and the event: a run with a repair, a note and a warning."""
+    result = valid(topology)
+    steps = result.plan.steps
+    return [
+        (0.0, Phase("look", f"{len(topology.nodes)} nodes")),
+        (0.1, Planned(result.placement, result.plan)),
+        (0.0, Warned(WARNING)),
+        (0.0, Phase("meet", "5 MEETs, star around 127.0.0.1:7001")),
+        *((0.0, Done(step)) for step in steps if step.kind != "replicate"),
+        (0.2, Phase("mesh")),
+        (0.2, Looked(partly(topology, 1))),
+        (0.2, Looked(partly(topology, 2), ("127.0.0.1:7003",))),
+        (0.0, Note("waiting for 127.0.0.1:7003: it is loading its data", "127.0.0.1:7003")),
+        (0.2, Note("waiting for 127.0.0.1:7003: it is loading its data", "127.0.0.1:7003")),
+        (0.2, Done(result.plan.meets[0], again=True)),
+        (0.2, Looked(partly(topology, 5))),
+        (0.1, Phase("replicate")),
+        *((0.0, Done(step)) for step in steps if step.kind == "replicate"),
+        (0.1, Phase("ready")),
+        (0.4, Looked(verdict(topology))),
+    ]
+
+
+def tell(to: Console, events: Sequence[tuple[float, Event]], *, quiet: bool = False) -> live.RunReporter:
+    clock = Clock()
+    with live.reporter(to, quiet=quiet, clock=clock) as reporter:
+        for seconds, event in events:
+            clock.now += seconds
+            reporter(event)
+    return reporter
+
+
+def test_plain_lines_without_a_terminal() -> None:
+    to = console(terminal=False)
+    reporter = tell(to, story())
+    assert reporter.warned == [WARNING]
+    assert written(to) == (
+        "   0.0 s  look: 6 nodes\n"
+        "   0.1 s  plan: 3 config epochs, 3 slot ranges, 5 MEETs, 3 REPLICATEs\n"
+        "warning: only two primaries.\n"
+        "  → use three\n"
+        "   0.1 s  meet: 5 MEETs, star around 127.0.0.1:7001\n"
+        "   0.3 s    3 config epochs, 3 slot ranges, 5 MEETs\n"
+        "   0.3 s  mesh\n"
+        "   0.7 s    waiting for 127.0.0.1:7003: it is loading its data\n"
+        "   1.4 s    1 MEET sent again, 30 of 30 links, 6 of 6 nodes complete\n"
+        "   1.4 s  replicate\n"
+        "   1.5 s    3 REPLICATEs\n"
+        "   1.5 s  ready\n"
+        "   1.9 s    30 of 30 links, 6 of 6 nodes complete\n"
+    )
+
+
+def test_a_dumb_terminal_gets_the_same_lines() -> None:
+    dumb, pipe = console(term="dumb"), console(terminal=False)
+    tell(dumb, story())
+    tell(pipe, story())
+    assert written(dumb) == written(pipe)
+
+
+def test_forced_colour_in_a_pipe_makes_no_screen() -> None:
+    stream = Stream(terminal=False, encoding="utf-8")
+    to = Console(file=stream, _environ={"TERM": "xterm", "FORCE_COLOR": "1"})
+    tell(to, story())
+    assert "\x1b[?25l" not in stream.getvalue()
+    assert "look: 6 nodes" in stream.getvalue()
+
+
+def test_quiet_says_nothing() -> None:
+    for terminal in (True, False):
+        to = console(terminal=terminal)
+        tell(to, story(), quiet=True)
+        assert written(to) == ""
+
+
+def test_a_long_phase_tells_how_far_it_is_now_and_then() -> None:
+    to = console(terminal=False)
+    polls = [(0.125, Looked(partly(SIX, 1 + index // 48))) for index in range(96)]
+    tell(to, [(0.0, Phase("mesh")), *polls])
+    assert written(to) == (
+        "   0.0 s  mesh\n"
+        "   5.0 s    6 of 30 links, 0 of 6 nodes complete\n"
+        "  10.0 s    12 of 30 links, 0 of 6 nodes complete\n"
+    )
+
+
+def frame(width: int, *, until: int, **options: bool | str) -> list[str]:
+    """What the terminal shows after the first `until` events."""
+    to = console(width, **options)  # type: ignore[arg-type]
+    clock = Clock()
+    with live.reporter(to, clock=clock) as reporter:
+        for seconds, event in story()[:until]:
+            clock.now += seconds
+            reporter(event)
+        return screen(written(to), width)[0]
+
+
+def events_until(kind: type) -> int:
+    return max(index for index, (_, event) in enumerate(story()) if isinstance(event, kind)) + 1
+
+
+def test_the_screen_in_the_middle_of_a_run() -> None:
+    assert frame(80, until=events_until(Note) + 2) == [
+        "warning: only two primaries.",
+        "  → use three",
+        "● mesh                                                                    1.3 s",
+        "  links  ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━  30 of 30",
+        "  nodes  ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━  6 of 6",
+        "",
+        "  127.0.0.1:7001  primary  sees 5/5  ready",
+        "  127.0.0.1:7002  primary  sees 5/5  ready",
+        "  127.0.0.1:7003  primary  sees 5/5  ready",
+        "  127.0.0.1:7004  replica  sees 5/5  ready",
+        "  127.0.0.1:7005  replica  sees 5/5  ready",
+        "  127.0.0.1:7006  replica  sees 5/5  ready",
+        "  waiting for 127.0.0.1:7003: it is loading its data",
+    ]
+
+
+def test_the_screen_on_40_columns_in_ascii() -> None:
+    shown = frame(40, until=events_until(Note) - 1, encoding="ascii")
+    assert shown == [
+        "warning: only two primaries.",
+        "  > use three",
+        "* mesh                            0.7 s",
+        "  links  ========------------  12 of 30",
+        "  nodes  --------------------  0 of 6",
+        "",
+        "  127.0.0.1:7001  sees 2/5  misses 3",
+        "  127.0.0.1:7002  sees 2/5  misses 3",
+        "  127.0.0.1:7003  sees 2/5  misses 3",
+        "  127.0.0.1:7004  sees 2/5  misses 3",
+        "  127.0.0.1:7005  sees 2/5  misses 3",
+        "  127.0.0.1:7006  sees 2/5  misses 3",
+        "  not answering: 127.0.0.1:7003",
+    ]
+
+
+@pytest.mark.parametrize("color", [True, False])
+@pytest.mark.parametrize("width", [80, 40])
+def test_a_finished_run_leaves_one_line_with_its_times(width: int, color: bool) -> None:
+    to = console(width, color=color)
+    reporter = tell(to, story())
+    lines, cursor = screen(written(to), width)
+    assert lines[:2] == ["warning: only two primaries.", "  → use three"]
+    assert " ".join(lines[2:]) == "look 0.1 s · meet 0.2 s · mesh 1.1 s · replicate 0.1 s · ready 0.4 s"
+    assert cursor
+    assert reporter.warned == [WARNING]
+
+
+@pytest.mark.parametrize("height", [5, 10, 25])
+def test_an_interrupted_run_leaves_a_clean_screen(height: int) -> None:
+    for end in range(len(story()) + 1):
+        to = console(80, height=height)
+        clock = Clock()
+        with suppress(KeyboardInterrupt), live.reporter(to, clock=clock) as reporter:
+            for seconds, event in story()[:end]:
+                clock.now += seconds
+                reporter(event)
+            raise KeyboardInterrupt
+        lines, cursor = screen(written(to), 80, height)
+        assert cursor
+        assert not [line for line in lines if line.startswith(("●", "  links", "  127"))]
+
+
+def test_draws_at_most_ten_times_a_second() -> None:
+    to = console(80)
+    polls: list[tuple[float, Event]] = [(0.001, Looked(partly(SIX, index % 5))) for index in range(2000)]
+    tell(to, [(0.0, Phase("mesh")), *polls])
+    frames = written(to).count("● mesh")
+    assert 15 <= frames <= 21
+
+
+def test_more_than_sixteen_nodes_are_bars_only() -> None:
+    big = local(17)
+    to = console(80)
+    clock = Clock()
+    with live.reporter(to, clock=clock) as reporter:
+        for seconds, event in story(big):
+            clock.now += seconds
+            reporter(event)
+        lines, _ = screen(written(to), 80)
+    assert len(lines) == 5
+    assert lines[3].endswith("272 of 272")
+
+
+def test_starts_no_thread() -> None:
+    import threading
+
+    before = threading.active_count()
+    to = console(80)
+    with live.reporter(to, clock=Clock()) as reporter:
+        for _, event in story():
+            reporter(event)
+            assert threading.active_count() == before
+
+
+class Closed(io.StringIO):
+    """A stream whose reader has gone."""
+
+    def __init__(self, *, terminal: bool, error: type[Exception]) -> None:
+        super().__init__()
+        self._terminal = terminal
+        self._error = error
+
+    def isatty(self) -> bool:
+        return self._terminal
+
+    def write(self, text: str) -> int:
+        raise self._error
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+@pytest.mark.parametrize("error", [OSError, ValueError])
+def test_a_stream_that_is_gone_does_not_end_the_run(terminal: bool, error: type[Exception]) -> None:
+    stream = Closed(terminal=terminal, error=error)
+    to = Console(file=stream, force_terminal=terminal, width=80, height=25, _environ={"TERM": "xterm"})
+    tell(to, story())
+
+
+names = st.sampled_from([*(node.name for node in SIX.nodes), "", "x\x1b[31m\n", "\ud800"])
+healths = st.builds(
+    NodeHealth,
+    unseen=st.lists(names, max_size=3).map(tuple),
+    strangers=st.lists(names, max_size=2).map(tuple),
+    stale=st.lists(names, max_size=2).map(tuple),
+    state_ok=st.booleans(),
+    in_sync=st.booleans(),
+)
+verdicts = st.builds(
+    Verdict,
+    st.booleans(),
+    st.booleans(),
+    st.dictionaries(names, healths, max_size=6),
+    st.integers(0, 40),
+    st.integers(0, 30),
+    st.just(ALL),
+    st.just(()),
+)
+whole = valid(SIX)
+events = st.one_of(
+    st.builds(
+        Phase,
+        st.sampled_from(
+            ["look", "borrow", "slots", "meet", "mesh", "replicate", "ready", "give-back", "down", "new"]
+        ),
+        names,
+    ),
+    st.sampled_from(
+        [
+            Planned(whole.placement, whole.plan),
+            Planned(Placement({}), Plan((), 0)),
+            Planned(valid(local(40)).placement, valid(local(40)).plan),
+        ]
+    ),
+    st.builds(Done, st.sampled_from(whole.plan.steps), st.booleans(), st.booleans()),
+    st.builds(Looked, verdicts, st.lists(names, max_size=3).map(tuple)),
+    st.builds(Warned, st.builds(Problem, names, names, hint=st.none() | names)),
+    st.builds(Note, names, st.none() | names),
+)
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 20), events), max_size=25),
+    st.sampled_from([80, 40, 10, 1]),
+    st.booleans(),
+    st.sampled_from(["utf-8", "ascii", "cp1252"]),
+)
+@settings(max_examples=150, derandomize=True, deadline=None)
+def test_no_order_of_events_makes_it_raise(
+    told: list[tuple[float, Event]], width: int, terminal: bool, encoding: str
+) -> None:
+    tell(console(width, terminal=terminal, encoding=encoding), told)
+
+
+def test_watch_redraws_in_place_on_a_terminal() -> None:
+    to = console(80, height=40)
+    result = broken()
+    good = replace(result, verdict=verdict(SIX), nodes=tuple(replace(row, unseen=()) for row in result.nodes))
+    with live.watch(to) as show:
+        show(good)
+        show(result)
+        show(good)
+    lines, cursor = screen(written(to), 80, 40)
+    assert lines[0].startswith("● Ready")
+    assert sum("Ready" in line for line in lines) == 1
+    assert cursor
+
+
+def test_watch_prints_only_what_changed_elsewhere() -> None:
+    to = console(terminal=False)
+    result = broken()
+    with live.watch(to) as show:
+        for _ in range(3):
+            show(result)
+        show(replace(result, verdict=verdict(SIX, NOT_SEEN, REASONS[:1])))
+    assert written(to).count("Not Ready") == 2

@@ -1,0 +1,284 @@
+"""What people see, as a whole: every screen on 80 and on 40 columns, in colour, in ASCII, in a pipe.
+
+The expected screens are in tests/render/golden; CLUSTERBOOT_GOLDEN=write writes them anew, for a person to
+look through in the diff.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from clusterboot.errors import Exit, Problem
+from clusterboot.plan import Plan, SetEpoch
+from clusterboot.render import plan_text, problems, text
+from clusterboot.render.page import cells_of
+from clusterboot.results import (
+    BoostReport,
+    ClusterRow,
+    DownResult,
+    LsResult,
+    ServerRow,
+    StatusResult,
+    UpResult,
+)
+from clusterboot.slots import Slots
+from clusterboot.topology import Node, Topology
+from tests.render.paper import (
+    GOLDEN,
+    NOT_SEEN,
+    REASONS,
+    broken,
+    console,
+    formed,
+    local,
+    named,
+    node_rows,
+    valid,
+    verdict,
+    written,
+)
+
+PROBLEMS = (
+    Problem(
+        "topology-unknown-key",
+        "unknown key 'prot', did you mean 'port'?",
+        file="topologies/orders.yaml",
+        line=7,
+        column=5,
+        exit=Exit.USAGE,
+    ),
+    Problem(
+        "topology-replicas",
+        "replicas is 7, but 6 nodes have room for at most 5.",
+        hint="add nodes, or ask for fewer replicas",
+        file="topologies/orders.yaml",
+        line=12,
+        exit=Exit.USAGE,
+    ),
+    Problem(
+        "unreachable",
+        "redis-0.redis-headless.orders.svc.cluster.local:6379 cannot be reached: connection refused.",
+        hint="start it, or start local servers with --spawn",
+        exit=Exit.NODE,
+    ),
+    Problem(
+        "unreachable",
+        "redis-1.redis-headless.orders.svc.cluster.local:6379 cannot be reached: connection refused.",
+        hint="start it, or start local servers with --spawn",
+        exit=Exit.NODE,
+    ),
+    Problem(
+        "server-died",
+        "the server on port 7001 ended at once; the last lines of its log:\nfatal: no room\nbye",
+        exit=Exit.NODE,
+    ),
+)
+
+
+def unlucky() -> UpResult:
+    """An `up` that ran out of time and could not put everything back."""
+    result = formed()
+    boost = BoostReport(True, {"cluster-node-timeout": "700"}, 6, 5, "127.0.0.1:7003 does not answer")
+    return replace(
+        result,
+        verdict=verdict(result.topology, NOT_SEEN, REASONS),
+        nodes=node_rows(result.topology, NOT_SEEN),
+        boost=boost,
+        seconds=60.04,
+    )
+
+
+def dry() -> UpResult:
+    topology = local(6, replicas=1)
+    result = valid(topology)
+    steps = tuple(step for step in result.plan.steps if not isinstance(step, SetEpoch))[3:]
+    return replace(
+        formed(),
+        plan=Plan(steps, 6),
+        verdict=verdict(topology, NOT_SEEN),
+        steps=(),
+        boost=None,
+        dry_run=True,
+    )
+
+
+def many(count: int, dead: int) -> StatusResult:
+    """A big cluster in which one node is dead and nobody sees it."""
+    topology = local(count, replicas=1)
+    gone = topology.nodes[dead].name
+    missing = {node.name: (gone,) for node in topology.nodes}
+    reasons = tuple(
+        Problem("not-seen", f"{name} does not see {gone}.", node=name, peer=gone, exit=Exit.NOT_READY)
+        for name in missing
+        if name != gone
+    )
+    return StatusResult(topology, verdict(topology, missing, reasons), node_rows(topology, missing))
+
+
+CLUSTERS = LsResult(
+    (
+        ClusterRow(
+            "local",
+            "/srv/topologies/local.yaml",
+            "valkey 9.1.2",
+            tuple(ServerRow(f"127.0.0.1:{port}", port, True) for port in range(7001, 7007)),
+        ),
+        ClusterRow("orders", "orders.yaml", None, (ServerRow("a:1", 1, True), ServerRow("b:2", None, False))),
+        ClusterRow("old", None, None, (ServerRow("127.0.0.1:7001", None, False),)),
+    )
+)
+
+SCREENS: dict[str, Callable[[Console], None]] = {
+    "validate": lambda to: text.validated(to, valid(local(6, replicas=1)), "topologies/local.yaml"),
+    "plan-star": lambda to: plan_text.plan(to, valid(local(6, replicas=1))),
+    "plan-chain": lambda to: plan_text.plan(to, valid(local(6, replicas=1, strategy="chain"))),
+    "plan-zones": lambda to: plan_text.plan(to, valid(named())),
+    "plan-mesh": lambda to: plan_text.plan(to, valid(local(3, slots="none"))),
+    "plan-one": lambda to: plan_text.plan(to, valid(local(1))),
+    "plan-big": lambda to: plan_text.plan(to, valid(local(60, replicas=1))),
+    "up": lambda to: text.up(to, formed()),
+    "up-big": lambda to: text.up(to, formed(local(60, replicas=1))),
+    "up-already": lambda to: text.up(to, replace(formed(), steps=(), boost=None)),
+    "up-mesh": lambda to: text.up(to, replace(formed(local(3, slots="none")), boost=None)),
+    "up-out-of-time": lambda to: text.up(to, unlucky()),
+    "dry-run": lambda to: text.up(to, dry()),
+    "dry-run-ready": lambda to: text.up(
+        to, replace(formed(), plan=Plan((), 1), steps=(), boost=None, dry_run=True)
+    ),
+    "status": lambda to: text.status(
+        to, StatusResult(local(6, replicas=1), verdict(local(6)), node_rows(local(6, replicas=1)))
+    ),
+    "status-broken": lambda to: text.status(to, broken()),
+    "status-32": lambda to: text.status(to, many(32, 3)),
+    "status-big": lambda to: text.status(to, many(36, 3)),
+    "down": lambda to: text.down(to, DownResult(("a", "b"), ("c",), ("d",), ("e", "f"))),
+    "down-nothing": lambda to: text.down(to, DownResult()),
+    "ls": lambda to: text.ls(to, CLUSTERS),
+    "ls-empty": lambda to: text.ls(to, LsResult(())),
+    "errors": lambda to: problems.errors(to, PROBLEMS),
+    "warnings": lambda to: problems.warnings(to, valid(local(2)).placement.warnings),
+}
+
+
+def golden(name: str, shown: str) -> None:
+    path = GOLDEN / f"{name}.txt"
+    if os.environ.get("CLUSTERBOOT_GOLDEN") == "write":
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(shown, encoding="utf-8")
+    assert shown == path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("width", [80, 40])
+@pytest.mark.parametrize("name", SCREENS)
+def test_screen(name: str, width: int) -> None:
+    to = console(width)
+    SCREENS[name](to)
+    golden(f"{name}-{width}", written(to))
+
+
+@pytest.mark.parametrize("name", ["plan-star", "up", "status-broken", "errors", "warnings", "ls"])
+def test_screen_in_colour(name: str) -> None:
+    to = console(80, color=True)
+    SCREENS[name](to)
+    golden(f"{name}-colour", written(to))
+
+
+@pytest.mark.parametrize("name", ["plan-star", "plan-chain", "status-broken", "status-32", "up", "errors"])
+def test_screen_on_a_stream_that_is_ascii(name: str) -> None:
+    to = console(80, encoding="ascii")
+    SCREENS[name](to)
+    assert written(to).isascii()
+    golden(f"{name}-ascii", written(to))
+
+
+@pytest.mark.parametrize("name", SCREENS)
+def test_ascii_takes_the_same_lines_as_unicode(name: str) -> None:
+    plain, drawn = console(80, encoding="latin-1"), console(80)
+    SCREENS[name](plain)
+    SCREENS[name](drawn)
+    for ascii_line, line in zip(written(plain).splitlines(), written(drawn).splitlines(), strict=True):
+        assert len(ascii_line) == len(line) or "…" in line
+
+
+@pytest.mark.parametrize("name", SCREENS)
+def test_no_colour_means_no_escape_at_all(name: str) -> None:
+    to = console(80)
+    SCREENS[name](to)
+    assert "\x1b" not in written(to)
+
+
+@pytest.mark.parametrize("width", [80, 60, 40])
+@pytest.mark.parametrize("name", SCREENS)
+def test_fits_its_terminal(name: str, width: int) -> None:
+    to = console(width)
+    SCREENS[name](to)
+    for line in written(to).splitlines():
+        # A name that is longer than the terminal is whole all the same.
+        assert cells_of(line) <= width or "svc.cluster.local" in line, line
+
+
+@pytest.mark.parametrize("name", SCREENS)
+def test_a_pipe_gets_whole_lines(name: str) -> None:
+    pipe, wide = console(40, terminal=False), console(1000)
+    SCREENS[name](pipe)
+    SCREENS[name](wide)
+    assert written(pipe) == written(wide)
+
+
+def test_big_fragmented_slots_are_summed_up() -> None:
+    topology = local(1)
+    rows = (replace(node_rows(topology)[0], slots=Slots.of((n, n) for n in range(0, 16000, 2))),)
+    to = console(80)
+    text.status(to, StatusResult(topology, verdict(topology), rows))
+    assert "0,2,… (8000 in 8000 ranges)" in written(to)
+
+
+def test_hundreds_of_errors_alike_become_a_few() -> None:
+    found = [Problem("unreachable", f"n{index} cannot be reached.", hint="start it") for index in range(500)]
+    to = console(80)
+    problems.errors(to, [*found, Problem("other", "and this.")])
+    lines = written(to).splitlines()
+    assert len(lines) == 23
+    assert lines[19:] == [
+        "error: n19 cannot be reached.",
+        "  → start it",
+        "error: and 480 more of the same kind (unreachable); -o json lists all",
+        "error: and this.",
+    ]
+
+
+def test_every_problem_of_a_file_is_shown() -> None:
+    found = [Problem("x", "wrong.", file="t.yaml", line=index, column=1) for index in range(1, 301)]
+    to = console(80)
+    problems.errors(to, found)
+    assert written(to).splitlines() == [f"t.yaml:{index}:1: wrong." for index in range(1, 301)]
+
+
+def test_names_in_errors_are_never_cut() -> None:
+    name = "redis-0." + "very-long-name." * 16 + "svc:6379"
+    to = console(40)
+    problems.errors(to, [Problem("x", f"{name} cannot be reached.", hint=f"start {name}")])
+    assert written(to).count(name) == 2
+
+
+def test_long_names_lose_their_middle_in_tables_only_where_they_do_not_fit() -> None:
+    nodes = tuple(Node(f"redis-{n}.redis-headless.orders.svc.cluster.local:6379", "h", n) for n in (1, 2))
+    topology = Topology(nodes, replicas=1)
+    narrow, wide = console(40), console(120)
+    for to in (narrow, wide):
+        text.status(to, StatusResult(topology, verdict(topology), node_rows(topology)))
+    assert "redis-1.re….local:6379" in written(narrow)
+    assert nodes[0].name in written(wide)
+
+
+def test_wide_characters_keep_columns_in_line() -> None:
+    topology = Topology((Node("数据库", "h", 1), Node("ab", "h", 2)))
+    to = console(80)
+    plan_text.plan(to, valid(topology))
+    table = [line for line in written(to).splitlines() if "primary  " in line]
+    assert len({cells_of(line[: line.index("primary")]) for line in table}) == 1
