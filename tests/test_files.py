@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from pathlib import Path
@@ -58,11 +59,21 @@ def test_what_cannot_be_opened_is_told_in_words(tmp_path: Path, name: str, reaso
     assert found.message == f"cannot read the topology file: {reason}"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
-    file = tmp_path / "t.yaml"
-    file.touch(mode=0)
-    assert problem(file).message == "cannot read the topology file: you may not read it"
+def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str, flags: int) -> int:  # root may read everything, so the file mode is no test
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(os, "open", refuse)
+    assert problem(tmp_path / "t.yaml").message == "cannot read the topology file: you may not read it"
+
+
+def test_a_file_that_breaks_off_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(descriptor: int, *args: object, **keys: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    (tmp_path / "t.yaml").touch()
+    monkeypatch.setattr(os, "fdopen", fail)
+    assert problem(tmp_path / "t.yaml").message == "cannot read the topology file: Input/output error"
 
 
 def test_a_fifo_that_nobody_writes_to_is_not_waited_for(tmp_path: Path) -> None:
