@@ -74,8 +74,6 @@ def refusal(topology: Topology, views: Mapping[str, View], *, wanted: bool) -> s
     """
     if not wanted or not topology.boost:
         return "switched off"
-    if len(views) < 2:
-        return "one node has nobody to wait for"
     serving = [name for name, view in views.items() if view.state_ok or view.keys]
     if serving:
         return f"{serving[0]} already serves"
@@ -119,6 +117,10 @@ class Boost:
                     )
             elif record and lowered_now.get(NO_FAILOVER) == "yes" and record.get(NO_FAILOVER) == "no":
                 self._old[name] = {key: record[key] for key in lowered_now if key in record}
+
+    def decline(self, reason: str) -> None:
+        """Borrow nothing, and say why in the report."""
+        self._reason = reason
 
     async def borrow(self, views: Mapping[str, View]) -> float:
         """Lower the timers of all nodes; returns the node timeout in force now, in seconds.

@@ -124,9 +124,12 @@ async def form(run: Run, goal: Goal, boost: Boost) -> None:
         return
     views = goal.observed.views
     wait = handshake_seconds(max(view.node_timeout for view in views.values()))
-    if refusal(run.topology, views, wanted=run.boost) is None:
+    declined = refusal(run.topology, views, wanted=run.boost)
+    if declined is None:
         run.report(Phase("borrow", f"{len(run.names)} nodes"))
         wait = handshake_seconds(await boost.borrow(views))
+    else:
+        boost.decline(declined)
     again = False
     while True:
         run.report(Phase("meet", describe(goal.plan)))
