@@ -8,6 +8,7 @@ There is no deadline in here: the caller bounds the whole run.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from clusterboot.events import Looked, Phase, PhaseName
 from clusterboot.health import Judge, Verdict
 from clusterboot.newcomers import hurry, newcomers
 from clusterboot.observe import SMALL, Watch
-from clusterboot.plan import Plan, Replicate, group
+from clusterboot.plan import Plan, Replicate, Views, group
 
 if TYPE_CHECKING:
     from clusterboot.bootstrap import Run
@@ -42,6 +43,7 @@ async def follow(run: Run, todo: Plan, watch: Watch, judge: Judge, patience: flo
     hurrying = _Hurry(run, watch) if run.topology.extra_meets else None
     small = len(watch.views) <= SMALL
     phases = _Phases(run)
+    guess = _Guess(judge.ids, small=small)
     best: tuple[int, ...] = ()
     moved = clock()
     while True:
@@ -59,13 +61,14 @@ async def follow(run: Run, todo: Plan, watch: Watch, judge: Judge, patience: flo
         phases.tell(verdict, bool(pending))
         if verdict.ready:
             return verdict
-        due = {step for step in pending if _may_follow(step, watch, judge, small=small)}
+        due = {step for step in pending if guess.due(step, watch.views)}
+        accepted: set[Replicate] = set()
         if due:
             refused = await run.actor.send(sorted(due, key=lambda step: step.node), watch.views)
             accepted = {step for step in due - refused.keys() if step.node not in run.actor.failures}
             pending -= accepted
             if accepted:
-                watch.unsettle(0.0 if small else 0.25)
+                watch.unsettle()
         if hurrying is not None:
             await hurrying.round(verdict, {step.node for step in pending})
         now = clock()
@@ -75,21 +78,35 @@ async def follow(run: Run, todo: Plan, watch: Watch, judge: Judge, patience: flo
             moved = now
         elif now - moved > patience:
             return verdict
-        if not due:
+        if not accepted:
             await asyncio.sleep(min(_LONGEST, max(_SHORTEST, now - began)))
 
 
-def _may_follow(step: Replicate, watch: Watch, judge: Judge, *, small: bool) -> bool:
-    """Whether a replica knows its primary by now.
+class _Guess:
+    """Tells which replicas know their primary by now.
 
-    On large clusters its view is not read just for that: it counts everybody, and the server answers
-    'Unknown node' should it be wrong.
+    A view that is read whole says it. On large clusters a view is not read just for that: the count of
+    those it knows says how likely it is, and the server answers 'Unknown node' where the guess was too
+    early. The sooner a replica is one, the more links are made after that, and every new link carries
+    its role to the other end at once, where an old one waits for the next ping.
     """
-    view = watch.views[step.node]
-    if not small:
-        return view.known >= len(judge.ids)
-    peer = view.knows(judge.ids[step.primary])
-    return peer is not None and not peer.handshake
+
+    def __init__(self, ids: Mapping[str, str], *, small: bool) -> None:
+        self._ids = ids
+        self._small = small
+        self._unknown: dict[str, int] = {}
+
+    def due(self, step: Replicate, views: Views) -> bool:
+        view = views[step.node]
+        if self._small:
+            peer = view.knows(self._ids[step.primary])
+            return peer is not None and not peer.handshake
+        # Again when it knows a quarter of those whom it did not know last time: a few tries for each.
+        unknown = len(self._ids) - view.known
+        if unknown > 0.75 * self._unknown.get(step.node, len(self._ids)) and unknown > 0:
+            return False
+        self._unknown[step.node] = unknown
+        return True
 
 
 class _Hurry:

@@ -2,7 +2,8 @@
 
 `survey` asks everything of every node at once. `Watch` looks again and again while a cluster forms:
 small clusters are read whole in every round; on large ones CLUSTER INFO's counts tell which nodes may
-be complete, and only those are read whole, ever more rarely, until one confirming snapshot of all.
+be complete, and of those a sample is read whole, which grows as long as it finds nobody incomplete, until
+one confirming snapshot of all.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ SURVEY: tuple[Command, ...] = (
 # Up to so many nodes everything is read in every round: 64 replies of 64 lines cost less than a tick of
 # the servers' own 100 ms cron, and the screen shows every link as it comes.
 SMALL = 64
+_SAMPLE = 4  # nodes of a large cluster read whole in a round that may well be too early
 _AT_ONCE = 32  # full replies under way at once: bounds memory, a reply of 1,000 lines is 110 kB
 
 
@@ -178,9 +180,10 @@ class Watch:
         self._judge = judge
         self._seen = seen
         self.views = dict(views)
-        self._reads = dict.fromkeys(views, 0)
-        self._due = dict.fromkeys(views, 0.0)
         self._complete: set[str] = set()
+        self._rounds = 0
+        self._read_in = dict.fromkeys(views, 0)
+        self._sample = _SAMPLE
 
     async def look(self) -> Observed:
         """Look once at all nodes, no more closely than is of use."""
@@ -188,29 +191,36 @@ class Watch:
             return await self.snapshot()
         observed = await _each(self.views, self._glance)
         self.views |= observed.views
-        now = asyncio.get_running_loop().time()
-        promising = [
-            name
-            for name, view in observed.views.items()
-            if name not in self._complete
-            and view.known >= len(self._judge.ids)
-            and (view.state_ok or self._judge.mesh_only)
-            and now >= self._due[name]
-        ]
-        if promising:
-            read = await self._read(promising)
+        sample = self._next_sample(observed.views)
+        if sample:
+            read = await self._read(sample)
+            # As long as the sample shows somebody incomplete, reading the others would show the same.
+            self._sample = self._sample * 4 if self._complete.issuperset(sample) else _SAMPLE
             observed = Observed({**observed.views, **read.views}, {**observed.away, **read.away})
         return observed
+
+    def _next_sample(self, views: Mapping[str, View]) -> list[str]:
+        """Who may be complete by its counts: those read longest ago, and those just found incomplete."""
+        wanted = len(self._judge.ids)
+        maybe = [
+            name
+            for name, view in views.items()
+            if name not in self._complete
+            and view.known >= wanted
+            and (view.state_ok or self._judge.mesh_only)
+        ]
+        maybe.sort(key=self._read_in.__getitem__)
+        half = self._sample // 2
+        return maybe if len(maybe) <= self._sample else maybe[:half] + maybe[-half:]
 
     async def snapshot(self) -> Observed:
         """Read every node whole, all at once: the only kind of look that may find the cluster Ready."""
         return await self._read(self.views)
 
-    def unsettle(self, seconds: float) -> None:
-        """Forget who was complete, since roles have just changed; nobody is read whole for `seconds`."""
+    def unsettle(self) -> None:
+        """Forget who was complete, since roles have just changed."""
         self._complete.clear()
-        later = asyncio.get_running_loop().time() + seconds
-        self._due = dict.fromkeys(self._due, later)
+        self._sample = _SAMPLE
 
     @property
     def promising(self) -> bool:
@@ -232,16 +242,15 @@ class Watch:
                 replies = await self._fleet.ask(name, CLUSTER_INFO, CLUSTER_NODES, REPLICATION)
                 return _told(_reread(self.views[name], replies[0], replies[1], self._seen), replies[2:])
 
+        self._rounds += 1
         observed = await _each(names, one)
         self.views |= observed.views
-        now = asyncio.get_running_loop().time()
         for name, view in observed.views.items():
+            self._read_in[name] = self._rounds
             if self._judge.node(view).ready:
                 self._complete.add(name)
             else:
                 self._complete.discard(name)
-                self._due[name] = now + min(4.0, 0.25 * 2 ** self._reads[name])
-            self._reads[name] += 1
         return observed
 
 
