@@ -85,8 +85,8 @@ def _tell_unknown(path: Path, spot: Spot, problems: Problems) -> None:
     meant = nearest(word, known)
     here = f" in '{_words(path)[-2]}'" if len(_words(path)) > 1 else ""
     allowed = f"allowed{here} are {listed(known)}"
-    # Under auth a key that is nowhere near a known one may be a password.
-    hide = may_hold_secret(word) or ("auth" in path[:-1] and not meant)
+    # Under auth a key may be a password, as in {hunter2}.
+    hide = may_hold_secret(word) or "auth" in path[:-1]
     message = "unknown key" if hide else f"unknown key {shown(word)}"
     hint: str | None = allowed
     if meant:

@@ -86,9 +86,48 @@ def test_problems_name_the_nodes_they_are_about() -> None:
     assert (problem.node, problem.peer) == ("b", "a")
 
 
-def test_a_file_of_nonsense_has_a_bounded_number_of_problems() -> None:
-    found = problems("version: 1\nnodes: [h:1]\n" + "".join(f"key{number}: 1\n" for number in range(5000)))
+@pytest.mark.parametrize(
+    "text",
+    [
+        "version: 1\nnodes: [h:1]\n" + "".join(f"key{number}: 1\n" for number in range(5000)),
+        "version: 1\nnodes:\n" + "".join(f"- {{host: h{n}, port: 1, replica_of: x}}\n" for n in range(300)),
+        "version: 1\nnodes: [h:1]\nservers:\n  config:\n" + "".join(f"    K{n}: 1\n" for n in range(300)),
+        "version: 1\nnodes:\n" + "- h:1\n- {host: g, port: 1, slots: 0-9}\n" * 300,
+    ],
+    ids=["unknown keys", "unknown nodes", "settings", "duplicates"],
+)
+def test_a_file_of_nonsense_has_a_bounded_number_of_problems(text: str) -> None:
+    found = problems(text)
     assert len(found) == 101
     assert found[-1].code == "topology-more-problems"
-    found = problems("version: 1\nnodes:\n" + "- {host: h, port: 1, replica_of: x}\n" * 300)
-    assert len(found) == 101
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "version: 1\nnodes:\n" + "- h:1\n" * 2001,
+            "3:1 topology-too-many-nodes: 'nodes' has 2,001 entries; a topology has at most 2,000 nodes\n",
+        ),
+        (
+            "version: 1\nnodes: ['" + "{0..9}" * 200 + ":1']\n",
+            "2:9 topology-invalid-address: an address is at most 1000 characters long\n",
+        ),
+        (
+            "version: 1\nnodes: [" + "h," * 100_000 + "]\n",
+            "2:200003 topology-too-many-values: the file has more than 100,000 values, "
+            "each alias counted in full\n",
+        ),
+    ],
+    ids=["entries", "address", "values"],
+)
+def test_sizes_are_bounded_before_anything_is_made_of_them(text: str, told: str) -> None:
+    assert written(problems(text)) == told
+
+
+def test_a_character_that_does_not_exist_is_told_by_the_other_parser_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(document, "_LOADER", yaml.SafeLoader)
+    (problem,) = problems('version: 1\nname: "\\U00110000"\n')
+    assert problem.message == "an escape stands for a character that does not exist"

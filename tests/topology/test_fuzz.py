@@ -134,7 +134,9 @@ def _written(topology: Topology) -> str:
     """Return a file that says in long form what `topology` is; JSON is YAML."""
 
     def auth(given: Auth | None) -> dict[str, Any] | None:
-        return given and _present(
+        if given is None:
+            return None
+        return _present(
             username=given.username,
             password=given.password and given.password.value,
             password_env=given.password_env,
@@ -204,7 +206,7 @@ def valid_files(draw: st.DrawFn) -> str:
         }
         optional = {
             "name": st.just(f"n{index}"), "zone": TEXT, "bus_port": st.just(20000 + index),
-            "weight": st.floats(0.01, 1000), "auth": AUTHS,
+            "weight": st.floats(1, 1000), "auth": AUTHS,
             "announce": st.fixed_dictionaries({"host": st.just(f"x{index}")}, optional={"port": PORTS}),
         }  # fmt: skip
         node |= draw(st.fixed_dictionaries({}, optional=optional))
