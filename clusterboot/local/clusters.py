@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 import socket
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ from clusterboot.local.records import (
     remove,
     sweep,
 )
-from clusterboot.local.servers import PIDFILE, Server, answers, start
+from clusterboot.local.servers import PIDFILE, Server, answers, speaks, start
 
 if TYPE_CHECKING:
     from clusterboot.local.process import Process
@@ -41,7 +42,10 @@ _GRACE = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Spawned:
-    """What `spawn` did: names of nodes, and the server they run on (None when none was started)."""
+    """What `spawn` did, by node name: started now, or answering already (whoever started them).
+
+    `server` is what was started, such as "Valkey 9.1.2"; None when nothing was.
+    """
 
     started: tuple[str, ...]
     already: tuple[str, ...]
@@ -76,9 +80,9 @@ def spawn(
     timeout: float,
     passwords: Mapping[str, str] | None = None,
 ) -> Spawned:
-    """Start a local server for each of `nodes` (of `topology`, read from `file`) and remember them.
+    """Start a local server for each of `nodes` that does not answer, and remember them.
 
-    A node whose spawned server runs already is left as it is. One whose server died comes back from its
+    The nodes are of `topology`, which was read from `file`. One whose server died comes back from its
     folder while others of the cluster still run; when none does, all begin anew. `passwords` are those
     of nodes that have one, by name. When anything fails, whatever this call started is gone again.
 
@@ -86,8 +90,12 @@ def spawn(
     taken or a server dies; OutOfTime after `timeout` seconds; Refused when a spawned server runs but is
     stuck, when the record is not ours to change, and as in `clusterboot.state.locked`.
     """
+    end = time.monotonic() + timeout
     passwords = passwords or {}
-    _check(topology, nodes, passwords)
+    silent = [node for node in nodes if not (is_loopback(node.host) and speaks(_host(node), node.port))]
+    if not silent:
+        return Spawned((), tuple(node.name for node in nodes), None)
+    _check(topology, silent, passwords)
     binary = find_server(topology.servers.command)
     sweep()
     key = key_of(file, topology.nodes)
@@ -100,12 +108,13 @@ def spawn(
             before = None
             _empty(root)
         known = {(node.host, node.port): node for node in before.nodes} if before else {}
-        servers = [_server(topology, node, root, passwords.get(node.name)) for node in nodes]
-        already = [server for server in servers if (node := known.get(_at(server))) and node.running]
-        _check_not_stuck(already, known)
-        missing = [server for server in servers if server not in already]
+        servers = [_server(topology, node, root, passwords.get(node.name)) for node in silent]
+        # Those that run were started by another clusterboot since the look above.
+        running = [server for server in servers if (node := known.get(_at(server))) and node.running]
+        _check_not_stuck(running, known)
+        missing = [server for server in servers if server not in running]
         if not missing:
-            return Spawned((), tuple(server.name for server in already), None)
+            return Spawned((), tuple(node.name for node in nodes), None)
         kept = [node for at, node in known.items() if at not in map(_at, missing)]
         for server in missing:
             # What `decode` finds in it after a crash must be of the server that is started now.
@@ -124,7 +133,7 @@ def spawn(
 
         try:
             remember([None] * len(missing))
-            start(binary, missing, timeout=timeout, begun=remember)
+            start(binary, missing, timeout=end - time.monotonic(), begun=remember)
         except BaseException:
             if before is not None:
                 record.write(encode(before))
@@ -132,9 +141,8 @@ def spawn(
                 remove(key)
                 record.delete()
             raise
-    return Spawned(
-        tuple(server.name for server in missing), tuple(server.name for server in already), binary.title
-    )
+    started = tuple(server.name for server in missing)
+    return Spawned(started, tuple(node.name for node in nodes if node.name not in started), binary.title)
 
 
 def stop(topology: Topology, *, file: Path, wait: float) -> Stopped | None:
@@ -205,6 +213,10 @@ def _check(topology: Topology, nodes: Sequence[Node], passwords: Mapping[str, st
         raise UsageError(*problems)
 
 
+def _host(node: Node) -> str:
+    return "127.0.0.1" if node.host.lower() == "localhost" else node.host
+
+
 def _at(server: Server) -> tuple[str, int]:
     """Nodes are told apart by where they listen: a name can change in the file from one run to the next."""
     return server.host, server.port
@@ -235,7 +247,7 @@ def _server(topology: Topology, node: Node, root: Path, password: str | None) ->
         }
         settings["cluster-announce-ip"] = node.announce.host
         settings |= {name: str(port) for name, port in ports.items() if port is not None}
-    host = "127.0.0.1" if node.host.lower() == "localhost" else node.host
+    host = _host(node)
     folder = root / folder_name(host, node.port)
     return Server(node.name, host, node.port, folder, node.bus_port, tuple(settings.items()), password)
 

@@ -12,8 +12,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,31 @@ class Process:
     pid: int
     started: str
     boot: str
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Put off SIGINT and SIGTERM to the end of the block, so that no child is lost half-way.
+
+    Only the main thread is ever interrupted; in any other this does nothing. The signals are held back
+    by handlers and not by a mask, which children would inherit and keep.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    caught: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda number, frame: caught.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            # None is a handler that C code has set, which Python cannot put back.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        for late in caught:
+            signal.raise_signal(late)
 
 
 def adopt(child: subprocess.Popen[bytes]) -> Process:
@@ -82,8 +108,7 @@ def end(processes: Collection[tuple[Process, Path]], *, grace: float) -> list[Pr
     """End processes and their groups: SIGTERM, and SIGKILL for what still runs after `grace` seconds.
 
     Each comes with its folder and leads its group, for the server may be the child of a script. What is
-    not the same process any more (see `runs`) is left alone.
-    Returns those that could not be ended.
+    not the same process any more (see `runs`) is left alone. Returns those that could not be ended.
     """
     for sent in (signal.SIGTERM, signal.SIGKILL):
         left = [(process, folder) for process, folder in processes if runs(process, folder)]

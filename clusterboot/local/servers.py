@@ -36,8 +36,8 @@ PIDFILE = "server.pid"
 class Server:
     """One server to start. `host` is an IP address of loopback; `bus_port` None means port + 10000.
 
-    `folder` (absolute, without links) is made where it is not there; a server that finds its nodes.conf
-    in it comes back as the node it was. `settings` win over the defaults of `config`.
+    `folder` is made where it is not there; a server that finds its nodes.conf in it comes back as the
+    node it was. `settings` win over the defaults of `config`.
     """
 
     name: str
@@ -76,14 +76,16 @@ def start(
     made = [server.folder for server in servers if not server.folder.exists()]
     processes: list[Process] = []
     try:
-        logged = [_launch(binary, server, processes) for server in servers]
-        begun(processes)
+        with process.uninterrupted():
+            logged = [_launch(binary, server, processes) for server in servers]
+            begun(processes)
         _wait(servers, processes, logged, end, timeout)
     except BaseException:
-        folders = [server.folder for server in servers]
-        process.end(list(zip(processes, folders, strict=False)), grace=_GRACE)
-        for folder in made:
-            shutil.rmtree(folder, ignore_errors=True)
+        with process.uninterrupted():
+            folders = [server.folder for server in servers]
+            process.end(list(zip(processes, folders, strict=False)), grace=_GRACE)
+            for folder in made:
+                shutil.rmtree(folder, ignore_errors=True)
         raise
     return processes
 
@@ -98,9 +100,19 @@ def answers(server: Server) -> bool:
         config = _config_file(server)
     except (OSError, ValueError):
         return False
-    if config is None or config == str(server.folder / CONFIG):
+    if config is None or config == os.path.realpath(server.folder / CONFIG):
         return True
     raise NodeFailed(in_use(server.name, server.host, server.port, "port"))
+
+
+def speaks(host: str, port: int) -> bool:
+    """Return whether some Redis or Valkey answers at an address, if only with an error such as NOAUTH."""
+    try:
+        with socket.create_connection((host, port), 1.0) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(1) in (b"+", b"-")
+    except OSError:
+        return False
 
 
 def config(server: Server) -> str:
@@ -247,9 +259,10 @@ def _secrets(server: Server) -> tuple[str, ...]:
 
 def _mute(server: Server, timeout: float) -> Problem:
     words, _ = last_words(server.folder / LOG, 0, _secrets(server))
+    seconds = f"{round(timeout, 1):g} s"
     return Problem(
         "server-mute",
-        f"{server.name}: the server runs but does not answer on port {server.port} after {timeout:g} s"
+        f"{server.name}: the server runs but does not answer on port {server.port} after {seconds}"
         f"{'; it says: ' + words if words else ''}",
         node=server.name,
         hint="look at servers.config (bind, unixsocket), or give it more time with --timeout",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -238,15 +239,28 @@ def test_a_stopped_process_is_not_restarted_but_told_and_down_ends_it(
     assert left_running(state_folder) == []
 
 
-def test_a_failed_growth_leaves_what_was_there(
-    make: Make, file: Path, any_server: str, servers: Callable[..., Servers]
+def test_a_node_that_somebody_else_serves_is_left_to_them(
+    make: Make, file: Path, any_server: str, servers: Callable[..., Servers], state_folder: Path
 ) -> None:
+    topology = make(2)
+    theirs = servers(any_server, 1, ports=[topology.nodes[0].port], password="theirs")
+    assert spawn(topology, file, topology.nodes[:1]).already == names(topology)[:1]
+    assert not state_folder.exists()
+    done = spawn(topology, file)
+    assert (done.started, done.already) == (names(topology)[1:], names(topology)[:1])
+    assert stop(topology, file) == local.Stopped(names(topology)[1:], ())
+    assert theirs.call(0, "PING") == "PONG"
+
+
+def test_a_failed_growth_leaves_what_was_there(make: Make, file: Path) -> None:
     topology = make(3)
     before = replace(topology, nodes=topology.nodes[:1])
     spawn(before, file)
     found = state.read("spawned", str(file))
-    servers(any_server, 1, ports=[topology.nodes[2].port])
-    with pytest.raises(NodeFailed, match=f"its port {topology.nodes[2].port} is in use"):
+    with (
+        socket.create_server(("127.0.0.1", topology.nodes[2].port)),
+        pytest.raises(NodeFailed, match=f"its port {topology.nodes[2].port} is in use"),
+    ):
         spawn(topology, file)
     assert state.read("spawned", str(file)) == found
     assert stop(topology, file) == local.Stopped(names(before), ())
@@ -285,6 +299,30 @@ def test_servers_of_a_command_killed_before_it_wrote_down_their_pids_are_found(
     assert spawn(topology, file).already == names(topology)
     assert stop(topology, file) == local.Stopped(names(topology), ())
     assert left_running(state_folder) == []
+
+
+def test_an_interrupt_half_way_leaves_nothing(
+    make: Make, file: Path, tmp_path: Path, state_folder: Path
+) -> None:
+    server = fake(tmp_path / "server", '[ "$1" = --version ] || sleep 100')
+    topology = make(2)
+    text = f"""
+        from pathlib import Path
+        from clusterboot import local
+        from clusterboot.topology.model import *
+        nodes = tuple(Node(name, "127.0.0.1", int(name.partition(":")[2])) for name in {names(topology)!r})
+        topology = Topology(nodes, servers=Servers({str(server)!r}))
+        local.spawn(topology, nodes, file=Path({str(file)!r}), timeout=60)
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(text)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.DEVNULL,
+    ) as run:
+        wait_until(lambda: len(left_running(state_folder)) >= 2)
+        run.send_signal(signal.SIGINT)
+    wait_until(lambda: left_running(state_folder) == [])
+    assert [path.name for path in sorted(state_folder.rglob("*"))] == ["servers", "spawned"]
 
 
 def test_two_spawns_of_one_file_at_a_time_start_each_server_once(make: Make, file: Path) -> None:
@@ -344,8 +382,8 @@ def test_after_a_reboot_the_same_pid_and_start_mean_nothing(make: Make, file: Pa
 
 
 def test_servers_of_another_machine_are_left_to_it(make: Make, file: Path, tmp_path: Path) -> None:
-    topology = make(1)
-    spawn(topology, file)
+    topology = make(2)
+    spawn(topology, file, topology.nodes[:1])
     edit(file, lambda data: data.update(boot="theirs", machine="far"))
     for act in (lambda: stop(topology, file), lambda: spawn(topology, file)):
         with pytest.raises(Refused, match="spawned on another machine, far"):
@@ -372,8 +410,8 @@ def test_servers_of_another_machine_are_left_to_it(make: Make, file: Path, tmp_p
 def test_a_record_of_the_wrong_shape_is_told_by_every_command(
     change: Callable[[dict[str, Any]], object], make: Make, file: Path
 ) -> None:
-    topology = make(1)
-    spawn(topology, file)
+    topology = make(2)
+    spawn(topology, file, topology.nodes[:1])
     edit(file, change)
     for act in (lambda: stop(topology, file), lambda: spawn(topology, file)):
         with pytest.raises(Refused, match="cannot be understood") as caught:
@@ -385,8 +423,8 @@ def test_a_record_of_the_wrong_shape_is_told_by_every_command(
 
 
 def test_a_torn_record_is_told_by_every_command(make: Make, file: Path) -> None:
-    topology = make(1)
-    spawn(topology, file)
+    topology = make(2)
+    spawn(topology, file, topology.nodes[:1])
     record = state.path("spawned", str(file))
     record.with_name(f"{record.name}.json").write_text('{"schema": 1, "ke')
     for act in (lambda: stop(topology, file), lambda: spawn(topology, file)):
@@ -395,7 +433,7 @@ def test_a_torn_record_is_told_by_every_command(make: Make, file: Path) -> None:
     assert len(local.spawned()[1]) == 1
 
 
-def test_no_record_makes_stop_remove_folders_elsewhere(make: Make, file: Path, tmp_path: Path) -> None:
+def test_no_record_leads_out_of_the_folder_of_its_cluster(make: Make, file: Path, tmp_path: Path) -> None:
     victim = tmp_path / "victim-7001"
     victim.mkdir()
     topology = make(1)
@@ -405,6 +443,8 @@ def test_no_record_makes_stop_remove_folders_elsewhere(make: Make, file: Path, t
         file,
         lambda data: data["nodes"].append({**data["nodes"][0], "host": f"{escape}/victim", "port": 7001}),
     )
+    mine, forged = the_cluster().nodes
+    assert forged.folder.parent == mine.folder.parent
     stop(topology, file)
     assert victim.is_dir()
 

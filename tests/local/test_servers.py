@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -248,7 +249,24 @@ def test_a_script_that_starts_the_server_is_ended_together_with_it(
         time.sleep(0.01)
 
 
-def test_a_zombie_does_not_run(begin: Begin, wanted: Wanted, any_server: str) -> None:
+def test_a_process_is_known_by_its_start_and_a_zombie_is_none() -> None:
+    with subprocess.Popen(["/bin/sleep", "1000"]) as child:
+        now = process.identify(child.pid)
+        assert now is not None
+        assert process.identify(child.pid) == now
+        # What the systems without /proc go by.
+        started = process._started_ps(child.pid)
+        assert started
+        assert process._started_ps(child.pid) == started
+        child.kill()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert process.identify(child.pid) is None
+        assert process._started_ps(child.pid) is None
+    assert process.identify(child.pid) is None
+    assert process._started_ps(child.pid) is None
+
+
+def test_a_killed_server_does_not_run(begin: Begin, wanted: Wanted, any_server: str) -> None:
     one = wanted(1)
     (begun,) = begin(find_server(harness.binary(any_server)), one)
     assert process.runs(begun, one[0].folder)

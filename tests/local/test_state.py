@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import stat
@@ -322,6 +323,28 @@ def test_a_held_lock_is_told_with_the_process_and_ends_with_it(state_folder: Pat
     with state.locked("spawned", "x", wait=0):
         pass
     assert list((state_folder / "spawned").iterdir()) == []
+
+
+def test_a_lock_file_that_was_removed_while_we_opened_it_is_not_the_lock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lock = state.path("spawned", "x")
+    lock = lock.with_name(f"{lock.name}.lock")
+    flock, calls = fcntl.flock, []
+
+    def late(fd: int, operation: int) -> None:
+        calls.append(fd)
+        if len(calls) == 1:
+            # The holder lets go and the next one makes a lock file of its own, all before our flock.
+            lock.unlink()
+            lock.touch()
+        flock(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with state.locked("spawned", "x", wait=5):
+        assert len(calls) == 2
+        with pytest.raises(Refused, match="is at work"), state.locked("spawned", "x", wait=0):
+            pass
 
 
 def test_the_lock_lets_one_through_at_a_time_though_it_is_removed_each_time() -> None:
