@@ -221,9 +221,8 @@ class _Composer:
         elif spot.text in parent.spot.keys:
             parent.key = BROKEN
             first = parent.spot.keys[spot.text].line
-            # A key can be long, or a pasted address with a password: the place says enough then.
-            name = f"'{spot.text}'" if re.fullmatch(r"[\w.-]{1,40}", spot.text) else "this key"
-            message = f"{name} is given twice, first on line {first}"
+            # The key is not repeated: under auth it may be a password, as in {hunter2, hunter2}.
+            message = f"this key is given twice, first on line {first}"
             self.problems.add("topology-duplicate-key", message, spot, hint="keep one of the two")
         else:
             parent.key = spot.text
