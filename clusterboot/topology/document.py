@@ -6,7 +6,6 @@ counted at its full size before anything walks the values it stands for ("billio
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
