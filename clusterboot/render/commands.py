@@ -38,13 +38,19 @@ must() { # NODE COMMAND...: the node has to answer OK
     [ "$answer" = OK ] || give_up "$(name "$1") answers $2 ${3:-} with: $answer"
 }
 
-fresh() { # NODE: it has to answer, and to know nobody but itself
-    "$1" CLUSTER INFO | grep -q '^cluster_known_nodes:1[^0-9]*$' ||
-        give_up "$(name "$1") does not answer as a fresh cluster node"
+fresh() { # NODE: it has to answer, to know nobody but itself, and to serve nothing
+    answer=$("$1" CLUSTER INFO) || answer="${answer:-no answer}"
+    case "$answer" in
+    *cluster_slots_assigned:0[!0-9]*cluster_known_nodes:1[!0-9]*) ;;
+    *cluster_known_nodes:1[!0-9]*) give_up "$(name "$1") already serves slots" ;;
+    *cluster_known_nodes:*) give_up "$(name "$1") already knows other nodes" ;;
+    *) give_up "$(name "$1") answers CLUSTER INFO with: $answer" ;;
+    esac
 }
 
 sees() { # NODE: how many nodes it is connected to and finds nothing wrong with, itself included
-    "$1" CLUSTER NODES | awk '$8 == "connected" && $3 !~ /handshake|noaddr|fail/ { n++ } END { print n + 0 }'
+    "$1" CLUSTER NODES 2>/dev/null |
+        awk '$8 == "connected" && $3 !~ /handshake|noaddr|fail/ { n++ } END { print n + 0 }'
 }
 
 deadline() { # start the clock anew
@@ -73,7 +79,7 @@ resolve() { # HOST: its IP address, because CLUSTER MEET takes no host name
 
 _ROLES = r"""
 replicas() { # NODE: how many replicas it knows of
-    "$1" CLUSTER NODES | awk '$3 ~ /slave/ { n++ } END { print n + 0 }'
+    "$1" CLUSTER NODES 2>/dev/null | awk '$3 ~ /slave/ { n++ } END { print n + 0 }'
 }
 """
 
@@ -117,7 +123,7 @@ def _lines(topology: Topology, plan: Plan, file: str | None) -> Iterator[str]:
     )
     everybody = _words(list(functions.values()))
     yield ""
-    yield "# Nothing is changed before every node has answered."
+    yield "# Nothing is changed before every node has answered and is fresh."
     yield from _each(everybody, '    fresh "$node"')
     heading = None
     for step in plan.steps:
@@ -149,7 +155,7 @@ def _lines(topology: Topology, plan: Plan, file: str | None) -> Iterator[str]:
         yield "deadline"
         yield from _each(
             everybody,
-            '    until "$node" CLUSTER INFO | grep -q "^cluster_state:ok"; do',
+            '    until "$node" CLUSTER INFO 2>/dev/null | grep -q "^cluster_state:ok"; do',
             '        pause "$(name "$node") still says cluster_state:fail"',
             "    done",
         )
@@ -162,7 +168,7 @@ def _lines(topology: Topology, plan: Plan, file: str | None) -> Iterator[str]:
             )
             yield from _each(
                 _words([functions[one.node] for one in replicates]),
-                '    until "$node" INFO replication | grep -q "^master_link_status:up"; do',
+                '    until "$node" INFO replication 2>/dev/null | grep -q "^master_link_status:up"; do',
                 '        pause "$(name "$node") is not in sync with its primary"',
                 "    done",
             )

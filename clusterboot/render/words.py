@@ -65,11 +65,11 @@ def state(health: NodeHealth | None) -> str:
     if health is None:
         return "away"
     if health.unseen:
-        return f"misses {len(health.unseen)}"
+        return "joining"
     if health.strangers:
         return "sees strangers"
     if health.stale:
-        return "hears about roles"
+        return "learning roles"
     if not health.in_sync:
         return "syncing"
     return "ready" if health.state_ok else "cluster_state:fail"

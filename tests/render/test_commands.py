@@ -124,17 +124,33 @@ class TestOnServers:
         nodes.reset_slowlog()
         outcome = run(made(topology_of(nodes)))
         assert outcome.returncode == 1
-        assert outcome.stderr == "error: n1 does not answer as a fresh cluster node\n"
+        assert outcome.stderr == "error: n1 already knows other nodes\n"
         assert [nodes.changing(index) for index in range(3)] == [[], [], []]
 
     def test_stops_at_a_refused_step_and_says_which(
         self, servers: Callable[..., Servers], any_server: str
     ) -> None:
         nodes = servers(any_server, 2)
-        nodes.call(1, "CLUSTER", "ADDSLOTS", "16383")
+        nodes.call(1, "CLUSTER", "SET-CONFIG-EPOCH", "7")
         outcome = run(made(topology_of(nodes)))
         assert outcome.returncode == 1
-        assert outcome.stderr == "error: n1 answers CLUSTER ADDSLOTS with: ERR Slot 16383 is already busy\n"
+        assert outcome.stderr == (
+            "error: n1 answers CLUSTER SET-CONFIG-EPOCH with: ERR Node config epoch is already non-zero\n"
+        )
+
+    def test_says_what_is_wrong_with_a_node_that_is_not_fresh(
+        self, servers: Callable[..., Servers], any_server: str
+    ) -> None:
+        nodes = servers(any_server, 1)
+        nodes.call(0, "CLUSTER", "ADDSLOTS", "16383")
+        assert run(made(topology_of(nodes))).stderr == "error: n0 already serves slots\n"
+        locked = servers(any_server, 1, password="secret")
+        outcome = run(made(topology_of(locked)))
+        assert outcome.stderr == ("error: n0 answers CLUSTER INFO with: NOAUTH Authentication required.\n")
+        locked.kill(0)
+        assert run(made(topology_of(locked))).stderr.endswith(
+            "error: n0 answers CLUSTER INFO with: no answer\n"
+        )
 
     def test_gives_up_after_its_deadline_and_says_why(
         self, servers: Callable[..., Servers], any_server: str

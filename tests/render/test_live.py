@@ -178,12 +178,12 @@ def test_the_screen_on_40_columns_in_ascii() -> None:
         "  links  ========------------  12 of 30",
         "  nodes  --------------------  0 of 6",
         "",
-        "  127.0.0.1:7001  sees 2/5  misses 3",
-        "  127.0.0.1:7002  sees 2/5  misses 3",
-        "  127.0.0.1:7003  sees 2/5  misses 3",
-        "  127.0.0.1:7004  sees 2/5  misses 3",
-        "  127.0.0.1:7005  sees 2/5  misses 3",
-        "  127.0.0.1:7006  sees 2/5  misses 3",
+        "  127.0.0.1:7001  sees 2/5  joining",
+        "  127.0.0.1:7002  sees 2/5  joining",
+        "  127.0.0.1:7003  sees 2/5  joining",
+        "  127.0.0.1:7004  sees 2/5  joining",
+        "  127.0.0.1:7005  sees 2/5  joining",
+        "  127.0.0.1:7006  sees 2/5  joining",
         "  not answering: 127.0.0.1:7003",
     ]
 
