@@ -12,12 +12,12 @@ the others are split over the primaries without any, by weight; slots that are s
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from heapq import heapify, heappop, heappush
 
 from clusterboot.errors import Exit, Problem
 from clusterboot.slots import ALL, NONE, Slots, split, union
+from clusterboot.spread import apart, pair, pick
 from clusterboot.topology import Node, Role, Topology
 
 
@@ -51,6 +51,10 @@ def place(topology: Topology, pins: Mapping[str, Spot] | None = None) -> Placeme
         return Placement({node.name: pins.get(node.name, Spot("primary")) for node in topology.nodes})
     primaries = _primaries(topology, pins)
     heads = {name: spot.primary or name for name, spot in pins.items() if spot.role == "replica"}
+    for node in topology.nodes:
+        # Whoever took over from a primary that came back with empty hands is its primary now.
+        if node.replica_of is not None and node.name in primaries and node.replica_of not in primaries:
+            heads.setdefault(node.replica_of, node.name)
     slots = _slots(topology, primaries, pins, heads)
     followers = _replicas(topology, primaries, pins, heads)
     spots = {
@@ -68,71 +72,39 @@ def wanted_primaries(topology: Topology) -> int:
     `nodes // (1 + replicas)`, but every node that the file calls a replica is one, and where every
     role is spelled out the roles are counted.
     """
-    replicas = sum(_role(node) == "replica" for node in topology.nodes)
-    if all(map(_roled, topology.nodes)):
+    replicas = sum(spelled_role(node) == "replica" for node in topology.nodes)
+    if all(spelled_role(node) for node in topology.nodes):
         return len(topology.nodes) - replicas
     return min(len(topology.nodes) // (1 + topology.replicas), len(topology.nodes) - replicas)
 
 
-def _role(node: Node) -> Role | None:
+def spelled_role(node: Node) -> Role | None:
+    """Return the role that the file gives a node in so many words, or by `replica_of` or `slots`."""
     if node.replica_of is not None:
         return "replica"
     return "primary" if node.role is None and node.slots is not None else node.role
 
 
-def _roled(node: Node) -> bool:
-    return _role(node) is not None
-
-
 def _primaries(topology: Topology, pins: Mapping[str, Spot]) -> set[str]:
     """Pinned primaries, then those that the file names, then a spread over zones and hosts."""
-    chosen = {name for name, spot in pins.items() if spot.role == "primary"}
     followed = {node.replica_of for node in topology.nodes if node.replica_of}
-    free = [node for node in topology.nodes if node.name not in pins]
-    chosen |= {node.name for node in free if _role(node) == "primary" or node.name in followed}
-    missing = wanted_primaries(topology) - len(chosen)
-    candidates = [node for node in free if _role(node) is None and node.name not in chosen]
-    if pins:
-        # Whoever would be a primary on fresh nodes comes first: a run that was cut off goes on as planned.
-        fresh = _primaries(topology, {})
-        candidates.sort(key=lambda node: node.name not in fresh)
-        return chosen | {node.name for node in candidates[: max(0, missing)]}
-    taken = [node for node in topology.nodes if node.name in chosen]
-    return chosen | {node.name for node in _spread(candidates, taken, max(0, missing))}
-
-
-def _spread(candidates: Sequence[Node], taken: Iterable[Node], count: int) -> list[Node]:
-    """Pick `count` candidates, each time from the zone, then the host, that has the fewest so far."""
-    taken = list(taken)
-    in_zone = Counter(node.zone for node in taken)
-    on_host = Counter((node.zone, node.host) for node in taken)
-    queues: dict[str | None, dict[str, list[Node]]] = {}
-    for node in reversed(candidates):
-        queues.setdefault(node.zone, {}).setdefault(node.host, []).append(node)
-    order = {node.name: index for index, node in enumerate(candidates)}
-
-    def first(nodes: list[Node]) -> int:
-        return order[nodes[-1].name]
-
-    zones: list[tuple[int, int, str | None]] = []
-    hosts: dict[str | None, list[tuple[int, int, str]]] = {}
-    for zone, by_host in queues.items():
-        hosts[zone] = [(on_host[zone, host], first(nodes), host) for host, nodes in by_host.items()]
-        heapify(hosts[zone])
-        zones.append((in_zone[zone], min(entry[1] for entry in hosts[zone]), zone))
-    # The second field is different for every entry, so that zones and hosts themselves never compare.
-    heapify(zones)
-    picked: list[Node] = []
-    while zones and len(picked) < count:
-        zone_count, _, zone = heappop(zones)
-        host_count, _, host = heappop(hosts[zone])
-        queue = queues[zone][host]
-        picked.append(queue.pop())
-        if queue:
-            heappush(hosts[zone], (host_count + 1, first(queue), host))
-        if hosts[zone]:
-            heappush(zones, (zone_count + 1, min(entry[1] for entry in hosts[zone][:1]), zone))
-    return picked
+    named = {node.name for node in topology.nodes if spelled_role(node) == "primary" or node.name in followed}
+    wanted = wanted_primaries(topology)
+    unnamed = [node for node in topology.nodes if spelled_role(node) is None and node.name not in named]
+    taken = [node for node in topology.nodes if node.name in named]
+    fresh = named | {node.name for node in pick(unnamed, taken, max(0, wanted - len(named)))}
+    if not pins:
+        return fresh
+    chosen = {name for name, spot in pins.items() if spot.role == "primary"}
+    succeeded = {node.replica_of for node in topology.nodes if node.name in chosen}
+    # Whoever would be a primary on fresh nodes comes first: a run that was cut off goes on as planned.
+    # Last comes whose replica has taken over: a failover is kept even if the old primary is new.
+    candidates = sorted(
+        (node.name for node in topology.nodes if node.name in named or spelled_role(node) is None),
+        key=lambda name: (name in succeeded, name not in named, name not in fresh),
+    )
+    free = [name for name in candidates if name not in pins]
+    return chosen | set(free[: max(0, wanted - len(chosen))])
 
 
 def _slots(
@@ -141,7 +113,7 @@ def _slots(
     """The slots of every primary: what it serves already, and its share of what nobody serves."""
     served = {name: spot.slots for name, spot in pins.items() if spot.slots}
     nobody = union(served.values()).complement()
-    fresh = fresh_slots(topology, _primaries(topology, {}) if pins else primaries)
+    fresh = _fresh_slots(topology, _primaries(topology, {}))
     homeless = NONE
     for name, planned in fresh.items():
         head, share = heads.get(name, name), planned & nobody
@@ -151,13 +123,14 @@ def _slots(
             homeless |= share
     if homeless:
         # Another node has become a primary in place of the planned one, so it takes over the share.
-        heirs = [name for name in sorted(primaries) if not served.get(name)] or sorted(primaries)
+        ours = [node.name for node in topology.nodes if node.name in primaries]
+        heirs = [name for name in ours if not served.get(name)] or ours
         for name, share in zip(heirs, split(homeless, [1] * len(heirs)), strict=True):
             served[name] = served.get(name, NONE) | share
     return served
 
 
-def fresh_slots(topology: Topology, primaries: set[str]) -> dict[str, Slots]:
+def _fresh_slots(topology: Topology, primaries: set[str]) -> dict[str, Slots]:
     """The slots that the file gives each of `primaries`, as if nobody served any yet."""
     nodes = [node for node in topology.nodes if node.name in primaries]
     explicit = {node.name: node.slots for node in nodes if node.slots is not None}
@@ -173,78 +146,25 @@ def _replicas(
     topology: Topology, primaries: set[str], pins: Mapping[str, Spot], heads: Mapping[str, str]
 ) -> dict[str, str]:
     """The primary of every node that is not one."""
+    nodes = {node.name: node for node in topology.nodes}
     rest = [node for node in topology.nodes if node.name not in primaries]
     found = {node.name: heads[node.name] for node in rest if node.name in heads}
     for node in rest:
-        if node.name not in found and node.replica_of is not None:
-            found[node.name] = heads.get(node.replica_of, node.replica_of)
+        head = heads.get(node.replica_of or "", node.replica_of)
+        if node.name not in found and head in primaries:
+            found[node.name] = head
     free = [node for node in rest if node.name not in found]
-    if free:
-        targets = [node for node in topology.nodes if node.name in primaries]
-        planned = _replicas(topology, _primaries(topology, {}), {}, {}) if pins else {}
-        quota = -(-len(rest) // max(1, len(targets)))
-        count = Counter(found.values())
-        for node in free:
-            # Where the file's own choice for fresh nodes still fits, it is kept: see _primaries.
-            head = heads.get(planned.get(node.name, ""), planned.get(node.name, ""))
-            if head in primaries and count[head] < quota:
-                found[node.name] = head
-                count[head] += 1
-        free = [node for node in free if node.name not in found]
-        found |= _match(free, targets, count)
-    return found
-
-
-def apart(primary: Node, replica: Node) -> int:
-    """How bad it is to put `replica` beside `primary`: 2 for the same zone, 1 for the same host."""
-    same_zone = primary.zone is not None and primary.zone == replica.zone
-    return 2 * same_zone + (primary.host == replica.host)
-
-
-def _match(replicas: list[Node], primaries: list[Node], count: Counter[str]) -> dict[str, str]:
-    """Give every replica a primary: evenly, and as far apart as a greedy choice and swaps can bring it."""
-    buckets: dict[tuple[str | None, str], list[Node]] = {}
-    for node in reversed(replicas):
-        buckets.setdefault((node.zone, node.host), []).append(node)
-    order = {node.name: index for index, node in enumerate(replicas)}
-    turn = [(count[node.name], index) for index, node in enumerate(primaries)]
-    heapify(turn)
-    pairs: list[tuple[Node, Node]] = []
-    for _ in replicas:
-        have, index = heappop(turn)
-        heappush(turn, (have + 1, index))
-        primary = primaries[index]
-        # The fullest place first among the equally good: what is plentiful is the least use to keep.
-        key = min(
-            buckets,
-            key=lambda place: (
-                apart(primary, buckets[place][-1]),
-                -len(buckets[place]),
-                order[buckets[place][-1].name],
-            ),
-        )
-        pairs.append((buckets[key].pop(), primary))
-        if not buckets[key]:
-            del buckets[key]
-    if len({(node.zone, node.host) for node in (*replicas, *primaries)}) > 1:
-        _swap(pairs)
-    return {replica.name: primary.name for replica, primary in pairs}
-
-
-def _swap(pairs: list[tuple[Node, Node]]) -> None:
-    """Trade replicas between two primaries wherever that puts more distance between the four."""
-    better = True
-    while better:
-        better = False
-        for left, (replica, primary) in enumerate(pairs):
-            if not apart(primary, replica):
-                continue
-            for right, (other, its_primary) in enumerate(pairs):
-                now = apart(primary, replica) + apart(its_primary, other)
-                if apart(primary, other) + apart(its_primary, replica) < now:
-                    pairs[left], pairs[right] = (other, primary), (replica, its_primary)
-                    better = True
-                    break
+    if not free:
+        return found
+    wish: dict[str, str] = {}
+    for name, planned in (_replicas(topology, _primaries(topology, {}), {}, {}) if pins else {}).items():
+        # Where the file's own choice for fresh nodes still fits, it is kept, as in _primaries.
+        head = heads.get(planned, planned)
+        if apart(nodes[head], nodes[name]) <= apart(nodes[planned], nodes[name]):
+            wish[name] = head
+    return found | pair(
+        free, [nodes[name] for name in nodes if name in primaries], Counter(found.values()), wish
+    )
 
 
 def _warnings(topology: Topology, spots: Mapping[str, Spot]) -> tuple[Problem, ...]:
