@@ -8,16 +8,22 @@ contradicts in a way that only moving data could mend is refused.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 from clusterboot.errors import Exit, Problem
+from clusterboot.kept import kept
 from clusterboot.nodes import View
-from clusterboot.placement import Placement, Spot, place, wanted_primaries
+from clusterboot.placement import Placement, Spot, place
 from clusterboot.plan import Views, group
 from clusterboot.slots import NONE, Slots, union
 from clusterboot.topology import Topology
 
+# The names of a group of nodes that know each other, and the slots that they own.
+_Group = tuple[Sequence[str], Slots]
+
+_SHOWN = 5
 _START_OVER = (
     "if this is left over from another attempt, 'clusterboot down TOPOLOGY --reset --yes' empties the nodes"
 )
@@ -34,90 +40,114 @@ class Adopted:
 def adopt(topology: Topology, views: Views) -> Adopted:
     """Return the target for a topology whose nodes are as in `views` (one of every node)."""
     ids = {view.id: name for name, view in views.items()}
-    pins = _pins(topology, views, ids)
+    pins, lost = _pins(topology, views, ids)
     target = place(topology, pins)
-    if topology.slots == "none":
-        return Adopted(target, tuple(_split_ownership(topology, views)))
     fresh = place(topology)
-    refusals = [
-        *_split_ownership(topology, views),
-        *_keys_without_slots(views),
-        *_contradictions(topology, pins),
-    ]
-    warnings = (*target.warnings, *_kept(topology, fresh, pins))
+    refusals = [*_split_ownership(topology, views, fresh)]
+    if topology.slots == "none":
+        return Adopted(target, tuple(refusals))
+    refusals += [*lost, *_keys_without_slots(views), *_contradictions(topology, fresh, target, pins)]
+    warnings = (*target.warnings, *kept(topology, fresh, pins))
     return Adopted(replace(target, warnings=warnings), tuple(refusals))
 
 
-def _pins(topology: Topology, views: Views, ids: Mapping[str, str]) -> dict[str, Spot]:
-    """Serving primaries, replicas of the topology's own nodes, and primaries that have such replicas."""
-    pins: dict[str, Spot] = {}
-    followed: set[str] = set()
-    for name, view in views.items():
-        primary = ids.get(view.me.primary or "")
-        if view.me.replica and primary is not None:
-            pins[name] = Spot("replica", primary)
-            followed.add(primary)
-        elif view.me.slots:
-            pins[name] = Spot("primary", None, view.me.slots)
-    for name in followed:
-        pins.setdefault(name, Spot("primary"))
+def _pins(topology: Topology, views: Views, ids: Mapping[str, str]) -> tuple[dict[str, Spot], list[Problem]]:
+    """Serving primaries, replicas of the topology's own nodes, and primaries that have such replicas.
+
+    Also a problem for every replica that leads to no primary: nothing that clusterboot does to a replica
+    makes a primary of it. A replica of a node outside the topology is preflight's to refuse.
+    """
+    follows = {name: ids.get(view.me.primary or "") for name, view in views.items() if view.me.replica}
+    pins = {
+        name: Spot("primary", None, view.me.slots)
+        for name, view in views.items()
+        if view.me.slots and name not in follows
+    }
+    lost: list[Problem] = []
+    for name in follows:
+        head, passed = name, {name}
+        while (further := follows.get(head)) is not None and further not in passed:
+            # A replica of a replica: in the end it has to replicate the primary of both.
+            head = further
+            passed.add(head)
+        if head not in follows:
+            pins[name] = Spot("replica", head)
+            pins.setdefault(head, Spot("primary"))
+        elif follows[head] is not None or views[name].knows(views[name].me.primary or "") is None:
+            lost.append(_lost(name, follows[name]))
     if topology.slots == "none":
-        return {name: pins.get(name, Spot("primary")) for name in views}
-    return pins
+        pins = {name: pins.get(name, Spot("primary")) for name in views}
+    return pins, lost
 
 
-def _split_ownership(topology: Topology, views: Views) -> list[Problem]:
-    """Two groups that both own slots are one cluster of ours, half-built, or two clusters: tell them apart."""
+def _lost(name: str, primary: str | None) -> Problem:
+    return _refusal(
+        "replica-without-primary",
+        f"{name} replicates {primary}, and following that nobody is a primary."
+        if primary
+        else f"{name} is a replica and knows no primary.",
+        name,
+        f"run CLUSTER FAILOVER TAKEOVER on {name} if it has the data, else CLUSTER RESET HARD",
+        peer=primary,
+    )
+
+
+def _split_ownership(topology: Topology, views: Views, fresh: Placement) -> list[Problem]:
+    """Two groups that both own slots are one half-built cluster of ours or two clusters: tell them apart."""
     groups = [
         (members, union(views[name].me.slots for name in members))
-        for members in group(views)
+        for members in group(views, connected=False)
         if any(views[name].me.slots for name in members)
     ]
     if len(groups) < 2:
         return []
     found: list[Problem] = []
-    if topology.slots == "auto":
-        planned = place(topology).spots
-        for members, _ in groups:
-            for name in members:
-                extra = views[name].me.slots - planned[name].slots
-                if extra:
-                    found.append(
-                        _refusal(
-                            "two-clusters",
-                            f"{name} already owns the slots {extra}, which this topology does not give it, and "
-                            f"it does not know {_others(groups, members)}: two clusters would be merged.",
-                            name,
-                            f"give each cluster a topology of its own; {_START_OVER}",
-                        )
-                    )
-    for index, (members, slots) in enumerate(groups):
-        for others, other_slots in groups[index + 1 :]:
-            overlap = slots & other_slots
-            if overlap:
-                found.append(
-                    _refusal(
-                        "slots-overlap",
-                        f"{_owner(views, members, overlap)} and {_owner(views, others, overlap)} do not know "
-                        f"each other and both own the slots {overlap}: two clusters would be merged.",
-                        _owner(views, members, overlap),
-                        f"give each cluster a topology of its own; {_START_OVER}",
-                        peer=_owner(views, others, overlap),
-                    )
-                )
     for members, _ in groups:
         for name in members:
-            if views[name].keys and views[name].me.slots:
+            extra = views[name].me.slots - fresh.spots[name].slots
+            if extra and topology.slots == "auto":
                 found.append(
                     _refusal(
-                        "two-clusters-with-keys",
-                        f"{name} holds {views[name].keys} keys and does not know {_others(groups, members)}, "
-                        "which owns slots as well: two clusters would be merged.",
+                        "two-clusters",
+                        f"{name} already owns the slots {extra}, which this topology does not give it, and "
+                        f"it does not know {_others(groups, members)}: two clusters would be merged.",
                         name,
-                        "give each cluster a topology of its own, or move the data away first",
+                        f"give each cluster a topology of its own; {_START_OVER}",
                     )
                 )
+    for (one, slots), (other, other_slots) in _overlapping(groups):
+        overlap = slots & other_slots
+        owner, peer = _owner(views, one, overlap), _owner(views, other, overlap)
+        found.append(
+            _refusal(
+                "slots-overlap",
+                f"{owner} and {peer} do not know each other and both own the slots {overlap}: two clusters "
+                "would be merged.",
+                owner,
+                f"give each cluster a topology of its own; {_START_OVER}",
+                peer=peer,
+            )
+        )
+    found += [
+        _refusal(
+            "two-clusters-with-keys",
+            f"{name} holds {views[name].keys} keys and does not know {_others(groups, members)}, "
+            f"{'which owns' if len(groups) == 2 else 'who own'} slots as well: two clusters would be merged.",
+            name,
+            "give each cluster a topology of its own, or move the data away first",
+        )
+        for members, _ in groups
+        for name in members
+        if views[name].keys and views[name].me.slots
+    ]
     return found
+
+
+def _overlapping(groups: Sequence[_Group]) -> Iterable[tuple[_Group, _Group]]:
+    """Every pair of groups that own a slot both; quick where none does, as in a thousand half-built ones."""
+    if len(union(slots for _, slots in groups)) == sum(len(slots) for _, slots in groups):
+        return ()
+    return ((one, other) for one, other in combinations(groups, 2) if one[1] & other[1])
 
 
 def _keys_without_slots(views: Views) -> list[Problem]:
@@ -133,45 +163,49 @@ def _keys_without_slots(views: Views) -> list[Problem]:
     ]
 
 
-def _contradictions(topology: Topology, pins: Mapping[str, Spot]) -> list[Problem]:
+def _contradictions(
+    topology: Topology, fresh: Placement, target: Placement, pins: Mapping[str, Spot]
+) -> list[Problem]:
     """What the file spells out and only moving slots could bring about."""
     serving = {name: spot.slots for name, spot in pins.items() if spot.slots}
-    heads = {name: spot.primary or name for name, spot in pins.items()}
+    heads = {name: spot.primary or name for name, spot in target.spots.items()}
     found: list[Problem] = []
-    wanted = wanted_primaries(topology)
-    if len(serving) > wanted:
-        # Name those who are replicas by the file first, else the last ones in it.
-        fresh = place(topology).spots
-        surplus = sorted(serving, key=lambda name: fresh[name].role == "primary")
-        count = len(serving) - wanted
-        for name in surplus[:count]:
-            found.append(
-                _refusal(
-                    "too-many-primaries",
-                    f"{name} serves the slots {serving[name]}, but of the {len(serving)} nodes that serve "
-                    f"slots this topology makes {count} a replica.",
-                    name,
-                    "move its slots away first (redis-cli --cluster reshard), or lower 'replicas' or change "
-                    "its role in the topology",
-                )
+    wanted = sum(spot.role == "primary" for spot in fresh.spots.values())
+    count = len(serving) - wanted
+    if count > 0:
+        # At least so many of them are replicas by the file: those are named.
+        surplus = [name for name in serving if fresh.spots[name].role == "replica"]
+        found += [
+            _refusal(
+                "too-many-primaries",
+                f"{name} serves the slots {serving[name]}, but of the {len(serving)} nodes that serve "
+                f"slots this topology makes {count} a replica.",
+                name,
+                "move its slots away first (redis-cli --cluster reshard), or lower 'replicas' or change "
+                "its role in the topology",
             )
+            for name in surplus[:count]
+        ]
     explicit = {node.name: node.slots for node in topology.nodes if node.slots is not None}
+    planned: dict[str, Slots] = {}
     for name, slots in explicit.items():
-        head = heads.get(name, name)
-        for owner, owned in serving.items():
-            wrong = (owned & slots) if owner != head else NONE
-            if wrong:
-                found.append(_elsewhere(owner, wrong, name))
-        beyond = serving.get(head, NONE) - slots if head in serving else NONE
-        for other, theirs in explicit.items():
-            if other != name:
-                beyond -= theirs  # reported above, for the node that it is planned for
+        planned[heads[name]] = planned.get(heads[name], NONE) | slots
+    claimed = union(explicit.values())
+    for owner, owned in serving.items():
+        foreign = (owned & claimed) - planned.get(owner, NONE)
+        if foreign:
+            found += [
+                _elsewhere(owner, foreign & slots, name)
+                for name, slots in explicit.items()
+                if foreign & slots
+            ]
+        beyond = owned - claimed if owner in planned else NONE
         if beyond:
             found.append(
                 _refusal(
                     "slots-elsewhere",
-                    f"{head} serves the slots {beyond}, which the topology does not give it.",
-                    head,
+                    f"{owner} serves the slots {beyond}, which the topology does not give it.",
+                    owner,
                     "move the slots (redis-cli --cluster reshard) or list them in the topology",
                 )
             )
@@ -188,76 +222,10 @@ def _elsewhere(owner: str, slots: Slots, planned: str) -> Problem:
     )
 
 
-def _kept(topology: Topology, fresh: Placement, pins: Mapping[str, Spot]) -> list[Problem]:
-    """Warnings about what a running cluster has otherwise than the file spells out."""
-    found: list[Problem] = []
-    for node in topology.nodes:
-        pin = pins.get(node.name)
-        if pin is None:
-            continue
-        role = "replica" if node.replica_of else node.role or ("primary" if node.slots else None)
-        if pin.role == "replica" and role == "primary":
-            found.append(
-                _warning(
-                    "failed-over",
-                    f"{node.name} is a replica of {pin.primary} now, not a primary as in the topology: a "
-                    "failover is kept.",
-                    node.name,
-                    pin.primary,
-                    "run CLUSTER FAILOVER on it to swap the roles back, or swap them in the topology",
-                )
-            )
-        elif pin.role == "replica" and node.replica_of not in (None, pin.primary):
-            assert node.replica_of is not None
-            planned = pins.get(node.replica_of)
-            if planned is None or planned.primary != pin.primary:
-                found.append(
-                    _warning(
-                        "replica-moved",
-                        f"{node.name} replicates {pin.primary}, not {node.replica_of} as in the topology: kept.",
-                        node.name,
-                        pin.primary,
-                        f"run CLUSTER REPLICATE on {node.name} to move it, or change the topology",
-                    )
-                )
-        elif pin.role == "primary" and role == "replica":
-            found.append(
-                _warning(
-                    "failed-over",
-                    f"{node.name} is a primary now, not a replica as in the topology: a failover is kept.",
-                    node.name,
-                    node.replica_of,
-                    "run CLUSTER FAILOVER on its replica to swap the roles back, or swap them in the topology",
-                )
-            )
-    swapped = [
-        name
-        for name, pin in pins.items()
-        if pin.role == "replica" and pin.primary and _swapped(name, pin.primary, fresh)
-    ]
-    spelled = {problem.node for problem in found}
-    for name in swapped:
-        pin = pins[name]
-        if name not in spelled:
-            found.append(
-                _warning(
-                    "failed-over",
-                    f"{name} would be the primary of {pin.primary} on fresh nodes and is its replica now: a "
-                    "failover is kept.",
-                    name,
-                    pin.primary,
-                    f"run CLUSTER FAILOVER on {name} to swap the roles back; nothing has to be done",
-                )
-            )
-    return found
-
-
-def _swapped(name: str, primary: str, fresh: Placement) -> bool:
-    return fresh.spots[name].role == "primary" and fresh.spots[primary].primary == name
-
-
-def _others(groups: Sequence[tuple[Sequence[str], Slots]], members: Sequence[str]) -> str:
-    return ", ".join(other[0] for other, _ in groups if other is not members)
+def _others(groups: Sequence[_Group], members: Sequence[str]) -> str:
+    names = [other[0] for other, _ in groups if other is not members]
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
 
 
 def _owner(views: Mapping[str, View], members: Sequence[str], slots: Slots) -> str:
@@ -266,7 +234,3 @@ def _owner(views: Mapping[str, View], members: Sequence[str], slots: Slots) -> s
 
 def _refusal(code: str, message: str, node: str, hint: str, peer: str | None = None) -> Problem:
     return Problem(code, message, node=node, peer=peer, hint=hint, exit=Exit.REFUSED)
-
-
-def _warning(code: str, message: str, node: str, peer: str | None, hint: str) -> Problem:
-    return Problem(code, message, node=node, peer=peer, hint=hint, exit=Exit.DONE)
