@@ -69,14 +69,16 @@ def _one_id_twice(views: Views) -> Iterable[Problem]:
     for name, view in views.items():
         by_id[view.id].append(name)
     for node_id, names in by_id.items():
-        if len(names) > 1 and len({views[name].run_id for name in names}) == len(names):
+        # One name for each process, where it is known: one process twice is told of as such.
+        processes = list({views[name].run_id or name: name for name in reversed(names)}.values())[::-1]
+        if len(processes) > 1:
             yield Problem(
                 "same-id",
-                f"{_list(names)} have the same node id {node_id}, as after copying nodes.conf or a whole "
+                f"{_list(processes)} have the same node id {node_id}, as after copying nodes.conf or a whole "
                 "data folder.",
-                node=names[0],
-                peer=names[1],
-                hint=f"run CLUSTER RESET HARD on {_list(names[1:])}, or remove its nodes.conf and restart it",
+                node=processes[0],
+                peer=processes[1],
+                hint=f"run CLUSTER RESET HARD on {_list(processes[1:])}, or remove nodes.conf there",
                 exit=Exit.REFUSED,
             )
 
@@ -108,16 +110,25 @@ def _strangers(views: Views) -> Iterable[Problem]:
                 exit=Exit.REFUSED,
             )
             continue
-        replaced = addresses.get((best.ip, best.port))
+        replaced = addresses.get((best.ip, best.port)) if best.ip else None
         why = f"; {replaced} has that address now, with another id" if replaced else ""
         yield Problem(
             "ghost",
             f"{_list(names)} still {_know(names)} a node that is gone: {where} (id {node_id}){why}.",
             node=names[0],
             peer=replaced or where,
-            hint=f"run CLUSTER FORGET {node_id} on {_list(names)}, all within 60 seconds, then this again",
+            hint=_takeover(node_id, names, views)
+            + f"run CLUSTER FORGET {node_id} on {_all(names)}, all within 60 seconds, then this again",
             exit=Exit.REFUSED,
         )
+
+
+def _takeover(node_id: str, names: list[str], views: Views) -> str:
+    """A replica cannot forget its primary (Can't forget my master!), and may have all that is left of it."""
+    replicas = [name for name in names if views[name].me.primary == node_id]
+    if not replicas:
+        return ""
+    return f"run CLUSTER FAILOVER TAKEOVER on {replicas[0]}, which replicates it and may have its data; then "
 
 
 def _ghost(peer: Peer) -> bool:
@@ -197,6 +208,10 @@ def no_way_in(target: Placement, views: Views) -> tuple[Problem, ...]:
 def _list(names: list[str]) -> str:
     if len(names) > _SHOWN:
         return f"{', '.join(names[:_SHOWN])} and {len(names) - _SHOWN} more"
+    return _all(names)
+
+
+def _all(names: list[str]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
