@@ -2,7 +2,7 @@
 
 `plan(topology, target)` is the plan for fresh nodes; with views it is what those nodes still lack.
 The steps of one plan do not depend on what an earlier run did, so a run that was cut off anywhere is
-gone on with by planning again (tests/test_plan.py replays every prefix).
+gone on with by planning again (tests/core/test_plan.py replays every prefix).
 
 The MEET plan is the smallest that connects everybody: one MEET fewer than there are groups of nodes
 that already know each other, since gossip carries knowledge inside a group and the receiver of a MEET
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar
 
 from clusterboot.nodes import View
@@ -96,22 +97,27 @@ def plan(topology: Topology, target: Placement, views: Views | None = None) -> P
     return Plan((*epochs, *slots, *meets, *_replicates(target, views)), len(groups))
 
 
-def group(views: Views) -> list[list[str]]:
+def group(views: Views, *, connected: bool = True) -> list[list[str]]:
     """Return the groups of nodes that know each other, in the order of `views`, members likewise.
 
     Two nodes are of one group when each lists the other's id: a node ignores the gossip of a node it
     does not know, so knowledge on one side only connects nothing (cluster_legacy.c,
-    clusterProcessPacket). Handshakes have random ids and so never count.
+    clusterProcessPacket). Handshakes have random ids and so never count. With `connected` one of the
+    two must be connected to the other as well: nodes that were all started again at new addresses list
+    each other where nobody is, and a MEET mends that like any other lack.
     """
     names = list(views)
     bit = {view.id: 1 << index for index, view in enumerate(views.values())}
     # One bit per node: N sets of N ids would take more memory than everything else together.
-    known = []
+    known, linked = [], []
     for view in views.values():
-        mask = 0
+        mask = broken = 0
         for peer in view.peers:
             mask |= bit.get(peer.id, 0)
+            if not peer.connected:
+                broken |= bit.get(peer.id, 0)
         known.append(mask)
+        linked.append(mask & ~broken)
     unseen = (1 << len(names)) - 1
     groups: list[list[str]] = []
     while unseen:
@@ -126,7 +132,8 @@ def group(views: Views) -> list[list[str]]:
             while candidates:
                 other = candidates & -candidates
                 candidates &= ~other
-                if known[other.bit_length() - 1] & mine:
+                number = other.bit_length() - 1
+                if known[number] & mine and (linked[index] & other or linked[number] & mine or not connected):
                     found |= other
             unseen &= ~found
             edge |= found
@@ -145,7 +152,7 @@ def _meets(topology: Topology, groups: Sequence[Sequence[str]], views: Views | N
 
     if topology.strategy == "chain":
         # Each group meets the next: the last node of one meets the first of the other, in file order.
-        return tuple(meet(left[-1], right[0]) for left, right in zip(groups, groups[1:], strict=False))
+        return tuple(meet(left[-1], right[0]) for left, right in pairwise(groups))
     largest = max(groups, key=len)
     wanted = topology.hub or topology.nodes[0].name
     hub = wanted if len(largest) == 1 or wanted in largest else largest[0]
