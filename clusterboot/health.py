@@ -25,7 +25,8 @@ class NodeHealth:
 
     `unseen` are the names of the nodes that it does not see, `strangers` the ids it lists that no
     node of the topology has, `stale` the names of nodes whose role, primary or slots it takes for
-    something else than planned. `state_ok` and `in_sync` are its own words.
+    something else than planned. `handshakes` counts its lines that are in handshake, of whoever.
+    `state_ok` and `in_sync` are its own words.
     """
 
     unseen: tuple[str, ...] = ()
@@ -33,11 +34,12 @@ class NodeHealth:
     stale: tuple[str, ...] = ()
     state_ok: bool = True
     in_sync: bool = True
+    handshakes: int = 0
 
     @property
     def meshed(self) -> bool:
         """Whether it sees exactly the nodes of the topology."""
-        return not self.unseen and not self.strangers
+        return not (self.unseen or self.strangers or self.handshakes)
 
     @property
     def ready(self) -> bool:
@@ -90,15 +92,14 @@ class Judge:
             lately = self._compare(view)
             self._lately[view.name] = (view.peers, lately)
         full = not self.mesh_only
-        return replace(
-            lately, state_ok=view.state_ok or not full, in_sync=view.in_sync or not full
-        )
+        return replace(lately, state_ok=view.state_ok or not full, in_sync=view.in_sync or not full)
 
     def _compare(self, view: View) -> NodeHealth:
         known = self._known
         good = 0
         missing: set[str] | None = None
         strangers, stale = [], []
+        handshakes = 0
         odd = []
         for peer in view.peers:
             entry = known.get(id(peer))
@@ -108,7 +109,7 @@ class Judge:
                 good += 1
             else:
                 odd.append(entry)
-        if good != len(self.ids) or odd or len(view.peers) != good:
+        if odd or good != len(self.ids):
             missing = set(self.ids)
             for peer in view.peers:
                 _, name, seen, _ = known[id(peer)]
@@ -116,7 +117,9 @@ class Judge:
                     missing.discard(name)
             for peer, name, _, agrees in odd:
                 if name is None:
-                    if not peer.handshake:
+                    if peer.handshake:
+                        handshakes += 1
+                    else:
                         strangers.append(peer.id)
                 elif not agrees:
                     stale.append(name)
@@ -124,6 +127,7 @@ class Judge:
             unseen=tuple(name for name in self.ids if name in missing) if missing else (),
             strangers=tuple(strangers),
             stale=tuple(dict.fromkeys(stale)),
+            handshakes=handshakes,
         )
 
     def _look(self, peer: Peer) -> tuple[str | None, bool, bool]:
@@ -168,12 +172,15 @@ class Judge:
                         peer=health.unseen[0] if len(health.unseen) == 1 else None,
                     )
                 )
+            elif health.handshakes:
+                # Told only where nobody is missing: otherwise it is most likely the missing one's.
+                found.append(_reason("handshake", name, f"{name} still has a handshake under way"))
             if health.strangers:
                 found.append(
                     _reason(
                         "stranger",
                         name,
-                        f"{name} lists {_some(health.strangers)}, which no node of the topology has as its id",
+                        f"{name} lists {_some(health.strangers)}, which no node of the topology has as id",
                     )
                 )
             if health.stale:

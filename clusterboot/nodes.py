@@ -160,7 +160,8 @@ class View:
         """Its version; zeros where it does not tell."""
         text = self.info.get(f"{self.kind}_version", "")
         parts = [number(part) for part in text.split(".")[:3]]
-        return Version(*(parts + [0, 0, 0])[:3])
+        major, minor, patch = (*parts, 0, 0, 0)[:3]
+        return Version(major, minor, patch)
 
     @property
     def node_timeout(self) -> float:
@@ -177,7 +178,8 @@ def parse_nodes(text: str, seen: Seen | None = None) -> tuple[Peer, ...]:
 
     `seen` is filled with every line and makes equal lines share one `Peer`: in a mesh of N nodes all
     N replies say almost the same, so that N² lines cost about N objects. Raises ValueError with a
-    sentence when a line cannot be understood or when not exactly one line is the teller's own.
+    sentence when a line cannot be understood, when two have one id, or when not exactly one line is the
+    teller's own.
     """
     seen = {} if seen is None else seen
     peers: list[Peer] = []
@@ -199,6 +201,8 @@ def parse_nodes(text: str, seen: Seen | None = None) -> tuple[Peer, ...]:
             raise ValueError(f"CLUSTER NODES has more than {_MAX_LINES} lines")
     if myself != 1:
         raise ValueError(f"CLUSTER NODES has {myself} lines with the flag myself instead of one")
+    if len({peer.id for peer in peers}) != len(peers):
+        raise ValueError("CLUSTER NODES has two lines with one node id")
     return tuple(peers)
 
 
