@@ -44,7 +44,8 @@ def probe(step: Step, views: Mapping[str, View]) -> Command:
     Its reply tells whether the user may run the real one (NOPERM comes before any look at the
     arguments), so that a missing permission is found before the first change.
     """
-    return (*command(step, views)[:2], "x", *(("0",) if isinstance(step, (Meet, AddSlots)) else ()))
+    first = command(step, views)[:2]
+    return (*first, *{"MEET": ("x", "0"), "ADDSLOTSRANGE": ("x", "x")}.get(first[1], ("x",)))
 
 
 async def forbidden(fleet: Asker, steps: Iterable[Step], views: Mapping[str, View]) -> list[Problem]:

@@ -38,6 +38,8 @@ def hurry(
         ]
         health = verdict.nodes.get(name)
         if health is not None:
-            behind += [peer for peer in (*health.unseen, *health.stale) if peer not in behind and peer != name]
+            behind += [
+                peer for peer in (*health.unseen, *health.stale) if peer not in behind and peer != name
+            ]
         found += [Meet(name, peer, *meeting_point(nodes[peer], views[peer])) for peer in behind[:BATCH]]
     return tuple(found)

@@ -13,7 +13,7 @@ from typing import TypeAlias
 from clusterboot.errors import Exit, Problem
 
 Command = tuple[str, ...]
-Reply: TypeAlias = "str | int | None | list[Reply] | Rejected"
+Reply: TypeAlias = "str | int | list[Reply] | Rejected | None"
 
 _LONGEST = 300
 
@@ -108,7 +108,7 @@ _TRANSIENT = re.compile(
     r"|node config epoch is already non-zero"
     r"|to set a master the node must be empty and without assigned slots"
     r"|can't replicate myself"
-    r"|can only replicate a (master|primary), not a replica)"
+    r"|i can only replicate a (master|primary), not a replica)"
 )
 
 

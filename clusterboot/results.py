@@ -172,9 +172,7 @@ def rows(
     for node in topology.nodes:
         view = views.get(node.name)
         if view is None:
-            found.append(
-                NodeRow(node.name, node.address, None, None, None, Slots(), None, "away")
-            )
+            found.append(NodeRow(node.name, node.address, None, None, None, Slots(), None, "away"))
             continue
         me = view.me
         health = verdict.nodes.get(node.name)

@@ -128,9 +128,10 @@ def split(slots: Slots, weights: Sequence[float]) -> list[Slots]:
     Cuts are at the rounded cumulative share, so equal weights give parts that differ by at most one
     and no rounding error adds up. Weights must not be negative and at least one must be positive.
     """
-    total = sum(weights)
     size = len(slots)
-    cuts = [round(size * share / total) for share in accumulate(weights)]
+    shares = list(accumulate(weights))
+    # Divided by the last share itself: sum() rounds otherwise from Python 3.12 on.
+    cuts = [round(size * share / shares[-1]) for share in shares]
     parts: list[Slots] = []
     rest, done = slots, 0
     for cut in cuts:
