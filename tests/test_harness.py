@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.cli import ROOT, Outcome
+from tests.harness.cli import Outcome, environment
 from tests.harness.ready import wait_ready, why_not_ready
 from tests.harness.resp import Error
 from tests.harness.servers import Servers, free_ports
@@ -102,7 +102,7 @@ def test_servers_die_with_a_killed_test_run(any_server: str, tmp_path: Path) -> 
         "    print(*(p.pid for p in servers.processes), servers.folder, flush=True)\n"
         "    time.sleep(60)\n"
     )
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    env = environment()
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=env) as run:
         assert run.stdout is not None
         *pids, folder = run.stdout.readline().split()

@@ -38,6 +38,12 @@ class Outcome:
             raise AssertionError(f"stdout is not exactly one JSON document ({error}): {self!r}") from None
 
 
+def environment() -> dict[str, str]:
+    """Return this process's environment with the project on the path of Python, wherever it is run."""
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    return {**os.environ, "PYTHONPATH": path}
+
+
 def launch(
     *args: str | Path, env: Mapping[str, str | None] | None = None, cwd: Path | None = None
 ) -> subprocess.Popen[str]:
@@ -45,8 +51,7 @@ def launch(
 
     All three streams are pipes. `env` is laid over this process's environment; None removes a variable.
     """
-    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    laid: dict[str, str | None] = {**os.environ, "PYTHONPATH": path, "COLUMNS": "120", **(env or {})}
+    laid: dict[str, str | None] = {**environment(), "COLUMNS": "120", **(env or {})}
     return subprocess.Popen(
         [sys.executable, "-m", "clusterboot", *map(str, args)],
         stdin=subprocess.PIPE,

@@ -62,7 +62,7 @@ rm -rf -- "$1"
 """
 
 
-class Missing(Exception):  # noqa: N818 (it is a state of the machine, not a mistake)
+class Missing(Exception):
     """A kind of server is not on this machine; the text says what would bring it."""
 
 

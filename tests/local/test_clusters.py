@@ -24,7 +24,7 @@ from clusterboot.local import clusters, find_server, process
 from clusterboot.topology.model import Announce, Auth, Node, Tls, Topology
 from clusterboot.topology.model import Servers as Settings
 from tests.harness import servers as harness
-from tests.harness.cli import ROOT
+from tests.harness.cli import environment
 from tests.harness.resp import call
 from tests.harness.servers import Servers
 from tests.local.test_binary import fake
@@ -126,7 +126,7 @@ def test_servers_outlive_the_command_that_spawned_them(make: Make, file: Path) -
 def run_python(text: str, expect: int = 0) -> None:
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(text)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env=environment(),
         capture_output=True,
         text=True,
         timeout=60,
@@ -316,7 +316,7 @@ def test_an_interrupt_half_way_leaves_nothing(
     """
     with subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(text)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env=environment(),
         stderr=subprocess.DEVNULL,
     ) as run:
         wait_until(lambda: len(left_running(state_folder)) >= 2)

@@ -16,7 +16,7 @@ import pytest
 from clusterboot import state
 from clusterboot.errors import Exit, Refused, UsageError
 from clusterboot.private import folder
-from tests.harness.cli import ROOT
+from tests.harness.cli import environment
 
 
 def put(key: str, data: dict[str, object]) -> None:
@@ -26,7 +26,7 @@ def put(key: str, data: dict[str, object]) -> None:
 
 def script(text: str) -> subprocess.Popen[str]:
     """Run Python with the project on its path; a hard-killed process needs to be another one."""
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    env = environment()
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(text)],
         stdin=subprocess.PIPE,
