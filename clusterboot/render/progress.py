@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING
 
 from clusterboot.events import Done, Event, Looked, Note, Phase, PhaseName, Planned
 from clusterboot.render import words
+from clusterboot.render.page import GLUE
 from clusterboot.render.safe import clean
 
 if TYPE_CHECKING:
     from clusterboot.health import Verdict
     from clusterboot.placement import Placement
     from clusterboot.plan import Plan, Step
+
+# What is shown as 0.0 s says nothing.
+_NO_TIME = 0.05
 
 LABELS: dict[PhaseName, str] = {
     "look": "look",
@@ -98,7 +102,7 @@ class Progress:
         return len(self.verdict.nodes) + len(self.away) if self.verdict is not None else 0
 
     def spent(self) -> str:
-        """Return how long each phase took: "look 0.1 s · meet 0.2 s"."""
-        return " · ".join(
-            f"{LABELS.get(name, name)} {words.seconds(took)}" for name, took in self._spent.items()
-        )
+        """Return how long the phases took that took any time: "look 0.1 s · mesh 0.4 s"."""
+        found = [(LABELS.get(name, name), took) for name, took in self._spent.items() if took >= _NO_TIME]
+        # A phase and its time stay on one line.
+        return " · ".join(f"{label} {words.seconds(took)}".replace(" ", GLUE) for label, took in found)

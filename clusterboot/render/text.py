@@ -192,6 +192,12 @@ def down(console: Console, result: DownResult) -> None:
             )
     if not some:
         page.line("Nothing to stop.")
+    if result.left and not (result.stopped or result.gone or result.reset):
+        page.paragraph(
+            ("  → ", DIM),
+            "--spawn started none of them; --reset --yes makes live nodes single and empty-handed again",
+            hang=4,
+        )
     page.print()
 
 

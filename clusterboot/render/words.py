@@ -72,4 +72,4 @@ def state(health: NodeHealth | None) -> str:
         return "learning roles"
     if not health.in_sync:
         return "syncing"
-    return "ready" if health.state_ok else "cluster_state:fail"
+    return "ready" if health.state_ok else "not serving yet"

@@ -200,6 +200,12 @@ def test_a_finished_run_leaves_one_line_with_its_times(width: int, color: bool) 
     assert reporter.warned == [WARNING]
 
 
+def test_phases_that_took_no_time_are_left_out() -> None:
+    to = console(80)
+    tell(to, [(0.0, Phase("look")), (0.04, Phase("meet")), (0.3, Phase("ready")), (0.0, Phase("meet"))])
+    assert screen(written(to), 80)[0] == ["meet 0.3 s"]
+
+
 @pytest.mark.parametrize("height", [5, 10, 25])
 def test_an_interrupted_run_leaves_a_clean_screen(height: int) -> None:
     for end in range(len(story()) + 1):

@@ -157,6 +157,7 @@ SCREENS: dict[str, Callable[[Console], None]] = {
     "status-32": lambda to: text.status(to, many(32, 3)),
     "status-big": lambda to: text.status(to, many(36, 3)),
     "down": lambda to: text.down(to, DownResult(("a", "b"), ("c",), ("d",), ("e", "f"))),
+    "down-left": lambda to: text.down(to, DownResult(left=("a", "b"))),
     "down-nothing": lambda to: text.down(to, DownResult()),
     "ls": lambda to: text.ls(to, CLUSTERS),
     "ls-empty": lambda to: text.ls(to, LsResult(())),
