@@ -316,7 +316,10 @@ def _spawn(shell: Shell, topology: Topology, file: Path, reach: Reach, password:
     found = credentials.load(topology, password)
     mine = [node for node in topology.nodes if local.is_loopback(node.host)]
     passwords = {name: secret for name, (_, secret) in found.items() if secret is not None}
-    local.spawn(topology, mine, file=file, timeout=reach.deadline(topology), passwords=passwords)
+    spawned = local.spawn(topology, mine, file=file, timeout=reach.deadline(topology), passwords=passwords)
+    if spawned.started:
+        count = len(spawned.started)
+        shell.note(f"started {count} local server{'' if count == 1 else 's'}: {spawned.server}")
 
 
 def _careless(topology: Topology, file: Path) -> tuple[Problem, ...]:

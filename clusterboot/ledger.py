@@ -37,11 +37,14 @@ class FileLedger:
     def forget(self, addresses: Iterable[str]) -> None:
         """Cross out addresses; a record that is empty then is removed."""
         gone = set(addresses)
-        if not gone or state.read("borrowed", self._key) is None:
-            return
-        with state.locked("borrowed", self._key, wait=_WAIT) as record:
-            left = {address: old for address, old in (record.read() or {}).items() if address not in gone}
-            if left:
-                record.write(left)
-            else:
-                record.delete()
+        found, _ = state.records("borrowed")
+        for key, addressed in found.items():
+            if gone.isdisjoint(addressed):
+                continue
+            # Also in the records of other sets of nodes: the topology may have grown since.
+            with state.locked("borrowed", key, wait=_WAIT) as record:
+                left = {address: old for address, old in (record.read() or {}).items() if address not in gone}
+                if left:
+                    record.write(left)
+                else:
+                    record.delete()

@@ -49,6 +49,11 @@ class Shell:
         elif not self.quiet:
             text(self.console())
 
+    def note(self, text: str) -> None:
+        """Print one line about the work to stderr, unless quiet."""
+        if not self.quiet:
+            self.console(stderr=True).print(text, markup=False, soft_wrap=True)
+
     def warn(self, problems: Sequence[Problem]) -> None:
         """Print warnings to stderr; in JSON they are in the document instead."""
         if problems and not self.json and not self.quiet:
@@ -70,6 +75,8 @@ class Shell:
 
     def guard(self, command: str, work: Callable[[], Exit]) -> Exit:
         """Run a command: its own errors become messages, a defect becomes a request to report it."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _interrupt)
         try:
             return work()
         except ClusterbootError as failed:
@@ -126,14 +133,28 @@ def run_async(main: Coroutine[Any, Any, T]) -> T:
     except asyncio.CancelledError:
         if not caught:
             raise
-    raise Interrupted(
+    raise interrupted(caught[0])
+
+
+def interrupted(number: int) -> Interrupted:
+    """Return what ends a command after a signal."""
+    caught = signal.Signals(number)
+    return Interrupted(
         Problem(
             "interrupted",
-            f"stopped by {caught[0].name}; what was borrowed has been put back.",
+            f"stopped by {caught.name}; what was borrowed has been put back.",
             hint="run the same command again: it goes on from here",
-            exit=Exit.SIGINT if caught[0] is signal.SIGINT else Exit.SIGTERM,
+            exit=Exit.SIGINT if caught is signal.SIGINT else Exit.SIGTERM,
         )
     )
+
+
+def _interrupt(number: int, _: object) -> NoReturn:
+    """End the work that runs outside of an event loop, such as starting servers, with its clean-up."""
+    # Once: the clean-up itself must not be cut short by the same key held down.
+    for other in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(other, signal.SIG_IGN)
+    raise interrupted(number)
 
 
 def leave(status: int) -> NoReturn:
