@@ -153,9 +153,9 @@ def _meets(topology: Topology, groups: Sequence[Sequence[str]], views: Views | N
     if topology.strategy == "chain":
         # Each group meets the next: the last node of one meets the first of the other, in file order.
         return tuple(meet(left[-1], right[0]) for left, right in pairwise(groups))
-    largest = max(groups, key=len)
     wanted = topology.hub or topology.nodes[0].name
-    hub = wanted if len(largest) == 1 or wanted in largest else largest[0]
+    largest = max(groups, key=lambda members: (len(members), wanted in members))
+    hub = wanted if wanted in largest else largest[0]
     return tuple(meet(hub, members[0]) for members in groups if hub not in members)
 
 
