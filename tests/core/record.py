@@ -117,12 +117,7 @@ def save(servers: Servers, situation: str, members: Iterable[int], **keys: objec
                 if pair
             ),
         }
-        # What the machine is called and where things lie on it is nobody's business.
-        facts[name]["INFO"] = [
-            line
-            for line in facts[name]["INFO"]
-            if not line.startswith(("executable:", "config_file:", "os:", "gcc_version:", "redis_build_id:"))
-        ]
+        facts[name]["INFO"] = list(_sections(facts[name]["INFO"]))
     document = {"version": 1, "nodes": nodes, **keys}
     text = "".join(
         f"{key}:\n" + "".join(f"  - {json.dumps(node)}\n" for node in value)
@@ -133,6 +128,16 @@ def save(servers: Servers, situation: str, members: Iterable[int], **keys: objec
     )
     (folder / "topology.yaml").write_text(text)
     (folder / "facts.json").write_text(json.dumps(facts, indent=1) + "\n")
+
+
+def _sections(lines: Iterable[str]) -> Iterable[str]:
+    """What of INFO is worth keeping: not what the machine is called and where things lie on it."""
+    kept = False
+    for line in lines:
+        if line.startswith("# "):
+            kept = line[2:] in ("Server", "Replication", "Cluster", "Keyspace")
+        if kept and line and not line.startswith(("executable:", "config_file:", "os:", "gcc_version:")):
+            yield line
 
 
 def fresh(kind: str) -> None:
