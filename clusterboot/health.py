@@ -98,7 +98,8 @@ class Judge:
         known = self._known
         good = 0
         missing: set[str] | None = None
-        strangers, stale = [], []
+        strangers: list[str] = []
+        stale: set[str] = set()
         handshakes = 0
         odd = []
         for peer in view.peers:
@@ -122,11 +123,12 @@ class Judge:
                     else:
                         strangers.append(peer.id)
                 elif not agrees:
-                    stale.append(name)
+                    stale.add(name)
         return NodeHealth(
             unseen=tuple(name for name in self.ids if name in missing) if missing else (),
-            strangers=tuple(strangers),
-            stale=tuple(dict.fromkeys(stale)),
+            # Servers list nodes in an order of their own, which tells nothing.
+            strangers=tuple(sorted(strangers)),
+            stale=tuple(name for name in self.ids if name in stale) if stale else (),
             handshakes=handshakes,
         )
 
@@ -183,12 +185,13 @@ class Judge:
                         f"{name} lists {_some(health.strangers)}, which no node of the topology has as id",
                     )
                 )
-            if health.stale:
+            stale = tuple("itself" if other == name else other for other in health.stale)
+            if stale:
                 found.append(
                     _reason(
                         "roles-disagree",
                         name,
-                        f"{name} has other roles or slots than planned for {_some(health.stale)}",
+                        f"{name} has other roles or slots than planned for {_some(stale)}",
                         peer=health.stale[0] if len(health.stale) == 1 else None,
                     )
                 )

@@ -181,6 +181,23 @@ def _warnings(topology: Topology, spots: Mapping[str, Spot]) -> tuple[Problem, .
                 exit=Exit.DONE,
             )
         )
+    idle = [
+        name
+        for name, spot in spots.items()
+        if spot.role == "primary" and not spot.slots and nodes[name].slots is None
+    ]
+    if idle:
+        more = f" and {len(idle) - 5} more" if len(idle) > 5 else ""
+        found.append(
+            Problem(
+                "primary-without-slots",
+                f"{', '.join(idle[:5])}{more} {'is a primary' if len(idle) == 1 else 'are primaries'} without "
+                "slots: what is served stays where it is, and a tiny weight gets none.",
+                node=idle[0],
+                hint="move slots there with redis-cli --cluster rebalance --cluster-use-empty-masters",
+                exit=Exit.DONE,
+            )
+        )
     zoned, hosted = [], []
     for name, spot in spots.items():
         if spot.primary is None:

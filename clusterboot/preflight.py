@@ -7,7 +7,7 @@ once. Nothing can be overridden: each problem's hint names the way out.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from clusterboot.errors import Exit, Problem
 from clusterboot.nodes import Peer
@@ -18,12 +18,15 @@ from clusterboot.topology import Topology
 _SHOWN = 5
 
 
-def refusals(topology: Topology, views: Views) -> tuple[Problem, ...]:
-    """Return every problem of the nodes themselves, whatever the plan; empty when there is none."""
+def refusals(topology: Topology, views: Views, away: Iterable[str] = ()) -> tuple[Problem, ...]:
+    """Return every problem of the nodes themselves, whatever the plan; empty when there is none.
+
+    `away` are the ids of nodes of the topology that gave no view: they are no strangers.
+    """
     return (
         *_one_server_twice(views),
         *_one_id_twice(views),
-        *_strangers(views),
+        *_strangers(views, away),
         *_old(topology, views),
         *_announced_otherwise(topology, views),
     )
@@ -83,9 +86,9 @@ def _one_id_twice(views: Views) -> Iterable[Problem]:
             )
 
 
-def _strangers(views: Views) -> Iterable[Problem]:
+def _strangers(views: Views, away: Iterable[str]) -> Iterable[Problem]:
     """Ids that nodes list and the topology does not have: MEET would bring them in as well."""
-    ours = {view.id for view in views.values()}
+    ours = {*away, *(view.id for view in views.values())}
     tellers: dict[str, list[str]] = defaultdict(list)
     seen: dict[str, list[Peer]] = defaultdict(list)
     for name, view in views.items():
@@ -94,33 +97,42 @@ def _strangers(views: Views) -> Iterable[Problem]:
                 tellers[peer.id].append(name)
                 seen[peer.id].append(peer)
     addresses = {(view.me.ip or view.ip, view.me.port): name for name, view in views.items() if view.me.port}
-    for node_id, lines in seen.items():
-        names = tellers[node_id]
-        best = max(lines, key=lambda peer: (peer.seen, bool(peer.ip)))
-        where = best.address if best.ip else "an address nobody knows"
-        if any(not _ghost(peer) for peer in lines):
-            yield Problem(
-                "stranger",
-                f"{_list(names)} {_know(names)} {where} (id {node_id}), which is not in the topology: the "
-                "clusters would be merged.",
-                node=names[0],
-                peer=where,
-                hint="add it to the topology if it belongs there, or take these nodes out of its cluster: "
-                "CLUSTER RESET HARD on an empty node, redis-cli --cluster del-node otherwise",
-                exit=Exit.REFUSED,
-            )
+    best = {id_: max(lines, key=lambda peer: (peer.seen, bool(peer.ip))) for id_, lines in seen.items()}
+    alive: dict[tuple[str, ...], list[Peer]] = defaultdict(list)
+    # By address: every server lists nodes in an order of its own.
+    for node_id, peer in sorted(best.items(), key=lambda item: (item[1].ip, item[1].port, item[0])):
+        if not all(map(_ghost, seen[node_id])):
+            alive[*tellers[node_id]].append(peer)
             continue
-        replaced = addresses.get((best.ip, best.port)) if best.ip else None
-        why = f"; {replaced} has that address now, with another id" if replaced else ""
+        yield _gone(peer, tellers[node_id], addresses, views)
+    for names, strangers in alive.items():
+        one = len(strangers) == 1
+        known = _list([f"{peer.address} (id {peer.id})" for peer in strangers])
         yield Problem(
-            "ghost",
-            f"{_list(names)} still {_know(names)} a node that is gone: {where} (id {node_id}){why}.",
+            "stranger",
+            f"{_list(names)} {_know(names)} {known}, which {'is' if one else 'are'} not in the topology: the "
+            "clusters would be merged.",
             node=names[0],
-            peer=replaced or where,
-            hint=_takeover(node_id, names, views)
-            + f"run CLUSTER FORGET {node_id} on {_all(names)}, all within 60 seconds, then this again",
+            peer=strangers[0].address if one else None,
+            hint="add what belongs there to the topology, or take these nodes out of the other cluster: "
+            "CLUSTER RESET HARD on an empty node, redis-cli --cluster del-node otherwise",
             exit=Exit.REFUSED,
         )
+
+
+def _gone(ghost: Peer, names: list[str], addresses: Mapping[tuple[str, int], str], views: Views) -> Problem:
+    where = ghost.address if ghost.ip else "an address nobody knows"
+    replaced = addresses.get((ghost.ip, ghost.port)) if ghost.ip else None
+    why = f"; {replaced} has that address now, with another id" if replaced else ""
+    return Problem(
+        "ghost",
+        f"{_list(names)} still {_know(names)} a node that is gone: {where} (id {ghost.id}){why}.",
+        node=names[0],
+        peer=replaced or where,
+        hint=_takeover(ghost.id, names, views)
+        + f"run CLUSTER FORGET {ghost.id} on {_all(names)}, all within 60 seconds, then this again",
+        exit=Exit.REFUSED,
+    )
 
 
 def _takeover(node_id: str, names: list[str], views: Views) -> str:
@@ -205,15 +217,15 @@ def no_way_in(target: Placement, views: Views) -> tuple[Problem, ...]:
     )
 
 
-def _list(names: list[str]) -> str:
+def _list(names: Sequence[str]) -> str:
     if len(names) > _SHOWN:
         return f"{', '.join(names[:_SHOWN])} and {len(names) - _SHOWN} more"
     return _all(names)
 
 
-def _all(names: list[str]) -> str:
+def _all(names: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
-def _know(names: list[str]) -> str:
+def _know(names: Sequence[str]) -> str:
     return "knows" if len(names) == 1 else "know"
