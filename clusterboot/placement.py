@@ -191,8 +191,8 @@ def _warnings(topology: Topology, spots: Mapping[str, Spot]) -> tuple[Problem, .
         found.append(
             Problem(
                 "primary-without-slots",
-                f"{', '.join(idle[:5])}{more} {'is a primary' if len(idle) == 1 else 'are primaries'} without "
-                "slots: what is served stays where it is, and a tiny weight gets none.",
+                f"{', '.join(idle[:5])}{more} {'is a primary' if len(idle) == 1 else 'are primaries'} "
+                "without slots: what is served stays where it is, and a tiny weight gets none.",
                 node=idle[0],
                 hint="move slots there with redis-cli --cluster rebalance --cluster-use-empty-masters",
                 exit=Exit.DONE,
