@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from clusterboot.errors import ClusterbootError, Exit, Problem, UsageError
-from clusterboot.shell import Shell, run_async
+from clusterboot.shell import Shell, run_async, write
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,6 +39,18 @@ class Reach:
     def deadline(self, topology: Topology) -> float:
         """Return the deadline: the one given, else a second per node and at least a minute."""
         return self.timeout if self.timeout is not None else max(60.0, len(topology.nodes))
+
+    @cached_property
+    def _began(self) -> float:
+        return time.monotonic()
+
+    def spent(self) -> float:
+        """Return the seconds since this was first asked: the parts of one command share its deadline."""
+        return time.monotonic() - self._began
+
+    def left(self, topology: Topology) -> float:
+        """Return how much of the deadline is left, and a moment at least."""
+        return max(0.1, self.deadline(topology) - self.spent())
 
 
 def validate(shell: Shell, file: Path) -> Exit:
@@ -64,7 +78,7 @@ def plan(shell: Shell, file: Path, form: Literal["table", "json", "commands"]) -
     if form == "commands" and not shell.json:
         from clusterboot.render.commands import script
 
-        sys.stdout.write(script(result.topology, result.plan, str(file)))
+        write(script(result.topology, result.plan, str(file)))
         return Exit.DONE
 
     def text(console: Console) -> None:
@@ -118,13 +132,14 @@ def up(shell: Shell, file: Path, options: UpOptions, reach: Reach) -> Exit:
     async def work() -> Callable[[], Exit]:
         # What is printed is printed after the screen is clear and the loop has ended.
         with reporter(shell.console(stderr=True), quiet=shell.quiet) as report:
-            async with _fleet(topology, passwords) as fleet:
+            async with _fleet(topology, passwords, reach.left(topology)) as fleet:
                 run = bootstrap.Run(
                     topology,
                     fleet,
                     report,
                     FileLedger(topology),
                     timeout=reach.deadline(topology),
+                    spent=reach.spent(),
                     mesh_only=options.mesh_only,
                     boost=options.boost,
                     dry_run=options.dry_run,
@@ -171,7 +186,9 @@ def status(shell: Shell, file: Path, reach: Reach, *, watch: bool) -> Exit:
     passwords = _password(reach)
 
     async def once() -> StatusResult:
-        async with _fleet(topology, passwords) as fleet, _bounded(reach.deadline(topology)):
+        seconds = reach.left(topology)
+        # A moment more than the nodes have: enough to find out why they are not Ready.
+        async with _fleet(topology, passwords, seconds) as fleet, _bounded(seconds + 1.0):
             result = await look(topology, fleet)
         return replace(result, warnings=(*result.warnings, *_careless(topology, file)))
 
@@ -193,6 +210,7 @@ def status(shell: Shell, file: Path, reach: Reach, *, watch: bool) -> Exit:
 
         draw(console, result)
 
+    shell.warn(result.warnings)
     shell.result(lambda: json.status(result), text)
     if result.verdict.ready:
         return Exit.DONE
@@ -217,7 +235,7 @@ def down(shell: Shell, file: Path, reach: Reach, *, reset: bool, yes: bool, flus
     result = DownResult()
     if reset:
         result = replace(result, reset=run_async(_reset(shell, topology, reach, flush=flush)))
-    stopped = local.stop(topology, file=file, wait=min(10.0, reach.deadline(topology)))
+    stopped = local.stop(topology, file=file, wait=min(10.0, reach.left(topology)))
     if stopped is not None:
         result = replace(result, stopped=stopped.stopped, gone=stopped.gone)
     elif not reset:
@@ -228,6 +246,7 @@ def down(shell: Shell, file: Path, reach: Reach, *, reset: bool, yes: bool, flus
 
         draw(console, result)
 
+    shell.warn(result.warnings)
     shell.result(lambda: json.down(result), text)
     return Exit.DONE
 
@@ -237,10 +256,11 @@ async def _reset(shell: Shell, topology: Topology, reach: Reach, *, flush: bool)
     from clusterboot.render.live import reporter
     from clusterboot.reset import reset
 
+    password = _password(reach)
     with reporter(shell.console(stderr=True), quiet=shell.quiet) as report:
-        async with _fleet(topology, _password(reach)) as fleet:
+        async with _fleet(topology, password, reach.left(topology)) as fleet:
             return await reset(
-                topology, fleet, report, FileLedger(topology), flush=flush, timeout=reach.deadline(topology)
+                topology, fleet, report, FileLedger(topology), flush=flush, timeout=reach.left(topology)
             )
 
 
@@ -272,17 +292,24 @@ def ls(shell: Shell) -> Exit:
 
         draw(console, result)
 
+    shell.warn(result.warnings)
     shell.result(lambda: json.ls(result), text)
     return Exit.DONE
 
 
 @contextlib.asynccontextmanager
-async def _fleet(topology: Topology, password: str | None) -> AsyncIterator[Fleet]:
+async def _fleet(
+    topology: Topology, password: str | None, seconds: float | None = None
+) -> AsyncIterator[Fleet]:
+    import asyncio
+
     from clusterboot import credentials
     from clusterboot.client import Fleet
 
     found = credentials.load(topology, password)
-    fleet = Fleet(topology, lambda node: found[node.name])
+    # Before the deadline of the whole, so that the end of it can still name who did not answer.
+    deadline = asyncio.get_running_loop().time() + 0.9 * seconds if seconds is not None else None
+    fleet = Fleet(topology, lambda node: found[node.name], deadline)
     try:
         yield fleet
     finally:
@@ -316,7 +343,7 @@ def _spawn(shell: Shell, topology: Topology, file: Path, reach: Reach, password:
     found = credentials.load(topology, password)
     mine = [node for node in topology.nodes if local.is_loopback(node.host)]
     passwords = {name: secret for name, (_, secret) in found.items() if secret is not None}
-    spawned = local.spawn(topology, mine, file=file, timeout=reach.deadline(topology), passwords=passwords)
+    spawned = local.spawn(topology, mine, file=file, timeout=reach.left(topology), passwords=passwords)
     if spawned.started:
         count = len(spawned.started)
         shell.note(f"started {count} local server{'' if count == 1 else 's'}: {spawned.server}")

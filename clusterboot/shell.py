@@ -35,17 +35,17 @@ class Shell:
     color: bool = True
 
     def console(self, *, stderr: bool = False) -> Console:
-        """Return a console for stdout, or for stderr; rich itself honours NO_COLOR and TERM=dumb."""
-        from rich.console import Console
+        """Return a console for stdout, or for stderr."""
+        from clusterboot.render.console import console
 
-        return Console(stderr=stderr, no_color=None if self.color else True, highlight=False)
+        return console(stderr=stderr, no_color=not self.color)
 
     def result(self, document: Callable[[], Document], text: Callable[[Console], None]) -> None:
         """Print a result: as the one JSON document, or as text unless quiet."""
         if self.json:
             from clusterboot.render.json import dumps
 
-            print(dumps(document()))
+            write(dumps(document()) + "\n")
         elif not self.quiet:
             text(self.console())
 
@@ -66,7 +66,7 @@ class Shell:
         if self.json:
             from clusterboot.render.json import dumps, failure
 
-            print(dumps(document or failure(command, problems)))
+            write(dumps(document or failure(command, problems)) + "\n")
         else:
             from clusterboot.render.problems import errors
 
@@ -99,6 +99,13 @@ class Shell:
                     )
                 ],
             )
+
+
+def write(text: str) -> None:
+    """Write a result to stdout as UTF-8, whatever the locale says."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode())
+    sys.stdout.buffer.flush()
 
 
 def _traceback() -> None:
