@@ -146,6 +146,72 @@ def ls() -> None:
     _run("ls", lambda: commands.ls(_shell))
 
 
+@app.command()
+def run(
+    context: typer.Context,
+    topology: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="TOPOLOGY",
+            help="Names, roles, slots, replicas, zones and servers of this file; its addresses are replaced "
+            "by free ports of loopback, without auth and TLS.",
+            show_default=False,
+        ),
+    ] = None,
+    primaries: Annotated[
+        int | None, typer.Option("--primaries", metavar="N", help="Default: 3.", show_default=False)
+    ] = None,
+    replicas: Annotated[
+        int | None,
+        typer.Option("--replicas", metavar="N", help="For each primary. Default: 1.", show_default=False),
+    ] = None,
+    server: Annotated[
+        str | None,
+        typer.Option("--server", metavar="PATH", help="The server to start.", show_default=False),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="K=V", help="A setting of all servers; repeat it.", show_default=False),
+    ] = None,
+    info: Annotated[
+        Path | None,
+        typer.Option("--info", metavar="FILE", help="Write the nodes there as JSON.", show_default=False),
+    ] = None,
+    keep_logs: Annotated[
+        Path | None,
+        typer.Option(
+            "--keep-logs",
+            metavar="DIR",
+            help="Where to keep the servers' logs when it fails.",
+            show_default=False,
+        ),
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            "--timeout",
+            metavar="SECONDS",
+            min=0.1,
+            help="Bound on forming the cluster. Default: one second per node, at least 60.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Run a command (written behind `--`) with a throwaway cluster of its own.
+
+    The command finds the cluster in CLUSTERBOOT_NODES and REDIS_CLUSTER_NODES (host:port,...) and in
+    CLUSTERBOOT_URL and REDIS_URL (redis://host:port). Its exit status is the one of `run`; 125 means that
+    clusterboot itself failed, 126 that the command cannot be executed, 127 that it is not there.
+    """
+    from clusterboot.run.command import RunOptions
+    from clusterboot.run.command import run as throwaway
+
+    options = RunOptions(
+        context.obj or (), topology, primaries, replicas, server, settings or (), info, keep_logs, timeout
+    )
+    leave(throwaway(_shell, options))
+
+
 def _run(command: str, work: commands.Work) -> NoReturn:
     leave(_shell.guard(command, work))
 
@@ -153,15 +219,21 @@ def _run(command: str, work: commands.Work) -> NoReturn:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and end the process with the exit status of the contract."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    ordered = globals_first(given)
-    _shell.json = "json" in _output(ordered)
+    ordered, behind = globals_first(given), []
+    command = next((word for word in ordered if word in _NAMES), "clusterboot")
+    if command == "run" and "--" in ordered:
+        # What stands behind is the user's command, word for word.
+        cut = ordered.index("--")
+        ordered, behind = ordered[:cut], ordered[cut + 1 :]
+    _shell.json = command != "run" and "json" in _output(ordered)
     try:
-        status = app(ordered, prog_name="clusterboot", standalone_mode=False)
+        status = app(ordered, prog_name="clusterboot", standalone_mode=False, obj=behind)
     except TyperException as wrong:
-        command = next((word for word in ordered if word in _NAMES), "clusterboot")
         hint = f"clusterboot {command} --help" if command in _NAMES else "clusterboot --help"
         problem = Problem("usage", wrong.format_message(), hint=hint, exit=Exit.USAGE)
-        leave(_shell.fail(command, [problem]))
+        status = _shell.fail(command, [problem])
+        # Status 2 may be one of the user's command; env(1) and others of its kind end with 125.
+        leave(125 if command == "run" else status)
     except (typer.Abort, KeyboardInterrupt):
         leave(Exit.SIGINT)
     except BrokenPipeError:

@@ -70,7 +70,7 @@ def start(
     Raises NodeFailed when a port is taken or a server dies, UsageError when the server cannot do what
     is asked, OutOfTime when one does not answer within `timeout` seconds.
     """
-    _check_able(binary, servers)
+    check_able(binary, servers)
     check_ports(servers)
     end = time.monotonic() + timeout
     made = [server.folder for server in servers if not server.folder.exists()]
@@ -144,7 +144,8 @@ def _quote(value: str) -> str:
     return f'"{"".join(letters)}"'
 
 
-def _check_able(binary: Binary, servers: Sequence[Server]) -> None:
+def check_able(binary: Binary, servers: Sequence[Server]) -> None:
+    """Raise UsageError for settings that cannot be written down, and for bus ports `binary` cannot have."""
     problems = [
         Problem(
             "setting-unusable",
@@ -173,8 +174,8 @@ def _check_able(binary: Binary, servers: Sequence[Server]) -> None:
         raise UsageError(*problems)
 
 
-def _launch(binary: Binary, server: Server, processes: list[Process]) -> int:
-    """Start one server and append its process; returns how long its log is already."""
+def prepare(server: Server) -> None:
+    """Make the folder of a server and the configuration file in it."""
     server.folder.mkdir(mode=0o700, exist_ok=True)
     # Made anew, so that it is 0600 from its first byte on: it may hold the password.
     (server.folder / CONFIG).unlink(missing_ok=True)
@@ -182,6 +183,11 @@ def _launch(binary: Binary, server: Server, processes: list[Process]) -> int:
         os.open(server.folder / CONFIG, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w"
     ) as file:
         file.write(config(server))
+
+
+def _launch(binary: Binary, server: Server, processes: list[Process]) -> int:
+    """Start one server and append its process; returns how long its log is already."""
+    prepare(server)
     log = os.open(server.folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
     try:
         logged = os.fstat(log).st_size
@@ -226,7 +232,7 @@ def _wait(
         for server, begun, offset in pending:
             status = process.exit_status(begun.pid)
             if status is not None:
-                dead.append(_died(server, status, offset))
+                dead.append(died(server, status, offset))
             elif not answers(server):
                 silent.append((server, begun, offset))
         if dead:
@@ -234,12 +240,13 @@ def _wait(
         if not silent:
             return
         if time.monotonic() > end:
-            raise OutOfTime(*(_mute(server, timeout) for server, _, _ in silent))
+            raise OutOfTime(*(mute(server, timeout) for server, _, _ in silent))
         pending = silent
         time.sleep(_POLL)
 
 
-def _died(server: Server, status: int, offset: int) -> Problem:
+def died(server: Server, status: int, offset: int = 0) -> Problem:
+    """Return why a server ended at once: a taken port, or its last words from `offset` of its log on."""
     words, port = last_words(server.folder / LOG, offset, _secrets(server))
     if port is not None:
         return in_use(server.name, server.host, port, "bus port" if port == server.ports[1] else "port")
@@ -257,7 +264,8 @@ def _secrets(server: Server) -> tuple[str, ...]:
     return (server.password, _quote(server.password)) if server.password else ()
 
 
-def _mute(server: Server, timeout: float) -> Problem:
+def mute(server: Server, timeout: float) -> Problem:
+    """Return that a server runs but does not answer after `timeout` seconds, with what it says."""
     words, _ = last_words(server.folder / LOG, 0, _secrets(server))
     seconds = f"{round(timeout, 1):g} s"
     return Problem(

@@ -1,0 +1,56 @@
+"""Free ports for throwaway servers: client ports between 10000 and 22000, each with its bus port.
+
+Below 10000 live services, and from 32768 on most systems take ports for outgoing connections; the bus
+port is 10000 above the client port. Free now is not free later: a server that finds its port taken is
+started again on another one.
+"""
+
+from __future__ import annotations
+
+import random
+import socket
+from collections.abc import Collection
+
+from clusterboot.errors import Exit, NodeFailed, Problem
+
+HOST = "127.0.0.1"
+PORTS = range(10000, 22001)
+BUS = 10000
+
+
+def free_ports(count: int, taken: Collection[int] = ()) -> list[int]:
+    """Return `count` client ports that are free now with their bus ports, none of them in `taken`.
+
+    Chosen at random, so that many that choose at once seldom choose the same. Raises NodeFailed when
+    there are not enough.
+    """
+    used = {*taken, *(port + BUS for port in taken)}
+    found: list[int] = []
+    for port in random.sample(PORTS, len(PORTS)):
+        if len(found) == count:
+            return found
+        if used.isdisjoint((port, port + BUS)) and _free(port) and _free(port + BUS):
+            found.append(port)
+            used |= {port, port + BUS}
+    if len(found) == count:
+        return found
+    raise NodeFailed(
+        Problem(
+            "no-free-ports",
+            f"{HOST} has only {len(found)} of the {count} free ports between {PORTS[0]} and {PORTS[-1]} "
+            f"that are needed.",
+            hint="stop what listens there, or run fewer nodes",
+            exit=Exit.NODE,
+        )
+    )
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        # As the servers do: a port whose last connections are only fading away can be used.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
