@@ -49,7 +49,7 @@ PACKAGES = {
     "yaml": {"topology"},
     "pydantic": {"topology"},
     "redis": {"client"},
-    "rich": {"render", "cli", "shell"},  # shell is the half of cli that makes the consoles
+    "rich": {"render", "cli"},
     "typer": {"cli"},
 }
 # What a pure module has no business with.
