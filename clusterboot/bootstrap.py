@@ -10,26 +10,28 @@ a Ready cluster plans no steps, a half-built one plans the rest, a grown topolog
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from clusterboot import preflight
 from clusterboot.act import Actor, forbidden
 from clusterboot.adopt import adopt
 from clusterboot.boost import Boost, Ledger, refusal
+from clusterboot.diagnose import changed
 from clusterboot.errors import Exit, NodeFailed, OutOfTime, Problem, from_problems
 from clusterboot.events import Looked, Note, Phase, Planned, Reporter, Warned
+from clusterboot.evidence import why
 from clusterboot.follow import follow, handshake_seconds
 from clusterboot.health import Judge, Verdict
 from clusterboot.nodes import Seen
 from clusterboot.observe import Asker, Observed, Watch, announced, survey
 from clusterboot.placement import Placement
-from clusterboot.plan import Plan, plan
+from clusterboot.plan import Meet, Plan, Views, plan
 from clusterboot.results import BoostReport, UpResult, rows
 from clusterboot.topology import Topology
 
 # How long putting things back may take when a run is cut short: within the two seconds of grace.
-GRACE = 1.5
+GRACE = 1.2
 
 
 @dataclass
@@ -41,10 +43,13 @@ class Run:
     report: Reporter
     ledger: Ledger
     timeout: float
+    spent: float = 0.0
     mesh_only: bool = False
     boost: bool = True
     dry_run: bool = False
     seen: Seen = field(default_factory=dict)
+    away: Mapping[str, Problem] = field(default_factory=dict)
+    views: Views = field(default_factory=dict)
     goal: Goal | None = None
     verdict: Verdict | None = None
     lent: BoostReport | None = None
@@ -55,7 +60,8 @@ class Run:
         self.addresses = {node.name: node.address for node in self.topology.nodes}
         self.mesh_only = self.mesh_only or self.topology.slots == "none"
         self.actor = Actor(self.fleet, self.report)
-        self.start = asyncio.get_running_loop().time()
+        # Seconds that were spent before (on starting servers) count for the deadline.
+        self.start = asyncio.get_running_loop().time() - self.spent
 
     def warn(self, problems: Iterable[Problem]) -> None:
         """Tell a warning once, however often it is found."""
@@ -84,7 +90,7 @@ async def up(run: Run) -> UpResult:
     is cancelled.
     """
     try:
-        async with asyncio.timeout(run.timeout):
+        async with asyncio.timeout_at(run.start + run.timeout):
             run.report(Phase("look", f"{len(run.names)} nodes"))
             run.topology = await announced(run.topology)
             goal = assess(run, await first_look(run))
@@ -107,7 +113,7 @@ async def up(run: Run) -> UpResult:
                 run.warn(boost.warnings)
             return outcome(run, plan=goal.plan)
     except TimeoutError as over:
-        raise out_of_time(run) from over
+        raise await out_of_time(run) from over
 
 
 def dry(run: Run, goal: Goal) -> UpResult:
@@ -153,6 +159,7 @@ async def all_back(run: Run, goal: Goal) -> Observed:
         observed = await survey(run.fleet, run.names, run.seen)
         if not observed.away:
             return observed
+        run.views = observed.views
         run.verdict = goal.judge.verdict(observed.views, observed.away)
         run.report(Looked(run.verdict, tuple(observed.away)))
         await asyncio.sleep(0.2)
@@ -163,6 +170,7 @@ async def first_look(run: Run) -> Observed:
     told = False
     while True:
         observed = await survey(run.fleet, run.names, run.seen)
+        run.away = observed.away
         problems = observed.away.values()
         if not problems:
             return observed
@@ -181,6 +189,8 @@ def assess(run: Run, observed: Observed) -> Goal:
     problems = (*preflight.refusals(run.topology, views), *adopted.refusals)
     if not run.mesh_only:
         problems += preflight.no_way_in(adopted.target, views)
+    if run.goal is not None:
+        problems = changed(run.goal.judge.ids, views, problems, acted=bool(run.actor.done))
     if problems:
         raise from_problems(problems)
     run.warn((*run.topology.warnings, *preflight.warnings(views), *adopted.target.warnings))
@@ -190,6 +200,7 @@ def assess(run: Run, observed: Observed) -> Goal:
     run.report(Planned(adopted.target, steps))
     ids = {name: view.id for name, view in views.items()}
     judge = Judge(adopted.target, ids, mesh_only=run.mesh_only)
+    run.views = views
     run.verdict = judge.verdict(views)
     run.goal = Goal(Observed(views, {}), adopted.target, steps, judge)
     return run.goal
@@ -211,19 +222,23 @@ async def cut_short(run: Run, boost: Boost) -> None:
             run.lent = await asyncio.shield(back)
     except TimeoutError:
         back.cancel()
-        run.lent = boost.report()
+        run.lent = boost.abandon()
 
 
-def out_of_time(run: Run) -> OutOfTime:
+async def out_of_time(run: Run) -> OutOfTime:
     """The error for a deadline that came first: every reason why the cluster is not Ready."""
-    reasons = run.verdict.reasons if run.verdict else ()
     head = Problem(
         "out-of-time",
         f"not {'a full mesh' if run.mesh_only else 'Ready'} within {run.timeout:g} s.",
         hint="run the same command again: it goes on from here; --timeout gives it longer",
         exit=Exit.NOT_READY,
     )
-    return OutOfTime(head, *run.actor.failures.values(), *reasons)
+    if run.verdict is None:
+        return OutOfTime(head, *run.away.values())
+    met = [(done.step.node, done.step.peer) for done in run.actor.done if isinstance(done.step, Meet)]
+    left = run.start + run.timeout + GRACE - asyncio.get_running_loop().time()
+    reasons = await why(run.fleet, run.topology, run.views, run.verdict, met, max(0.2, min(1.0, left)))
+    return OutOfTime(head, *dict.fromkeys((*run.actor.failures.values(), *reasons)))
 
 
 def outcome(run: Run, plan: Plan | None = None) -> UpResult:

@@ -56,7 +56,7 @@ async def follow(run: Run, todo: Plan, watch: Watch, judge: Judge, patience: flo
         elif not small and verdict.ready:
             # Gathered from views of different moments: only a snapshot of all may say so.
             verdict = replace(verdict, ready=False)
-        run.verdict = verdict
+        run.verdict, run.views = verdict, watch.views
         run.report(Looked(verdict, tuple(observed.away)))
         phases.tell(verdict, bool(pending))
         if verdict.ready:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from clusterboot import preflight
 from clusterboot.adopt import adopt
 from clusterboot.boost import ours
 from clusterboot.errors import Exit, Problem
+from clusterboot.evidence import why
 from clusterboot.health import Judge, Verdict
 from clusterboot.nodes import View
 from clusterboot.observe import Asker, Observed, survey
@@ -28,6 +30,8 @@ async def status(topology: Topology, fleet: Asker) -> StatusResult:
     judge = Judge(target, ids, mesh_only=topology.slots == "none" or not whole)
     verdict = judge.verdict(observed.views, observed.away)
     wrong = (*preflight.refusals(topology, observed.views), *(adopted.refusals if adopted else ()))
+    if not verdict.ready:
+        verdict = replace(verdict, reasons=await why(fleet, topology, observed.views, verdict))
     if wrong:
         told = tuple(reason for reason in verdict.reasons if reason.code != "stranger")
         verdict = Verdict(

@@ -1,0 +1,297 @@
+"""What is said about gaps on the cluster bus: one problem for all gaps that have one cause. Pure.
+
+Each says who cannot reach whom at which address and bus port, what was observed and by what
+(CLUSTER NODES of which side, CLUSTER LINKS, a probe from here), what it most likely is, and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from clusterboot.errors import Exit, Problem
+from clusterboot.reach import Endpoint, Gap, Kind, Reach
+
+Outcome = Literal["open", "refused", "silent", "unreachable"]
+
+_SHOWN = 5
+NOBODY = "no other node"
+AGAIN = "then run the same command again: it goes on from here"
+_ORDER: tuple[Kind, ...] = ("handshake", "fail", "fail?", "down", "one-sided", "met")
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What was asked beyond the views; whatever could not be found out in time is not in it.
+
+    `ports` is what a connection from here to a bus port came to. `links` tells by node and by the
+    address that it connects to whether the connection stands (CLUSTER LINKS, since Redis 7). `tls` is
+    whether a node's bus speaks TLS. `replication` has INFO replication of replicas that are out of
+    sync, `denied` the kinds of refused logins that their primaries have counted.
+    """
+
+    ports: dict[Endpoint, Outcome] = field(default_factory=dict)
+    links: dict[str, dict[Endpoint, bool]] = field(default_factory=dict)
+    tls: dict[str, bool] = field(default_factory=dict)
+    replication: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    denied: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def unreached(reach: Reach, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
+    """Bus ports that the same nodes do not get through to."""
+    who, peers, nodes, ends = tellers(reach, gaps), _peers(gaps), _nodes(gaps), _ends(gaps)
+    if stuck(gaps, evidence):
+        return _problem(
+            "handshake-stuck",
+            f"{names(nodes)} and {names(peers)} never finish their handshake on the cluster bus, "
+            f"{_listed(ends)}: {observed(gaps, evidence)}: most likely something else answers there.",
+            peers[0],
+            nodes[0] if len(nodes) == 1 else None,
+            f"check that {_listed(ends)} leads to {names(peers)} itself and not to a proxy, and look at the "
+            f"logs of both; {AGAIN}",
+        )
+    return _problem(
+        "bus-unreachable",
+        f"{who} {'can' if who == NOBODY else 'cannot'} reach {names(peers)} on "
+        f"{'its bus port' if len(peers) == 1 else 'their bus ports'} {_listed(ends)}: "
+        f"{observed(gaps, evidence)}{from_here(ends, evidence)}.",
+        peers[0],
+        nodes[0] if len(nodes) == 1 else None,
+        f"let the other nodes through to TCP port {_ports(ends)} of {names(peers)}; {AGAIN}",
+    )
+
+
+def each_other(first: Gap, second: Gap, evidence: Evidence) -> Problem:
+    """Two nodes of which neither gets through to the other."""
+    ends = _ends([second, first])
+    return _problem(
+        "bus-unreachable",
+        f"{first.node} and {second.node} cannot reach each other on their bus ports {_listed(ends)}: "
+        f"{observed([first], evidence, it=first.peer)}, {observed([second], evidence, it=second.peer)}"
+        f"{from_here(ends, evidence)}.",
+        first.node,
+        second.node,
+        f"let TCP port {_ports(ends)} through between {first.node} and {second.node}, both ways; {AGAIN}",
+    )
+
+
+def cut_off(name: str, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
+    """A node that nobody reaches and that reaches nobody; `gaps` in both directions."""
+    to = [gap for gap in gaps if gap.peer == name]
+    ends = _ends(to)
+    return _problem(
+        "bus-cut-off",
+        f"{name} is cut off from all other nodes on the cluster bus, in both directions: "
+        f"{observed(to, evidence)}, and {name} sees nobody{from_here(ends, evidence)}.",
+        name,
+        None,
+        f"let TCP port {_ports(ends)} through between {name} and the other nodes, both ways; {AGAIN}",
+    )
+
+
+def reaches_nobody(name: str, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
+    """A node that gets through to nobody, while others do."""
+    ends = _ends(gaps)
+    return _problem(
+        "bus-outgoing-blocked",
+        f"{name} can reach no other node on the cluster bus, {_listed(ends)}: {observed(gaps, evidence)}"
+        f"{from_here(ends, evidence)}.",
+        name,
+        None,
+        f"let connections from {name} to TCP port {_ports(ends)} of the other nodes through; {AGAIN}",
+    )
+
+
+def split(groups: Sequence[Sequence[str]]) -> Problem:
+    """Groups of nodes that see each other, with nothing between the groups."""
+    parts = "; ".join(f"{names(group)} see each other" for group in groups)
+    return _problem(
+        "bus-split",
+        f"the nodes are split on the cluster bus: {parts}; nothing passes between them (CLUSTER NODES of "
+        "all).",
+        groups[0][0],
+        groups[1][0],
+        f"let the bus ports through between {groups[0][0]} and {groups[1][0]}, both ways; {AGAIN}",
+    )
+
+
+def many(gaps: Sequence[Gap]) -> Problem:
+    """More gaps than anybody wants to read about one by one."""
+    pairs = [f"{gap.node} to {gap.peer} ({shown(gap.at)})" for gap in gaps]
+    return _problem(
+        "bus-unreachable",
+        f"{len(gaps)} more ways between nodes are blocked on the cluster bus: {names(pairs)}.",
+        gaps[0].peer,
+        gaps[0].node,
+        f"let the bus ports through between all nodes, both ways; {AGAIN}",
+    )
+
+
+def tls_differs(gaps: Sequence[Gap], evidence: Evidence) -> Problem:
+    """Nodes of which some speak TLS on the bus and some do not."""
+    found = list(dict.fromkeys(name for gap in gaps for name in (gap.node, gap.peer)))
+    with_tls = [name for name in found if evidence.tls[name]]
+    without = [name for name in found if not evidence.tls[name]]
+    return _problem(
+        "bus-tls-differs",
+        f"{names(with_tls)} {_s('speaks', with_tls)} TLS on the cluster bus and {names(without)} "
+        f"{_s('does', without)} not, so their handshake never completes (CONFIG GET tls-cluster of both).",
+        with_tls[0],
+        without[0],
+        f"set tls-cluster alike on all nodes; {AGAIN}",
+    )
+
+
+def elsewhere(reach: Reach, gap: Gap) -> bool:
+    """Whether a node is tried at another address or bus port than clusterboot and the node itself know."""
+    view = reach.views[gap.peer]
+    mine = view.me.bus_port
+    return gap.at[0] != view.ip or bool(mine and gap.at[1] != mine)
+
+
+def announced(reach: Reach, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
+    """A node that others look for where it is not: a wrong bus port, or an announced address behind NAT."""
+    name, (host, port) = gaps[0].peer, gaps[0].at
+    view, node = reach.views[name], reach.nodes[name]
+    who = tellers(reach, gaps)
+    # Why it does not answer there is known: it is the wrong place.
+    seen = f"{observed(gaps, evidence)}{from_here([gaps[0].at], evidence).partition(': most likely')[0]}"
+    if host == view.ip:
+        given = "the topology says" if port in (node.bus_port, node.port + 10000) else "others try"
+        return _problem(
+            "bus-port-differs",
+            f"{name} has its bus port at {view.me.bus_port}, as it says itself, but {given} {port}: {seen}.",
+            name,
+            None,
+            f"set bus_port: {view.me.bus_port} for {name} in the topology; {AGAIN}",
+        )
+    by = "the topology announces" if node.announce and node.announce.host == host else "it announces"
+    return _problem(
+        "announced-unreachable",
+        f"{who} {'can' if who == NOBODY else 'cannot'} reach {name} at {shown((host, port))}, the address "
+        f"that {by}; clusterboot reached it at {shown((view.ip, node.port))}: {seen}.",
+        name,
+        None,
+        f"set cluster-announce-ip (and -port, -bus-port) on {name} to what the other nodes can reach, and "
+        f"'announce' in the topology to the same; {AGAIN}",
+    )
+
+
+def tellers(reach: Reach, gaps: Sequence[Gap]) -> str:
+    """Those who do not get through, in words."""
+    nodes = _nodes(gaps)
+    everybody = len(nodes) > 1 and len(nodes) == len(reach.names) - len(_peers(gaps))
+    return NOBODY if everybody else names(nodes)
+
+
+def stuck(gaps: Sequence[Gap], evidence: Evidence) -> bool:
+    """Whether connections stand and only the handshake does not end."""
+    shaking = [gap for gap in gaps if gap.kind == "handshake"]
+    return bool(shaking) and all(evidence.links.get(gap.node, {}).get(gap.at) is True for gap in shaking)
+
+
+def observed(gaps: Sequence[Gap], evidence: Evidence, it: str = "") -> str:
+    """What shows that they do not get through, and where it was seen; the most telling kind only."""
+    kind = min((gap.kind for gap in gaps), key=_ORDER.index)
+    its = [gap for gap in gaps if gap.kind == kind]
+    nodes, peers = _nodes(its), _peers(its)
+    who = names(nodes)
+    it = it or ("it" if len(peers) == 1 else "them")
+    if kind == "handshake":
+        made = [evidence.links[gap.node].get(gap.at) for gap in its if gap.node in evidence.links]
+        if made and not any(made):
+            return f"{who} {_s('gets', nodes)} no connection to {it} (CLUSTER LINKS)"
+        if made and all(made):
+            return f"{who} {_s('gets', nodes)} a connection to {it} but no answer (CLUSTER LINKS)"
+        return f"{who} {_s('has', nodes)} a handshake with {it} that does not end (CLUSTER NODES)"
+    if kind == "down":
+        return f"{who} {_s('has', nodes)} lost the link to {it} (CLUSTER NODES)"
+    if kind == "one-sided":
+        they = "they" if it == "them" else it
+        return (
+            f"{they} {_s('lists', peers)} {who}, but {who} {_s('does', nodes)} not list {it} (CLUSTER NODES of "
+            "both)"
+        )
+    if kind == "met":
+        told, does = _s("was", nodes), _s("does", nodes)
+        return f"{who} {told} told to MEET {it} and {does} not list {it} (CLUSTER NODES)"
+    return f"{who} {_s('lists', nodes)} {it} as {kind} (CLUSTER NODES)"
+
+
+def from_here(ends: Sequence[Endpoint], evidence: Evidence) -> str:
+    """What a connection from this machine came to, and what that most likely means."""
+    outcomes = {evidence.ports.get(end) for end in ends}
+    if len(outcomes) != 1:
+        return ""
+    it = _s("it", ends)
+    match outcomes.pop():
+        case "open":
+            likely = "a firewall or a missing route between the nodes themselves"
+            return f"; from here {it} {_s('takes', ends)} connections: most likely {likely}"
+        case "refused":
+            likely = "nothing listens there, or a firewall rejects them"
+            return f"; from here {it} {_s('refuses', ends)} connections too: most likely {likely}"
+        case "silent":
+            likely = "a firewall drops the packets"
+            return f"; from here {it} {_s('does', ends)} not answer either: most likely {likely}"
+        case "unreachable":
+            likely = "a wrong address or a missing route"
+            return f"; from here there is no way to {it} either: most likely {likely}"
+    return ""
+
+
+_PLURAL = {
+    "is": "are",
+    "has": "have",
+    "was": "were",
+    "does": "do",
+    "it": "they",
+    "gets": "get",
+    "lists": "list",
+    "speaks": "speak",
+    "takes": "take",
+    "refuses": "refuse",
+}
+
+
+def _s(word: str, subjects: Sequence[object]) -> str:
+    """The word as it is for one subject, or for several."""
+    return word if len(subjects) == 1 else _PLURAL[word]
+
+
+def names(words: Sequence[str]) -> str:
+    """Return "a, b and c", of many the first ones."""
+    if len(words) > _SHOWN:
+        return f"{', '.join(words[:_SHOWN])} and {len(words) - _SHOWN} more"
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
+def shown(end: Endpoint) -> str:
+    """Return address and port as they are written."""
+    host, port = end
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _listed(ends: Sequence[Endpoint]) -> str:
+    return names([shown(end) for end in ends])
+
+
+def _ports(ends: Sequence[Endpoint]) -> str:
+    return names(list(dict.fromkeys(str(port) for _, port in ends)))
+
+
+def _nodes(gaps: Sequence[Gap]) -> list[str]:
+    return list(dict.fromkeys(gap.node for gap in gaps))
+
+
+def _peers(gaps: Sequence[Gap]) -> list[str]:
+    return list(dict.fromkeys(gap.peer for gap in gaps))
+
+
+def _ends(gaps: Sequence[Gap]) -> list[Endpoint]:
+    return list(dict.fromkeys(gap.at for gap in gaps))
+
+
+def _problem(code: str, message: str, node: str, peer: str | None, hint: str) -> Problem:
+    return Problem(code, message, node=node, peer=peer, hint=hint, exit=Exit.NOT_READY)

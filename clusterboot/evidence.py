@@ -1,0 +1,136 @@
+"""What a run that is stuck asks once more before it says why: quickly, and changing nothing.
+
+CLUSTER LINKS of the nodes in question tells whether a connection to a bus port was ever made; a TCP
+connection from here to that port, closed at once, tells what this machine makes of it; tls-cluster
+tells whether a node speaks TLS on its bus; errorstats of a primary tells whether it turned replicas
+away. All of it at the same time and within a second; what is not there by then is left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Iterable
+from contextlib import suppress
+
+from clusterboot.addresses import numeric
+from clusterboot.blocked import Evidence, Outcome
+from clusterboot.diagnose import diagnose
+from clusterboot.errors import Exit, NodeFailed, Problem
+from clusterboot.health import Verdict
+from clusterboot.nodes import parse_fields, parse_nodes
+from clusterboot.observe import CLUSTER_NODES, Asker
+from clusterboot.plan import Views
+from clusterboot.reach import Endpoint, Gap, Reach
+from clusterboot.replies import Reply
+from clusterboot.topology import Topology
+
+SECONDS = 1.0
+# So many ports are tried and so many nodes asked: a cluster that lost its network has one cause.
+MOST = 32
+
+
+async def why(
+    fleet: Asker,
+    topology: Topology,
+    views: Views,
+    verdict: Verdict,
+    met: Iterable[tuple[str, str]] = (),
+    seconds: float = SECONDS,
+) -> tuple[Problem, ...]:
+    """Return every reason why the cluster is not Ready, the causes first; takes `seconds` at most.
+
+    `met` are the pairs for which a MEET was accepted in this run. Changes nothing and never raises.
+    """
+    away = {reason.node for reason in verdict.reasons if reason.exit is Exit.NODE}
+    here = {name: view for name, view in views.items() if name not in away}
+    reach = Reach(topology, here, met)
+    unsynced = [
+        reason.node for reason in verdict.reasons if reason.code == "replica-out-of-sync" and reason.node
+    ]
+    return diagnose(reach, verdict, await collect(fleet, here, reach.gaps.values(), unsynced, seconds))
+
+
+async def collect(
+    fleet: Asker, views: Views, gaps: Iterable[Gap], unsynced: Iterable[str], seconds: float = SECONDS
+) -> Evidence:
+    """Return what is found within `seconds` about `gaps` and about the replicas `unsynced`; never raises."""
+    evidence = Evidence()
+    gaps = tuple(gaps)
+    ends = list(dict.fromkeys(gap.at for gap in gaps if numeric(gap.at[0])))[:MOST]
+    asked = list(dict.fromkeys(name for gap in gaps for name in (gap.node, gap.peer)))[:MOST]
+    by_id = {view.id: name for name, view in views.items()}
+    replicas = [name for name in unsynced if name in views][:MOST]
+    primaries = dict.fromkeys(by_id.get(views[name].me.primary or "") for name in replicas)
+    work: list[Awaitable[None]] = [
+        *(_probe(end, seconds, evidence) for end in ends),
+        *(_links(fleet, name, views, evidence) for name in asked),
+        *(_replication(fleet, name, evidence) for name in replicas),
+        *(_denied(fleet, name, evidence) for name in primaries if name is not None),
+    ]
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await asyncio.gather(*work)
+    return evidence
+
+
+async def _probe(end: Endpoint, seconds: float, evidence: Evidence) -> None:
+    """Connect to a bus port and close at once, so that the node sees no more than a caller who hangs up."""
+    outcome: Outcome
+    try:
+        async with asyncio.timeout(seconds * 0.8):
+            _, writer = await asyncio.open_connection(*end)
+        writer.transport.abort()
+        outcome = "open"
+    except ConnectionRefusedError:
+        outcome = "refused"
+    except TimeoutError:
+        outcome = "silent"
+    except OSError:
+        outcome = "unreachable"
+    evidence.ports[end] = outcome
+
+
+async def _links(fleet: Asker, name: str, views: Views, evidence: Evidence) -> None:
+    with suppress(NodeFailed, ValueError):
+        replies = await fleet.ask(name, CLUSTER_NODES, ("CLUSTER", "LINKS"), ("CONFIG", "GET", "tls-cluster"))
+        tls = replies[2]
+        # A server that was built without TLS has no such setting and answers with nothing.
+        if isinstance(tls, list):
+            evidence.tls[name] = len(tls) == 2 and tls[1] == "yes"
+        links = replies[1]
+        if not isinstance(links, list):
+            return
+        where = {
+            line.id: (line.ip, line.bus_port or line.port + 10000)
+            for line in parse_nodes(replies[0] if isinstance(replies[0], str) else "")
+        }
+        made: dict[Endpoint, bool] = {}
+        for link in links:
+            fields = _fields(link)
+            if fields.get("direction") == "to" and fields.get("node") in where:
+                # No event is waited for on a link whose connection is still being made.
+                made[where[fields["node"]]] = "r" in fields.get("events", "")
+        evidence.links[name] = made
+
+
+def _fields(link: Reply) -> dict[str, str]:
+    if not isinstance(link, list):
+        return {}
+    return {str(key): str(value) for key, value in zip(link[::2], link[1::2], strict=False)}
+
+
+async def _replication(fleet: Asker, name: str, evidence: Evidence) -> None:
+    with suppress(NodeFailed):
+        (reply,) = await fleet.ask(name, ("INFO", "replication"))
+        if isinstance(reply, str):
+            evidence.replication[name] = parse_fields(reply)
+
+
+async def _denied(fleet: Asker, name: str, evidence: Evidence) -> None:
+    with suppress(NodeFailed):
+        (reply,) = await fleet.ask(name, ("INFO", "errorstats"))
+        if isinstance(reply, str):
+            stats = parse_fields(reply)
+            evidence.denied[name] = tuple(
+                kind for kind in ("WRONGPASS", "NOAUTH", "NOPERM") if f"errorstat_{kind}" in stats
+            )
