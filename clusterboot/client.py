@@ -12,15 +12,16 @@ import asyncio
 import inspect
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from redis._parsers import _AsyncRESP2Parser
-from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection
+from redis.asyncio.connection import AbstractConnection, Connection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import InvalidResponse, RedisError, ResponseError
 
+from clusterboot import tls
 from clusterboot.addresses import resolve
 from clusterboot.errors import Exit, NodeFailed, Problem
 from clusterboot.replies import Command, Rejected, Reply, explain
@@ -30,8 +31,12 @@ Credential = tuple[str | None, str | None]
 
 CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 5.0
-_LARGEST_BULK = 64 * 2**20
-_LARGEST_ARRAY = 100_000
+# What one `ask` may bring in all: CLUSTER LINKS of 2,000 nodes is 1 MB and has 50,000 elements.
+_MOST_BYTES = 8 * 2**20
+_MOST_ELEMENTS = 200_000
+_DEEPEST = 8
+# Passwords at least so long are looked for in every error reply; shorter ones would be found in words.
+_LONG_SECRET = 4
 
 # CLIENT SETINFO is one more command that a node might refuse; how to leave it out changed in redis-py 7.
 _NO_SETINFO: dict[str, Any] = (
@@ -42,33 +47,63 @@ _NO_SETINFO: dict[str, Any] = (
 
 
 class _Parser(_AsyncRESP2Parser):
-    """RESP2, with error replies left as the server sent them and with replies of bounded size.
+    """RESP2, with error replies left as the server sent them and with replies of bounded size and depth.
 
     redis-py turns codes such as NOAUTH into exception classes and drops them from the text, and for
-    LOADING closes the connection; `replies.explain` wants the whole text.
+    LOADING closes the connection; `replies.explain` wants the whole text. And it believes every length
+    that a server names.
     """
 
     EXCEPTION_CLASSES: dict[str, Any] = {}  # noqa: RUF012  # as the base class has it
 
+    def on_connect(self, connection: Any) -> None:
+        """Begin with a new stream."""
+        super().on_connect(connection)  # type: ignore[no-untyped-call]  # redis-py has no types here
+        self.allow()
+
+    def allow(self) -> None:
+        """Let in as much as one `ask` may bring, from now on."""
+        self._bytes, self._elements, self._depth = _MOST_BYTES, _MOST_ELEMENTS, 0
+
     async def _read(self, length: int) -> bytes:
-        if not 0 <= length <= _LARGEST_BULK:
+        if length < 0:
             raise InvalidResponse(f"a reply of {length} bytes")
+        self._spend(length)
         return bytes(await super()._read(length))
 
     async def _readline(self) -> bytes:
         line = bytes(await super()._readline())
-        if line[:1] == b"*" and int(line[1:]) > _LARGEST_ARRAY:
-            raise InvalidResponse(f"a reply of {int(line[1:])} elements")
+        self._spend(len(line))
+        if line[:1] == b"*":
+            count = int(line[1:])
+            self._elements -= count
+            if count < -1 or self._elements < 0:
+                raise InvalidResponse(f"a reply of {count} elements")
         return line
 
+    async def _read_response(self, disable_decoding: bool = False) -> Any:
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise InvalidResponse("a reply that is nested too deeply")
+        reply = await super()._read_response(disable_decoding)
+        self._depth -= 1
+        return reply
 
-class _NamedSSLConnection(SSLConnection):
+    def _spend(self, length: int) -> None:
+        self._bytes -= length
+        if self._bytes < 0:
+            raise InvalidResponse(f"more than {_MOST_BYTES} bytes")
+
+
+class _TlsConnection(Connection):
     """TLS to a numeric address while the certificate is checked against the name in the topology."""
 
-    server_name = ""
+    context: ssl.SSLContext
+    server_name: str
 
     def _connection_arguments(self) -> dict[str, Any]:
-        return {**super()._connection_arguments(), "server_hostname": self.server_name}
+        arguments = super()._connection_arguments()
+        return {**arguments, "ssl": self.context, "server_hostname": self.server_name}
 
 
 class _Link:
@@ -79,15 +114,27 @@ class _Link:
         self.lock = asyncio.Lock()
         self.connection: Any = None
         self.ip = ""
+        self.secret = ""
+        self.answered = False
 
 
 class Fleet:
     """All nodes of a topology, one kept connection each."""
 
-    def __init__(self, topology: Topology, credential: Callable[[Node], Credential]) -> None:
-        """Take the topology and what gives a node's user name and password when it is connected to."""
+    def __init__(
+        self, topology: Topology, credential: Callable[[Node], Credential], deadline: float | None = None
+    ) -> None:
+        """Take the topology and what gives a node's user name and password when it is connected to.
+
+        A node that has not answered yet gets no longer than until `deadline` (in the loop's time), so
+        that a run with less time than CONNECT_SECONDS still ends with who did not answer. Raises UsageError
+        when a file under `tls` cannot be used.
+        """
         self._tls = topology.tls
+        # One for all connections: reading the certificates takes longer than a handshake.
+        self._context = None if topology.tls is None else tls.context(topology.tls)
         self._credential = credential
+        self._deadline = deadline
         self._links = {node.name: _Link(node) for node in topology.nodes}
 
     def ip(self, name: str) -> str:
@@ -107,14 +154,17 @@ class Fleet:
             try:
                 if link.connection is None:
                     await self._connect(link)
+                timeout = self._within(timeout, link)
                 async with asyncio.timeout(timeout):
-                    return await self._exchange(link.connection, commands)
+                    replies = await self._exchange(link, commands)
+                link.answered = True
+                return replies
             except BaseException as failed:
                 self._drop(link)
                 if isinstance(failed, TimeoutError):
                     raise NodeFailed(_silent(link.node, timeout)) from failed
-                if isinstance(failed, (RedisError, OSError, ValueError, RecursionError)):
-                    raise NodeFailed(problem(failed, link.node, link.ip)) from failed
+                if isinstance(failed, (RedisError, OSError, ValueError)):
+                    raise NodeFailed(self._problem(failed, link)) from failed
                 raise
 
     async def close(self) -> None:
@@ -123,82 +173,141 @@ class Fleet:
             self._drop(link)
 
     @staticmethod
-    async def _exchange(connection: Any, commands: tuple[Command, ...]) -> list[Reply]:
+    async def _exchange(link: _Link, commands: tuple[Command, ...]) -> list[Reply]:
+        connection = link.connection
+        connection._parser.allow()
         await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
         replies: list[Reply] = []
         for _ in commands:
             try:
                 replies.append(await connection.read_response())
             except ResponseError as rejected:
-                replies.append(Rejected(str(rejected)))
+                replies.append(Rejected(_hidden(str(rejected), link.secret)))
         return replies
 
     async def _connect(self, link: _Link) -> None:
-        """Try each address of the node's host in turn; the last failure counts."""
-        node = link.node
+        """Try each address of the node's host in turn, all within the time for one.
+
+        The one that answered last time comes first: a name may stand for several servers by now.
+        """
+        node, clock = link.node, asyncio.get_running_loop().time
         username, password = self._credential(node)
-        async with asyncio.timeout(CONNECT_SECONDS):
-            addresses = await resolve(node.host, node.port)
-        failure: Exception | None = None
-        for ip in addresses:
+        within = self._within(CONNECT_SECONDS, link)
+        try:
+            async with asyncio.timeout(within):
+                addresses = await resolve(node.host, node.port)
+        except TimeoutError as slow:
+            raise NodeFailed(_unresolved(node)) from slow
+        within = self._within(CONNECT_SECONDS, link)
+        end = clock() + within
+        addresses = tuple(sorted(addresses, key=lambda ip: not (link.answered and ip == link.ip)))
+        link.secret = password or ""
+        failures: dict[str, NodeFailed] = {}
+        for index, ip in enumerate(addresses):
             link.ip = ip
-            connection = _connection(self._tls, node, ip, username, password)
+            connection = self._connection(node, ip, username, password)
             try:
-                async with asyncio.timeout(CONNECT_SECONDS):
+                async with asyncio.timeout((end - clock()) / (len(addresses) - index)):
                     await connection.connect()
             except TimeoutError as slow:
-                failure = slow
-            except (RedisError, OSError) as failed:
-                failure = failed
+                # A stopped process takes connections all the same: its kernel does that.
+                accepted = connection.is_connected
+                failures[ip] = NodeFailed(
+                    _silent(node, within) if accepted else _unreachable(node, ip, within)
+                )
+                failures[ip].__cause__ = slow
+            except ResponseError as refused:
+                # Without its cause: a server that knows no AUTH repeats the password in its error.
+                text = _hidden(str(refused), link.secret)
+                failures[ip] = NodeFailed(explain(text, node.name, ("AUTH",)))
+            except (RedisError, OSError, ValueError) as failed:
+                failures[ip] = NodeFailed(self._problem(failed, link))
+                failures[ip].__cause__ = failed
+            except BaseException:
+                _abort(connection)
+                raise
             else:
                 link.connection = connection
                 return
-        assert failure is not None, "a name always resolves to at least one address"
-        if isinstance(failure, TimeoutError):
-            raise NodeFailed(_unreachable(node, link.ip)) from failure
-        raise failure
+            _abort(connection)
+        raise _of_all(node, failures)
+
+    def _connection(self, node: Node, ip: str, username: str | None, password: str | None) -> Any:
+        made = (_TlsConnection if self._context else Connection)(
+            host=ip,
+            port=node.port,
+            # Where no user is named the old form of AUTH is used, which servers before 6 understand as well.
+            username=username if password else None,
+            password=password,
+            protocol=2,
+            retry=Retry(NoBackoff(), 0),
+            socket_timeout=None,
+            socket_connect_timeout=None,
+            decode_responses=True,
+            encoding_errors="replace",
+            parser_class=_Parser,
+            **_NO_SETINFO,
+        )
+        if isinstance(made, _TlsConnection) and self._context and self._tls:
+            made.context = self._context
+            made.server_name = self._tls.server_name or node.host
+        return made
+
+    def _problem(self, failed: BaseException, link: _Link) -> Problem:
+        lost = problem(failed, link.node, link.ip, self._tls)
+        if lost.code == "connection-lost" and self._tls and not self._tls.cert and not link.answered:
+            # TLS 1.3 servers look at the client's certificate when the client takes the handshake for done.
+            return tls.wants_certificate(link.node)
+        return lost
+
+    def _within(self, seconds: float, link: _Link) -> float:
+        if link.answered or self._deadline is None:
+            return seconds
+        return max(0.05, min(seconds, self._deadline - asyncio.get_running_loop().time()))
 
     @staticmethod
     def _drop(link: _Link) -> None:
         connection, link.connection = link.connection, None
-        if connection is not None and connection._writer is not None:
-            # disconnect() would wait for a peer that may be gone; the transport is simply let go.
-            connection._writer.transport.abort()
-            connection._writer = connection._reader = None
+        if connection is not None:
+            _abort(connection)
 
 
-def _connection(tls: Tls | None, node: Node, ip: str, username: str | None, password: str | None) -> Any:
-    # Where no user is named the old form of AUTH is used, which servers before 6 understand as well.
-    common: dict[str, Any] = {
-        "host": ip,
-        "port": node.port,
-        "username": username if password else None,
-        "password": password,
-        "protocol": 2,
-        "retry": Retry(NoBackoff(), 0),
-        "socket_timeout": None,
-        "socket_connect_timeout": CONNECT_SECONDS,
-        "decode_responses": True,
-        "encoding_errors": "replace",
-        **_NO_SETINFO,
-        "parser_class": _Parser,
-    }
-    if tls is None:
-        return Connection(**common)
-    connection = _NamedSSLConnection(
-        **common,
-        ssl_ca_certs=str(tls.ca) if tls.ca else None,
-        ssl_certfile=str(tls.cert) if tls.cert else None,
-        ssl_keyfile=str(tls.key) if tls.key else None,
-        ssl_cert_reqs="required" if tls.verify else "none",
-        ssl_check_hostname=tls.verify,
-        ssl_min_version=ssl.TLSVersion.TLSv1_3 if tls.min_version == "1.3" else ssl.TLSVersion.TLSv1_2,
+def _abort(connection: Any) -> None:
+    # disconnect() would wait for a peer that may be gone; the transport is simply let go.
+    if connection._writer is not None:
+        connection._writer.transport.abort()
+        connection._writer = connection._reader = None
+
+
+def _of_all(node: Node, failures: Mapping[str, NodeFailed]) -> NodeFailed:
+    """Return the failure that tells most: an answer first, and of silence every address of the name."""
+    found = {ip: failure.problems[0] for ip, failure in failures.items()}
+    for ip, one in found.items():
+        if len(found) == 1 or one.code not in _NO_WAY:
+            return failures[ip]
+    tried = ", ".join(f"{ip} ({_NO_WAY[one.code]})" for ip, one in found.items())
+    return NodeFailed(
+        _problem(
+            "unreachable",
+            f"{node.name} cannot be reached at any address of {node.host}, port {node.port}: {tried}.",
+            node,
+            "start the server, or check the name, firewalls and the way to these addresses",
+        )
     )
-    connection.server_name = tls.server_name or node.host
-    return connection
 
 
-def problem(failed: BaseException, node: Node, ip: str) -> Problem:
+_NO_WAY = {
+    "connection-refused": "nothing listens there",
+    "connect-timeout": "no answer",
+    "unreachable": "no way there",
+}
+
+
+def _hidden(text: str, secret: str) -> str:
+    return text.replace(secret, "*****") if len(secret) >= _LONG_SECRET else text
+
+
+def problem(failed: BaseException, node: Node, ip: str, security: Tls | None = None) -> Problem:
     """Return what an exception of redis-py or of the network means; exit status 5."""
     chain: list[BaseException] = []
     cause: BaseException | None = failed
@@ -206,10 +315,8 @@ def problem(failed: BaseException, node: Node, ip: str) -> Problem:
         chain.append(cause)
         cause = cause.__cause__ or cause.__context__
     for error in chain:
-        if isinstance(error, ResponseError):
-            return explain(str(error), node.name, ("AUTH",))
         if isinstance(error, ssl.SSLError):
-            return _tls(error, node)
+            return tls.explain(error, node, security)
     return _network(chain, node, ip)
 
 
@@ -230,9 +337,9 @@ def _network(chain: list[BaseException], node: Node, ip: str) -> Problem:
                 node,
                 "start the server, or mend its host and port in the topology",
             )
-        if isinstance(error, TimeoutError):
-            return _unreachable(node, ip)
-        if isinstance(error, (InvalidResponse, ValueError, RecursionError)):
+        if isinstance(error, TimeoutError):  # the system's own, of a connection that was up
+            return _unreachable(node, ip, None)
+        if isinstance(error, (InvalidResponse, ValueError)):
             return _problem(
                 "not-redis",
                 f"{node.name} at {where} answers, but not as a Redis or Valkey server does.",
@@ -255,27 +362,20 @@ def _network(chain: list[BaseException], node: Node, ip: str) -> Problem:
     )
 
 
-def _tls(error: ssl.SSLError, node: Node) -> Problem:
-    reason = getattr(error, "verify_message", "") or error.reason or str(error)
+def _unresolved(node: Node) -> Problem:
     return _problem(
-        "tls-failed",
-        f"{node.name} and clusterboot cannot agree on TLS: {reason}.",
+        "name-not-resolved",
+        f"{node.name} cannot be found: no name server answered for {node.host} in time.",
         node,
-        "check tls.ca, tls.cert, tls.key and the name in the server's certificate",
+        "check the name server of this machine",
     )
 
 
-def _unreachable(node: Node, ip: str) -> Problem:
-    if not ip:
-        return _problem(
-            "name-not-resolved",
-            f"{node.name} cannot be found: no name server answered for {node.host} in time.",
-            node,
-            "check the name server of this machine",
-        )
+def _unreachable(node: Node, ip: str, within: float | None) -> Problem:
+    spent = "in time" if within is None else f"within {_seconds(within)}"
     return _problem(
         "connect-timeout",
-        f"{node.name} cannot be reached: {_where(node, ip)} did not answer within {CONNECT_SECONDS:g} s.",
+        f"{node.name} cannot be reached: {_where(node, ip)} did not answer {spent}.",
         node,
         "a firewall or a wrong address swallows the packets: check both",
     )
@@ -284,10 +384,14 @@ def _unreachable(node: Node, ip: str) -> Problem:
 def _silent(node: Node, timeout: float) -> Problem:
     return _problem(
         "not-answering",
-        f"{node.name} takes connections but did not answer within {timeout:g} s.",
+        f"{node.name} takes connections but did not answer within {_seconds(timeout)}.",
         node,
         "the process is stopped, stuck or overloaded: look at it on its host",
     )
+
+
+def _seconds(seconds: float) -> str:
+    return f"{round(seconds, 1):g} s"
 
 
 def _where(node: Node, ip: str) -> str:
