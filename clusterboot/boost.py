@@ -15,7 +15,7 @@ from typing import Protocol
 from clusterboot.errors import Exit, NodeFailed, Problem
 from clusterboot.nodes import View, number, parse_fields
 from clusterboot.observe import CLUSTER_INFO, Asker
-from clusterboot.replies import Rejected
+from clusterboot.replies import Command, Rejected, Reply
 from clusterboot.results import BoostReport
 from clusterboot.topology import Topology
 
@@ -94,6 +94,7 @@ class Boost:
         self._set: dict[str, str] = {}
         self._restored = 0
         self._reason: str | None = None
+        self._guessed: set[str] = set()
         self.warnings: list[Problem] = []
 
     def take_over(self, views: Mapping[str, View]) -> None:
@@ -105,16 +106,7 @@ class Boost:
             if ours(view.config):
                 self._old[name] = {key: record.get(key, DEFAULTS[key]) for key in lowered_now}
                 if not record:
-                    self.warnings.append(
-                        Problem(
-                            "lowered-timers-found",
-                            f"{name} still has the timers that an interrupted run lowered, and no record "
-                            f"says what they were: they are set to the servers' defaults ({TIMEOUT} 15000).",
-                            node=name,
-                            hint="set other values again if its configuration has other ones",
-                            exit=Exit.DONE,
-                        )
-                    )
+                    self._guessed.add(name)
             elif record and lowered_now.get(NO_FAILOVER) == "yes" and record.get(NO_FAILOVER) == "no":
                 self._old[name] = {key: record[key] for key in lowered_now if key in record}
 
@@ -127,6 +119,7 @@ class Boost:
 
         A node that refuses CONFIG SET keeps its own and is told of in the report.
         """
+        await self._look_again()
         self._set = lowered(len(views))
         low = int(self._set[TIMEOUT])
         for name, view in views.items():
@@ -163,13 +156,17 @@ class Boost:
         `patient` waits for as long as the caller lets it until nobody lists a failing node; without
         it the flag stays where somebody does, and the report says so.
         """
+        # Cut short, the run has a second or two left in all, however many nodes have stopped answering.
+        seconds = 2.0 if patient else max(0.3, len(self._old) / 1000)
+        await self._look_again(seconds)
+        self._warn_of_guesses()
         first = {
             name: {key: value for key, value in old.items() if key != NO_FAILOVER}
             for name, old in self._old.items()
         }
-        failed = await self._put(first)
+        failed = await self._put(first, seconds)
         while self._old:
-            calm = await self._calm()
+            calm = await self._calm(seconds)
             if calm or not patient:
                 break
             await asyncio.sleep(0.1)
@@ -179,23 +176,45 @@ class Boost:
         if self._old and not calm:
             failed |= dict.fromkeys(last, f"{NO_FAILOVER} stays on while somebody lists a failing node")
         else:
-            failed |= await self._put(last)
+            failed |= await self._put(last, seconds)
         back = [name for name in self._old if name not in failed]
         self._restored = len(back)
         await asyncio.to_thread(self._ledger.forget, [self._addresses[name] for name in back])
         if failed:
-            name, why = next(iter(failed.items()))
-            self._reason = why
+            name, self._reason = next(iter(failed.items()))
+            self._warn_not_back(f"{len(failed)} of {len(self._old)} nodes", name)
+        return self.report()
+
+    def abandon(self) -> BoostReport:
+        """Stop putting things back because there is no time left; says so."""
+        if self._old:
+            self._reason = "there was no time to put them back"
+            self._warn_not_back("some nodes may", next(iter(self._old)))
+        return self.report()
+
+    def _warn_not_back(self, who: str, name: str) -> None:
+        self.warnings.append(
+            Problem(
+                "not-given-back",
+                f"{who} lack their old timers: {name}: {self._reason}.",
+                node=name,
+                hint="run 'clusterboot up' again: it puts them back",
+                exit=Exit.DONE,
+            )
+        )
+
+    def _warn_of_guesses(self) -> None:
+        for name in sorted(self._guessed & self._old.keys()):
             self.warnings.append(
                 Problem(
-                    "not-given-back",
-                    f"{len(failed)} of {len(self._old)} nodes lack their old timers: {name}: {why}.",
+                    "lowered-timers-found",
+                    f"{name} still has the timers that an interrupted run lowered, and no record "
+                    f"says what they were: they are set to the servers' defaults ({TIMEOUT} 15000).",
                     node=name,
-                    hint="run 'clusterboot up' again: it puts them back",
+                    hint="set other values again if its configuration has other ones",
                     exit=Exit.DONE,
                 )
             )
-        return self.report()
 
     def report(self) -> BoostReport:
         """Return what was changed and put back so far."""
@@ -207,20 +226,39 @@ class Boost:
             reason=self._reason,
         )
 
-    async def _put(self, wanted: Mapping[str, Settings]) -> dict[str, str]:
+    async def _look_again(self, seconds: float = 2.0) -> None:
+        """Leave alone what the run that lowered it has put back itself: only it knew the old values.
+
+        Two runs at once from different machines have no record in common. Whoever is first to end sets
+        defaults where it can only guess, and the owner of the true values still comes.
+        """
+
+        async def one(name: str) -> None:
+            keys = list(self._old[name])
+            replies = await self._ask(name, *(("CONFIG", "GET", key) for key in keys), seconds=seconds)
+            now = {
+                key: str(reply[1])
+                for key, reply in zip(keys, replies if not isinstance(replies, str) else (), strict=False)
+                if isinstance(reply, list) and len(reply) == 2
+            }
+            if TIMEOUT in now and not ours(now):
+                self._guessed.discard(name)
+                del self._old[name]
+
+        await asyncio.gather(*(one(name) for name in sorted(self._guessed & self._old.keys())))
+
+    async def _put(self, wanted: Mapping[str, Settings], seconds: float) -> dict[str, str]:
         """Set and read back; returns why for each node where it did not work."""
 
         async def one(name: str, settings: Settings) -> str | None:
             sets = [("CONFIG", "SET", key, value) for key, value in settings.items()]
             gets = [("CONFIG", "GET", key) for key in settings]
-            for attempt in (1, 2):
-                try:
-                    replies = await self._fleet.ask(name, *sets, *gets, timeout=2.0)
-                    break
-                except NodeFailed as failed:
-                    # A kept connection may have died while the node was restarted: once more on a new one.
-                    if attempt == 2:
-                        return failed.problems[0].message
+            replies = await self._ask(name, *sets, *gets, seconds=seconds)
+            if isinstance(replies, str):
+                # A kept connection may have died while the node was restarted: once more on a new one.
+                replies = await self._ask(name, *sets, *gets, seconds=seconds / 2)
+            if isinstance(replies, str):
+                return replies
             for (key, value), reply in zip(settings.items(), replies[len(sets) :], strict=True):
                 if not isinstance(reply, list) or len(reply) != 2 or str(reply[1]) != value:
                     return f"{key} is not {value}"
@@ -230,15 +268,24 @@ class Boost:
         results = await asyncio.gather(*(one(name, wanted[name]) for name in names))
         return {name: why for name, why in zip(names, results, strict=True) if why is not None}
 
-    async def _calm(self) -> bool:
+    async def _calm(self, seconds: float) -> bool:
         """Whether no node finds a primary failing: only then may elections be allowed again."""
 
         async def one(name: str) -> bool:
-            try:
-                (reply,) = await self._fleet.ask(name, CLUSTER_INFO, timeout=2.0)
-            except NodeFailed:
+            replies = await self._ask(name, CLUSTER_INFO, seconds=seconds)
+            if isinstance(replies, str):
                 return False
-            fields = parse_fields(reply if isinstance(reply, str) else "")
+            fields = parse_fields(replies[0] if isinstance(replies[0], str) else "")
             return all(fields.get(f"cluster_slots_{what}", "0") == "0" for what in ("pfail", "fail"))
 
         return all(await asyncio.gather(*(one(name) for name in self._old)))
+
+    async def _ask(self, name: str, *commands: Command, seconds: float) -> list[Reply] | str:
+        """The replies of a node, connecting included within `seconds`; else why there are none."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._fleet.ask(name, *commands)
+        except NodeFailed as failed:
+            return failed.problems[0].message.removesuffix(".")
+        except TimeoutError:
+            return f"{name} did not answer within {seconds:g} s"

@@ -61,8 +61,8 @@ async def _reset(
     boost.take_over(views)
     await asyncio.gather(*(_empty(fleet, name, view) for name, view in views.items()))
     # The nodes serve nothing any more, so short timers are safe: handshakes expire in one second.
-    wait = handshake_seconds(await boost.borrow(views))
     try:
+        wait = handshake_seconds(await boost.borrow(views))
         await asyncio.sleep(wait)
         while True:
             observed = await survey(fleet, names)
