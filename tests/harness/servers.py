@@ -46,8 +46,7 @@ PROBES = (
     ("CLUSTER", "MEET", "x", "0"),
     ("CLUSTER", "REPLICATE", "x"),
     ("CLUSTER", "ADDSLOTS", "x"),
-    ("CLUSTER", "ADDSLOTS", "x", "0"),
-    ("CLUSTER", "ADDSLOTSRANGE", "x", "0"),
+    ("CLUSTER", "ADDSLOTSRANGE", "x", "x"),
     ("CLUSTER", "SET-CONFIG-EPOCH", "x"),
     ("CONFIG", "SET", "cluster-node-timeout", "x"),
 )
