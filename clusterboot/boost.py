@@ -100,6 +100,7 @@ class Boost:
     def take_over(self, views: Mapping[str, View]) -> None:
         """Take what an earlier run left lowered as borrowed by this one, so that it is put back."""
         recorded = self._ledger.recall()
+        marked = any(ours(view.config) for view in views.values())
         for name, view in views.items():
             record = recorded.get(self._addresses[name], {})
             lowered_now = {key: view.config[key] for key in DEFAULTS if key in view.config}
@@ -109,6 +110,10 @@ class Boost:
                     self._guessed.add(name)
             elif record and lowered_now.get(NO_FAILOVER) == "yes" and record.get(NO_FAILOVER) == "no":
                 self._old[name] = {key: record[key] for key in lowered_now if key in record}
+            elif marked and not record and lowered_now.items() >= {(NO_FAILOVER, "yes"), (DELAY, "0")}:
+                # The timeout, which alone can be told to be ours, is lowered last: cut off before that.
+                self._old[name] = {key: DEFAULTS[key] for key in (DELAY, NO_FAILOVER)}
+                self._guessed.add(name)
 
     def decline(self, reason: str) -> None:
         """Borrow nothing, and say why in the report."""
