@@ -117,7 +117,8 @@ def _slots(
     homeless = NONE
     for name, planned in fresh.items():
         head, share = heads.get(name, name), planned & nobody
-        if head in primaries:
+        # Who took over gets the share, but not in addition to one of its own.
+        if head in primaries and (head == name or head not in fresh):
             served[head] = served.get(head, NONE) | share
         else:
             homeless |= share

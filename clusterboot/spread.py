@@ -78,6 +78,9 @@ def pair(
 ) -> dict[str, str]:
     """Give every replica a primary: evenly first, then as far apart as possible.
 
+    Dealing them out and then trading between two is exact on fresh nodes and all but exact around
+    replicas that are there already (tests/core/test_placement.py tries every way there is).
+
     `have` counts the replicas that primaries have already, and `wish` names a primary for some of
     `replicas`, which is kept wherever it is no less even. Replica counts differ by no more than `have`
     forces them to.

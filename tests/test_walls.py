@@ -26,6 +26,9 @@ CORE: dict[str, set[str]] = {
     "newcomers": {"health", "plan", "topology"},
     "replies": {"errors"},
     "events": {"plan", "health", "placement", "errors"},
+    "reach": {"nodes", "plan", "topology"},
+    "blocked": {"reach", "errors"},
+    "diagnose": {"blocked", "reach", "health", "nodes", "errors"},
 }
 # All of these do no I/O, read no clock and draw no random numbers.
 PURE = {*CORE, "results"}
@@ -33,17 +36,25 @@ CORE["results"] = PURE - {"results"}
 
 DOING: dict[str, set[str]] = {
     "addresses": set(),
-    "client": {"errors", "topology", "replies", "addresses"},
+    "tls": {"errors", "topology"},
+    "unreached": {"errors", "topology", "tls"},
+    "client": {"errors", "topology", "replies", "addresses", "tls", "unreached"},
+    "credentials": {"errors", "topology"},
     "private": {"errors"},
     "state": {"errors", "topology", "private"},
+    "ledger": {"state", "topology"},
     "files": {"errors", "topology"},
     "local": {"errors", "topology", "state", "private"},
     "observe": {*PURE, "addresses"},
 }
-EVERYTHING_BELOW = {*PURE, *DOING}
 RUNNING: dict[str, set[str]] = {
     "act": {*PURE, "observe"},
     "boost": {*PURE, "observe"},
+    "follow": {*PURE, "observe"},
+    "evidence": {*PURE, "observe", "addresses"},
+    "status": {*PURE, "observe", "boost", "evidence"},
+    "reset": {*PURE, "observe", "boost", "follow"},
+    "bootstrap": {*PURE, "observe", "act", "boost", "follow", "evidence"},
 }
 PACKAGES = {
     "yaml": {"topology"},
