@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from redis._parsers import _AsyncRESP2Parser
@@ -21,9 +20,9 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import InvalidResponse, RedisError, ResponseError
 
-from clusterboot import tls
+from clusterboot import tls, unreached
 from clusterboot.addresses import resolve
-from clusterboot.errors import Exit, NodeFailed, Problem
+from clusterboot.errors import NodeFailed, Problem
 from clusterboot.replies import Command, Rejected, Reply, explain
 from clusterboot.topology import Node, Tls, Topology
 
@@ -100,10 +99,13 @@ class _TlsConnection(Connection):
 
     context: ssl.SSLContext
     server_name: str
+    patience: float
 
     def _connection_arguments(self) -> dict[str, Any]:
         arguments = super()._connection_arguments()
-        return {**arguments, "ssl": self.context, "server_hostname": self.server_name}
+        # Shorter than the time for all: a server without TLS takes the connection and says nothing.
+        bound = {"ssl_handshake_timeout": self.patience * 0.8}
+        return {**arguments, "ssl": self.context, "server_hostname": self.server_name, **bound}
 
 
 class _Link:
@@ -162,7 +164,7 @@ class Fleet:
             except BaseException as failed:
                 self._drop(link)
                 if isinstance(failed, TimeoutError):
-                    raise NodeFailed(_silent(link.node, timeout)) from failed
+                    raise NodeFailed(unreached.silent(link.node, timeout)) from failed
                 if isinstance(failed, (RedisError, OSError, ValueError)):
                     raise NodeFailed(self._problem(failed, link)) from failed
                 raise
@@ -183,6 +185,11 @@ class Fleet:
                 replies.append(await connection.read_response())
             except ResponseError as rejected:
                 replies.append(Rejected(_hidden(str(rejected), link.secret)))
+            except (RedisError, OSError) as lost:
+                if replies and isinstance(replies[0], Rejected):
+                    # Hung up on, and told why: too many clients, or protected mode.
+                    raise NodeFailed(explain(replies[0], link.node.name, commands[0])) from lost
+                raise
         return replies
 
     async def _connect(self, link: _Link) -> None:
@@ -197,7 +204,7 @@ class Fleet:
             async with asyncio.timeout(within):
                 addresses = await resolve(node.host, node.port)
         except TimeoutError as slow:
-            raise NodeFailed(_unresolved(node)) from slow
+            raise NodeFailed(unreached.unresolved(node)) from slow
         within = self._within(CONNECT_SECONDS, link)
         end = clock() + within
         addresses = tuple(sorted(addresses, key=lambda ip: not (link.answered and ip == link.ip)))
@@ -205,15 +212,16 @@ class Fleet:
         failures: dict[str, NodeFailed] = {}
         for index, ip in enumerate(addresses):
             link.ip = ip
-            connection = self._connection(node, ip, username, password)
+            patience = (end - clock()) / (len(addresses) - index)
+            connection = self._connection(node, ip, username, password, patience)
             try:
-                async with asyncio.timeout((end - clock()) / (len(addresses) - index)):
+                async with asyncio.timeout(patience):
                     await connection.connect()
             except TimeoutError as slow:
                 # A stopped process takes connections all the same: its kernel does that.
                 accepted = connection.is_connected
                 failures[ip] = NodeFailed(
-                    _silent(node, within) if accepted else _unreachable(node, ip, within)
+                    unreached.silent(node, within) if accepted else unreached.unreachable(node, ip, within)
                 )
                 failures[ip].__cause__ = slow
             except ResponseError as refused:
@@ -230,9 +238,12 @@ class Fleet:
                 link.connection = connection
                 return
             _abort(connection)
-        raise _of_all(node, failures)
+        told = unreached.of_all(node, {ip: failure.problems[0] for ip, failure in failures.items()})
+        raise next((one for one in failures.values() if told in one.problems), NodeFailed(told))
 
-    def _connection(self, node: Node, ip: str, username: str | None, password: str | None) -> Any:
+    def _connection(
+        self, node: Node, ip: str, username: str | None, password: str | None, patience: float
+    ) -> Any:
         made = (_TlsConnection if self._context else Connection)(
             host=ip,
             port=node.port,
@@ -251,6 +262,7 @@ class Fleet:
         if isinstance(made, _TlsConnection) and self._context and self._tls:
             made.context = self._context
             made.server_name = self._tls.server_name or node.host
+            made.patience = max(0.05, patience)
         return made
 
     def _problem(self, failed: BaseException, link: _Link) -> Problem:
@@ -279,30 +291,6 @@ def _abort(connection: Any) -> None:
         connection._writer = connection._reader = None
 
 
-def _of_all(node: Node, failures: Mapping[str, NodeFailed]) -> NodeFailed:
-    """Return the failure that tells most: an answer first, and of silence every address of the name."""
-    found = {ip: failure.problems[0] for ip, failure in failures.items()}
-    for ip, one in found.items():
-        if len(found) == 1 or one.code not in _NO_WAY:
-            return failures[ip]
-    tried = ", ".join(f"{ip} ({_NO_WAY[one.code]})" for ip, one in found.items())
-    return NodeFailed(
-        _problem(
-            "unreachable",
-            f"{node.name} cannot be reached at any address of {node.host}, port {node.port}: {tried}.",
-            node,
-            "start the server, or check the name, firewalls and the way to these addresses",
-        )
-    )
-
-
-_NO_WAY = {
-    "connection-refused": "nothing listens there",
-    "connect-timeout": "no answer",
-    "unreachable": "no way there",
-}
-
-
 def _hidden(text: str, secret: str) -> str:
     return text.replace(secret, "*****") if len(secret) >= _LONG_SECRET else text
 
@@ -314,89 +302,5 @@ def problem(failed: BaseException, node: Node, ip: str, security: Tls | None = N
     while cause is not None and cause not in chain:
         chain.append(cause)
         cause = cause.__cause__ or cause.__context__
-    for error in chain:
-        if isinstance(error, ssl.SSLError):
-            return tls.explain(error, node, security)
-    return _network(chain, node, ip)
-
-
-def _network(chain: list[BaseException], node: Node, ip: str) -> Problem:
-    where = _where(node, ip)
-    for error in chain:
-        if isinstance(error, socket.gaierror):
-            return _problem(
-                "name-not-resolved",
-                f"{node.name} cannot be found: the name {node.host} does not resolve.",
-                node,
-                "check the name, and the name server of this machine",
-            )
-        if isinstance(error, ConnectionRefusedError):
-            return _problem(
-                "connection-refused",
-                f"{node.name} cannot be reached: nothing listens at {where}.",
-                node,
-                "start the server, or mend its host and port in the topology",
-            )
-        if isinstance(error, TimeoutError):  # the system's own, of a connection that was up
-            return _unreachable(node, ip, None)
-        if isinstance(error, (InvalidResponse, ValueError)):
-            return _problem(
-                "not-redis",
-                f"{node.name} at {where} answers, but not as a Redis or Valkey server does.",
-                node,
-                "check host and port; a server that wants TLS needs 'tls' in the topology",
-            )
-    for error in chain:
-        if isinstance(error, OSError) and error.errno is not None:
-            return _problem(
-                "unreachable",
-                f"{node.name} cannot be reached at {where}: {error.strerror or error}.",
-                node,
-                "check the address and the way to it: routes, firewalls, security groups",
-            )
-    return _problem(
-        "connection-lost",
-        f"{node.name} at {where} closed the connection.",
-        node,
-        "look at its log; a server that wants TLS closes connections without it",
-    )
-
-
-def _unresolved(node: Node) -> Problem:
-    return _problem(
-        "name-not-resolved",
-        f"{node.name} cannot be found: no name server answered for {node.host} in time.",
-        node,
-        "check the name server of this machine",
-    )
-
-
-def _unreachable(node: Node, ip: str, within: float | None) -> Problem:
-    spent = "in time" if within is None else f"within {_seconds(within)}"
-    return _problem(
-        "connect-timeout",
-        f"{node.name} cannot be reached: {_where(node, ip)} did not answer {spent}.",
-        node,
-        "a firewall or a wrong address swallows the packets: check both",
-    )
-
-
-def _silent(node: Node, timeout: float) -> Problem:
-    return _problem(
-        "not-answering",
-        f"{node.name} takes connections but did not answer within {_seconds(timeout)}.",
-        node,
-        "the process is stopped, stuck or overloaded: look at it on its host",
-    )
-
-
-def _seconds(seconds: float) -> str:
-    return f"{round(seconds, 1):g} s"
-
-
-def _where(node: Node, ip: str) -> str:
-    return node.address if ip in ("", node.host) else f"{node.address} ({ip})"
-
-
-def _problem(code: str, message: str, node: Node, hint: str) -> Problem:
-    return Problem(code, message, node=node.name, hint=hint, exit=Exit.NODE)
+    garbled = any(isinstance(error, InvalidResponse) for error in chain)
+    return unreached.lost(chain, node, ip, security, garbled=garbled)
