@@ -1,0 +1,138 @@
+"""SIGKILL to clusterboot at any moment, and a terminal: the guardian ends what is left, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import pty
+import random
+import select
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.harness.cli import ROOT
+from tests.harness.marked import marked, new_mark, wait_gone
+from tests.run.throwaway import Running
+
+pytestmark = [
+    pytest.mark.server,
+    pytest.mark.skipif(sys.platform != "linux", reason="what is left of a run is looked for in /proc"),
+]
+# What is promised is two seconds; the rest is for a machine that is busy with something else.
+GONE = 4.0
+AT_ONCE = 5
+# A command with children: one that obeys SIGTERM, and one that does not and is stopped besides.
+COMMANDS = (
+    ("sh", "-c", "echo there; sleep 600 & sleep 600; true"),
+    ("sh", "-c", "trap '' TERM; echo there; (kill -STOP $$) & sleep 600; sleep 600"),
+    ("true",),
+)
+
+
+@pytest.mark.parametrize("batch", range(6))
+def test_nothing_outlives_a_killed_clusterboot(batch: int, tmp_path: Path) -> None:
+    """30 seeded moments of start-up, run and teardown, five at a time."""
+    moments = random.Random(batch)
+    runs = []
+    for number in range(AT_ONCE):
+        command = COMMANDS[moments.randrange(3)]
+        run = Running(tmp_path, "--primaries", str(1 + 2 * (number % 2)), "--", *command)
+        runs.append((time.monotonic() + moments.uniform(0.0, 4.5), run, set[int]()))
+    for due, run, ports in sorted(runs, key=lambda each: each[0]):
+        while time.monotonic() < due and run.process.poll() is None:
+            ports |= set(run.ports())
+            time.sleep(0.01)
+        ports |= set(run.ports())
+        run.kill()
+        run.process.communicate()
+        run.check_nothing_left(sorted(ports), deadline=GONE)
+
+
+def test_a_kill_in_the_teardown_leaves_nothing(tmp_path: Path) -> None:
+    run = Running(tmp_path, "--", "echo", "there")
+    assert run.process.stdout is not None
+    assert run.process.stdout.readline() == b"there\n"
+    ports = run.ports()
+    while run.pids("echo there") and run.process.poll() is None:
+        time.sleep(0.001)
+    run.kill()
+    run.process.communicate()
+    run.check_nothing_left(ports, deadline=GONE)
+
+
+class Terminal:
+    """clusterboot in the foreground of a terminal of its own, as the leader of its session."""
+
+    def __init__(self, *args: str) -> None:
+        self.mark = new_mark()
+        self.pid, self.screen = pty.fork()
+        if self.pid == 0:
+            path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+            env = {**os.environ, "PYTHONPATH": path, **self.mark}
+            os.execve(sys.executable, [sys.executable, "-m", "clusterboot", "run", *args], env)
+
+    def read_until(self, text: str, deadline: float = 30.0) -> str:
+        seen = ""
+        end = time.monotonic() + deadline
+        while text not in seen:
+            assert time.monotonic() < end, f"no {text!r} in {seen!r}"
+            if select.select([self.screen], [], [], 0.1)[0]:
+                try:
+                    seen += os.read(self.screen, 4096).decode()
+                except OSError:
+                    raise AssertionError(f"it ended without {text!r}: {seen!r}") from None
+        return seen
+
+    def end(self) -> int:
+        try:
+            return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        finally:
+            os.close(self.screen)
+
+
+LISTENER = """
+import os, signal, sys, time
+heard = []
+signal.signal(signal.SIGINT, lambda *_: heard.append("INT"))
+print("foreground", os.tcgetpgrp(0) == os.getpgrp(), flush=True)
+while not heard:
+    time.sleep(0.05)
+time.sleep(0.3)
+print("heard", len(heard), flush=True)
+print("typed", input(), flush=True)
+sys.exit(5)
+"""
+ONE = ("--primaries", "1", "--replicas", "0", "--")
+
+
+def test_ctrl_c_at_a_terminal_reaches_the_command_once() -> None:
+    """The command has the terminal: it may read it, and Ctrl-C comes from there and not from us as well."""
+    terminal = Terminal(*ONE, sys.executable, "-c", LISTENER)
+    terminal.read_until("foreground True")
+    os.write(terminal.screen, b"\x03")
+    terminal.read_until("heard 1")
+    os.write(terminal.screen, b"hello\n")
+    terminal.read_until("typed hello")
+    assert terminal.end() == 5
+    wait_gone(terminal.mark, GONE)
+
+
+def test_ctrl_c_ends_a_command_that_does_not_catch_it() -> None:
+    terminal = Terminal(*ONE, "sh", "-c", "echo there; sleep 600")
+    terminal.read_until("there")
+    os.write(terminal.screen, b"\x03")
+    assert terminal.end() == 130
+    wait_gone(terminal.mark, GONE)
+
+
+def test_a_kill_at_a_terminal_ends_the_command_and_its_children() -> None:
+    """There the command has no group of its own, so its family is looked up."""
+    terminal = Terminal(*ONE, "sh", "-c", "sleep 600 & echo there; setsid sleep 600; true")
+    terminal.read_until("there")
+    assert len(marked(terminal.mark)) > 3
+    os.kill(terminal.pid, signal.SIGKILL)
+    terminal.end()
+    wait_gone(terminal.mark, GONE)

@@ -1,0 +1,87 @@
+"""`clusterboot run` as a process that leaves a trace: a mark on all that it starts, a folder of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from tests.harness.cli import ROOT
+from tests.harness.marked import marked, new_mark, wait_gone
+
+
+class Running:
+    """One `clusterboot run` at work, with bytes on its three streams, in a session without a terminal."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *args: str | Path,
+        env: Mapping[str, str] | None = None,
+        before: Callable[[], object] | None = None,
+    ) -> None:
+        """Start it; `before` runs in its process first."""
+        self.args = tuple(map(str, args))
+        self.sent = b""
+        self.mark = new_mark()
+        self.folder = folder / self.mark["CLUSTERBOOT_TEST_MARK"]
+        self.folder.mkdir()
+        path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "clusterboot", "run", *self.args],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": path, "TMPDIR": str(self.folder), **self.mark, **(env or {})},
+            start_new_session=True,
+            preexec_fn=before,
+        )
+
+    def end(self, stdin: bytes = b"", timeout: float = 60.0) -> Ended:
+        """Wait for its end; after `timeout` seconds it is killed and the test fails."""
+        try:
+            out, err = self.process.communicate(stdin, timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise AssertionError(
+                f"`clusterboot run {self.args}` did not end: {self.process.communicate()}"
+            ) from None
+        return Ended(self, self.process.returncode, out, err)
+
+    def ports(self) -> list[int]:
+        """Return the ports of its servers so far."""
+        return [int(path.name) for path in self.folder.glob("clusterboot-run-*/*") if path.name.isdigit()]
+
+    def pids(self, word: str) -> list[int]:
+        """Return its processes with `word` in their command line."""
+        return [pid for pid, line in marked(self.mark).items() if word in line]
+
+    def check_nothing_left(self, ports: list[int], deadline: float = 5.0) -> None:
+        """Fail when a process, a folder or a listening port of it is left after `deadline` seconds."""
+        wait_gone(self.mark, deadline)
+        assert list(self.folder.iterdir()) == [], f"a folder is left: {self!r}"
+        for port in ports:
+            for each in (port, port + 10000):
+                with socket.socket() as probe:
+                    assert probe.connect_ex(("127.0.0.1", each)) != 0, f"port {each} is still served"
+
+    def __repr__(self) -> str:
+        return f"clusterboot run {' '.join(self.args)} (exit {self.process.poll()}, {self.folder})"
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        """Send a signal to clusterboot alone."""
+        os.kill(self.process.pid, number)
+
+
+class Ended:
+    """How a run ended; its repr is made to be read in the report of a failed assertion."""
+
+    def __init__(self, run: Running, exit: int, out: bytes, err: bytes) -> None:  # noqa: A002
+        self.run, self.exit, self.out, self.err = run, exit, out, err
+
+    def __repr__(self) -> str:
+        return f"\n{self.run!r}\n--- stdout\n{self.out[-2000:]!r}\n--- stderr\n{self.err[-2000:]!r}"
