@@ -143,7 +143,7 @@ async def form(run: Run, goal: Goal, boost: Boost) -> None:
         await run.actor.send(first, views)
         await run.actor.send(goal.plan.meets, views, again=again)
         watch = Watch(run.fleet, views, goal.judge, run.seen)
-        run.verdict = await follow(run, goal.plan, watch, goal.judge, wait)
+        run.verdict = await follow(run, goal.plan, watch, goal.judge, wait, boost.hasten)
         if run.verdict.ready:
             run.goal = replace(goal, observed=Observed(watch.views, {}))
             return

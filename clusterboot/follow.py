@@ -8,7 +8,7 @@ There is no deadline in here: the caller bounds the whole run.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 _SHORTEST, _LONGEST = 0.02, 0.5
 # A pair gets its next extra MEET no sooner: the link that the last one made anew takes ~100 ms.
 _PAIR_SECONDS = 0.3
+# The share of all pairs that must know each other before a large cluster is hastened.
+_MOST = 0.9
+
+# Lowers timers once more; returns the node timeout then in force, in seconds, or None.
+Hasten = Callable[[], Awaitable[float | None]]
 
 
 def handshake_seconds(node_timeout: float) -> float:
@@ -36,8 +41,13 @@ def handshake_seconds(node_timeout: float) -> float:
     return max(node_timeout, 1.0) + 0.3
 
 
-async def follow(run: Run, todo: Plan, watch: Watch, judge: Judge, patience: float) -> Verdict:
-    """Look and REPLICATE until Ready, or until nothing has moved for `patience` seconds."""
+async def follow(
+    run: Run, todo: Plan, watch: Watch, judge: Judge, patience: float, hasten: Hasten | None = None
+) -> Verdict:
+    """Look and REPLICATE until Ready, or until nothing has moved for `patience` seconds.
+
+    `hasten` is called once, as soon as most nodes know each other.
+    """
     clock = asyncio.get_running_loop().time
     pending = {step for step in todo.steps if isinstance(step, Replicate)}
     hurrying = _Hurry(run, watch) if run.topology.extra_meets else None
@@ -71,8 +81,12 @@ async def follow(run: Run, todo: Plan, watch: Watch, judge: Judge, patience: flo
                 watch.unsettle()
         if hurrying is not None:
             await hurrying.round(verdict, {step.node for step in pending})
+        known = sum(view.known for view in watch.views.values())
+        if hasten is not None and known >= _MOST * len(judge.ids) ** 2:
+            timeout, hasten = await hasten(), None
+            patience = patience if timeout is None else handshake_seconds(timeout)
         now = clock()
-        reached = (verdict.links, verdict.complete, -len(pending), sum(v.known for v in watch.views.values()))
+        reached = (verdict.links, verdict.complete, -len(pending), known)
         if not best or any(new > old for new, old in zip(reached, best, strict=True)):
             best = tuple(map(max, reached, best)) if best else reached
             moved = now
