@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.cli import ROOT
-from tests.harness.marked import marked, new_mark, wait_gone
+from tests.harness.marked import marked, new_mark, wait_gone, wait_until
 from tests.run.throwaway import Running
 
 pytestmark = [
@@ -47,7 +47,7 @@ def test_nothing_outlives_a_killed_clusterboot(batch: int, tmp_path: Path) -> No
             time.sleep(0.01)
         ports |= set(run.ports())
         run.kill()
-        run.process.communicate()
+        run.process.wait()
         run.check_nothing_left(sorted(ports), deadline=GONE)
 
 
@@ -59,12 +59,12 @@ def test_a_kill_in_the_teardown_leaves_nothing(tmp_path: Path) -> None:
     while run.pids("echo there") and run.process.poll() is None:
         time.sleep(0.001)
     run.kill()
-    run.process.communicate()
+    run.process.wait()
     run.check_nothing_left(ports, deadline=GONE)
 
 
 class Terminal:
-    """clusterboot in the foreground of a terminal of its own, as the leader of its session."""
+    """clusterboot in the foreground of a terminal, started by a shell that outlives it."""
 
     def __init__(self, *args: str) -> None:
         self.mark = new_mark()
@@ -72,7 +72,8 @@ class Terminal:
         if self.pid == 0:
             path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
             env = {**os.environ, "PYTHONPATH": path, **self.mark}
-            os.execve(sys.executable, [sys.executable, "-m", "clusterboot", "run", *args], env)
+            shell = ("sh", "-c", 'trap : INT; "$@"; echo "exit $?"; read line', "sh")
+            os.execvpe("sh", [*shell, sys.executable, "-m", "clusterboot", "run", *args], env)
 
     def read_until(self, text: str, deadline: float = 30.0) -> str:
         seen = ""
@@ -86,11 +87,12 @@ class Terminal:
                     raise AssertionError(f"it ended without {text!r}: {seen!r}") from None
         return seen
 
-    def end(self) -> int:
-        try:
-            return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        finally:
-            os.close(self.screen)
+    def end(self, status: int) -> None:
+        """Wait until clusterboot has ended with `status`, then let the shell go."""
+        self.read_until(f"exit {status}")
+        os.write(self.screen, b"\n")
+        os.waitpid(self.pid, 0)
+        os.close(self.screen)
 
 
 LISTENER = """
@@ -116,7 +118,7 @@ def test_ctrl_c_at_a_terminal_reaches_the_command_once() -> None:
     terminal.read_until("heard 1")
     os.write(terminal.screen, b"hello\n")
     terminal.read_until("typed hello")
-    assert terminal.end() == 5
+    terminal.end(5)
     wait_gone(terminal.mark, GONE)
 
 
@@ -124,7 +126,7 @@ def test_ctrl_c_ends_a_command_that_does_not_catch_it() -> None:
     terminal = Terminal(*ONE, "sh", "-c", "echo there; sleep 600")
     terminal.read_until("there")
     os.write(terminal.screen, b"\x03")
-    assert terminal.end() == 130
+    terminal.end(130)
     wait_gone(terminal.mark, GONE)
 
 
@@ -132,7 +134,12 @@ def test_a_kill_at_a_terminal_ends_the_command_and_its_children() -> None:
     """There the command has no group of its own, so its family is looked up."""
     terminal = Terminal(*ONE, "sh", "-c", "sleep 600 & echo there; setsid sleep 600; true")
     terminal.read_until("there")
-    assert len(marked(terminal.mark)) > 3
-    os.kill(terminal.pid, signal.SIGKILL)
-    terminal.end()
-    wait_gone(terminal.mark, GONE)
+    (clusterboot,) = [
+        pid
+        for pid, line in marked(terminal.mark).items()
+        if "-m clusterboot run" in line and "sh -c" not in line[:9]
+    ]
+    os.kill(clusterboot, signal.SIGKILL)
+    # Before the shell ends: with it the terminal would go, and take what is in its foreground along.
+    wait_until(lambda: list(marked(terminal.mark)) == [terminal.pid], "only the shell is left", GONE)
+    terminal.end(137)

@@ -63,6 +63,7 @@ class Running:
     def check_nothing_left(self, ports: list[int], deadline: float = 5.0) -> None:
         """Fail when a process, a folder or a listening port of it is left after `deadline` seconds."""
         wait_gone(self.mark, deadline)
+        self.process.communicate()
         assert list(self.folder.iterdir()) == [], f"a folder is left: {self!r}"
         for port in ports:
             for each in (port, port + 10000):
@@ -74,7 +75,7 @@ class Running:
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Send a signal to clusterboot alone."""
-        os.kill(self.process.pid, number)
+        self.process.send_signal(number)
 
 
 class Ended:
