@@ -1,0 +1,173 @@
+"""Whatever nodes answer, or do not: `up` ends by its deadline, and touches nothing after a refusal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from clusterboot import bootstrap
+from clusterboot.errors import ClusterbootError, Exit
+from clusterboot.events import Event
+from clusterboot.replies import Rejected
+from clusterboot.results import UpResult
+from clusterboot.topology import load
+from tests.harness import virtual
+from tests.harness.scripted import OLD, Act, ScriptedFleet, Sent
+from tests.harness.servers import PROBES
+
+NAMES = ("a", "b", "c", "d")
+TOPOLOGY = load(
+    "version: 1\nreplicas: 1\nnodes:\n"
+    + "".join(f"  - {{name: {name}, host: 192.0.2.{i + 1}, port: 6379}}\n" for i, name in enumerate(NAMES)),
+    "t.yaml",
+)
+TIMEOUT = 12.0
+GRACE = 2.0
+
+_CHANGES = {
+    "MEET",
+    "REPLICATE",
+    "ADDSLOTS",
+    "ADDSLOTSRANGE",
+    "SET-CONFIG-EPOCH",
+    "FORGET",
+    "RESET",
+    "FAILOVER",
+}
+
+ERRORS = (
+    "ERR Unknown node 0000000000000000000000000000000000000002",
+    "ERR Slot 5 is already busy",
+    "ERR To set a master the node must be empty and without assigned slots.",
+    "ERR This instance has cluster support disabled",
+    "ERR unknown command 'CLUSTER'",
+    "NOAUTH Authentication required.",
+    "NOPERM this user has no permissions to run the 'cluster|meet' command",
+    "LOADING Redis is loading the dataset in memory",
+    "MISCONF Errors writing to the AOF file",
+    "CLUSTERDOWN The cluster is down",
+    "ERR Invalid node address specified: x:0",
+    "ERR something that nobody has ever seen",
+    "",
+)
+REPLIES = st.one_of(
+    st.none(),
+    st.integers(),
+    st.text(max_size=60),
+    st.sampled_from(["OK", "cluster_state:ok", "0 1 2 3 4 5 6 7", "-", "role:slave\r\n"]),
+    st.lists(st.text(max_size=10), max_size=3),
+)
+ACTS = st.one_of(
+    st.builds(Act, after=st.floats(0.0005, 6.0)),
+    st.just(Act()),
+    st.just(Act("silence")),
+    st.builds(Act, kind=st.just("lost"), after=st.floats(0.0005, 1.0)),
+    st.builds(Act, kind=st.just("reject"), index=st.integers(0, 9), text=st.sampled_from(ERRORS)),
+    st.builds(Act, kind=st.just("nonsense"), index=st.integers(0, 9), reply=REPLIES),
+)
+# Nodes answer well for a while, most often: what goes wrong in the first look ends the run at once.
+_SCRIPT = st.builds(lambda good, acts: [Act()] * good + acts, st.integers(0, 20), st.lists(ACTS, max_size=20))
+SCRIPTS = st.fixed_dictionaries({}, optional=dict.fromkeys(NAMES, _SCRIPT))
+
+
+class MemoryLedger:
+    """A ledger that forgets nothing it is not told to."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Mapping[str, str]] = {}
+
+    def recall(self) -> Mapping[str, Mapping[str, str]]:
+        return dict(self.kept)
+
+    def remember(self, settings: Mapping[str, Mapping[str, str]]) -> None:
+        self.kept = {**settings, **self.kept}
+
+    def forget(self, addresses: Iterable[str]) -> None:
+        for address in addresses:
+            self.kept.pop(address, None)
+
+
+def attempt(
+    fleet: ScriptedFleet, ledger: MemoryLedger, timeout: float = TIMEOUT
+) -> tuple[float, UpResult | ClusterbootError]:
+    """Run `up` and return how long it took (virtual seconds) and how it ended."""
+
+    def report(event: Event) -> None:
+        del event
+
+    async def main() -> tuple[float, UpResult | ClusterbootError]:
+        run = bootstrap.Run(TOPOLOGY, fleet, report, ledger, timeout=timeout)
+        began = asyncio.get_running_loop().time()
+        ended: UpResult | ClusterbootError
+        try:
+            ended = await bootstrap.up(run)
+        except ClusterbootError as failed:
+            ended = failed
+        return asyncio.get_running_loop().time() - began, ended
+
+    return virtual.run(main())
+
+
+def changes(sent: Sent) -> bool:
+    """Whether a command changes a node; probes that every server refuses do not."""
+    words = sent.command
+    return words[0] == "CLUSTER" and words[1] in _CHANGES and words not in PROBES
+
+
+def check(fleet: ScriptedFleet, ledger: MemoryLedger, ended: UpResult | ClusterbootError) -> None:
+    """What must hold however the run went."""
+    final = [
+        sent
+        for sent in fleet.sent
+        if isinstance(sent.reply, Rejected) and not sent.reply.transient and changes(sent)
+    ]
+    moment = min((sent.answered for sent in final), default=float("inf"))
+    for sent in fleet.sent:
+        if sent.time > moment:
+            assert not changes(sent), f"{sent} after a refusal at {moment}"
+            if sent.command[:2] == ("CONFIG", "SET"):
+                assert sent.command[3] == OLD[sent.command[2]], f"{sent} lowers a timer after a refusal"
+    if isinstance(ended, ClusterbootError) and ended.exit is Exit.REFUSED:
+        assert not [sent for sent in fleet.sent if changes(sent)], "refused, and yet something was changed"
+    for name, node in fleet.nodes.items():
+        if node.config != OLD:
+            address = next(n.address for n in TOPOLOGY.nodes if n.name == name)
+            assert address in ledger.kept, f"{name} keeps {node.config}, and nobody knows"
+
+
+@given(SCRIPTS)
+@example({})
+@example({name: [Act("silence")] * 9 for name in NAMES})
+@settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+def test_up_ends_by_its_deadline_and_changes_nothing_after_a_refusal(
+    script: Mapping[str, list[Act]],
+) -> None:
+    fleet, ledger = ScriptedFleet(NAMES, script), MemoryLedger()
+    seconds, ended = attempt(fleet, ledger)
+    assert seconds <= TIMEOUT + GRACE
+    check(fleet, ledger, ended)
+
+
+def test_up_on_the_model_without_faults_is_ready() -> None:
+    fleet, ledger = ScriptedFleet(NAMES, {}), MemoryLedger()
+    seconds, ended = attempt(fleet, ledger)
+    assert isinstance(ended, UpResult)
+    assert ended.ready
+    assert seconds < 1
+    assert all(node.config == OLD for node in fleet.nodes.values())
+    assert not ledger.kept
+
+
+@given(SCRIPTS)
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+def test_the_next_up_is_ready_once_the_nodes_answer_again(script: Mapping[str, list[Act]]) -> None:
+    fleet, ledger = ScriptedFleet(NAMES, script), MemoryLedger()
+    attempt(fleet, ledger)
+    fleet.forget_the_script()
+    _, ended = attempt(fleet, ledger, timeout=60)
+    assert isinstance(ended, UpResult), ended
+    assert ended.ready
+    assert all(node.config == OLD for node in fleet.nodes.values())
