@@ -131,7 +131,7 @@ def _split_ownership(topology: Topology, views: Views, fresh: Placement) -> list
     found += [
         _refusal(
             "two-clusters-with-keys",
-            f"{name} holds {views[name].keys} keys and does not know {_others(groups, members)}, "
+            f"{name} holds {_keys(views[name])} and does not know {_others(groups, members)}, "
             f"{'which owns' if len(groups) == 2 else 'who own'} slots as well: two clusters would be merged.",
             name,
             "give each cluster a topology of its own, or move the data away first",
@@ -154,7 +154,7 @@ def _keys_without_slots(views: Views) -> list[Problem]:
     return [
         _refusal(
             "keys-without-slots",
-            f"{name} holds {view.keys} keys but owns no slots: they would be lost or out of reach.",
+            f"{name} holds {_keys(view)} but owns no slots: what it holds would be lost or out of reach.",
             name,
             "copy the keys elsewhere and empty the node (FLUSHALL), or leave it out of the topology",
         )
@@ -230,6 +230,10 @@ def _others(groups: Sequence[_Group], members: Sequence[str]) -> str:
 
 def _owner(views: Mapping[str, View], members: Sequence[str], slots: Slots) -> str:
     return next(name for name in members if views[name].me.slots & slots)
+
+
+def _keys(view: View) -> str:
+    return "1 key" if view.keys == 1 else f"{view.keys} keys"
 
 
 def _refusal(code: str, message: str, node: str, hint: str, peer: str | None = None) -> Problem:

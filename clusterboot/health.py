@@ -192,7 +192,7 @@ class Judge:
                         "roles-disagree",
                         name,
                         f"{name} has other roles or slots than planned for {_some(stale)}",
-                        peer=health.stale[0] if len(health.stale) == 1 else None,
+                        peer=stale[0] if len(stale) == 1 and stale != ("itself",) else None,
                     )
                 )
         lacking = NONE if self.mesh_only else self.target.slots - covered

@@ -1,0 +1,262 @@
+"""Going on from what is there: facts in, exact problems and exact target out (cases/adopt.txt)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from clusterboot.adopt import adopt
+from clusterboot.plan import AddSlots, Meet, Replicate, SetEpoch, plan
+from clusterboot.slots import NONE
+from clusterboot.topology import Topology
+from tests.core.problems import sections, shown
+from tests.core.test_placement import told
+from tests.core.world import World, fresh, node, slots, stranger, topology
+
+
+def hosts(top: Topology) -> Topology:
+    """Every node on a host of its own: then there is nothing to warn of."""
+    apart = (replace(each, host=f"10.0.0.{index}") for index, each in enumerate(top.nodes, 1))
+    return replace(top, nodes=tuple(apart))
+
+
+THREE = hosts(topology("a", "b", "c"))
+SIX = hosts(topology(*"abcdef", replicas=1))
+SPELLED = hosts(
+    topology(
+        node("a", role="primary"),
+        node("b", role="primary"),
+        node("c", role="primary"),
+        *(node("d", replica_of="a"), node("e", replica_of="b"), node("f", replica_of="c")),
+    )
+)
+Facts = Callable[[World], None]
+CASES: dict[str, tuple[Topology, Facts]] = {}
+
+
+def case(top: Topology) -> Callable[[Facts], Facts]:
+    """Add a case: what a world looks like before it is adopted for `top`."""
+
+    def add(facts: Facts) -> Facts:
+        CASES[facts.__name__.replace("_", " ")] = (top, facts)
+        return facts
+
+    return add
+
+
+def serve(world: World, **what: str) -> None:
+    for name, text in what.items():
+        world[name].slots = slots(text)
+
+
+def follow(world: World, **what: str) -> None:
+    for name, primary in what.items():
+        world[name].primary = primary
+
+
+def formed(world: World) -> None:
+    """The Ready cluster that SIX and SPELLED give on fresh nodes."""
+    serve(world, a="0-5460", b="5461-10922", c="10923-16383")
+    follow(world, d="a", e="b", f="c")
+    world.join(*"abcdef")
+
+
+@case(THREE)
+def fresh_nodes(world: World) -> None:
+    pass
+
+
+@case(SIX)
+def a_ready_cluster_with_keys_on_replicas_too(world: World) -> None:
+    formed(world)
+    for server in world.servers.values():
+        server.keys = 10
+
+
+@case(THREE)
+def ours_half_built_in_two_groups_goes_on(world: World) -> None:
+    serve(world, a="0-5460", c="10923-16383")
+
+
+@case(THREE)
+def ours_half_built_with_parts_of_shares_goes_on(world: World) -> None:
+    serve(world, a="0-99", b="5461-5500")
+
+
+@case(THREE)
+def slots_that_this_topology_gives_to_another_in_two_groups(world: World) -> None:
+    serve(world, a="100-5460", b="0-99")
+
+
+@case(THREE)
+def two_groups_that_overlap(world: World) -> None:
+    serve(world, a="0-5460", b="0-10922")
+
+
+@case(THREE)
+def two_groups_one_of_them_with_data(world: World) -> None:
+    serve(world, a="0-5460", c="10923-16383")
+    world["a"].keys = 7
+
+
+@case(hosts(topology(*"abcdefgh")))
+def many_groups_are_not_all_listed(world: World) -> None:
+    serve(world, **{name: str(2048 * index) for index, name in enumerate("abcdefgh")})
+    world["h"].keys = 1
+
+
+@case(THREE)
+def a_newcomer_joins_a_group_that_has_all_slots_and_data(world: World) -> None:
+    serve(world, a="0-8191", b="8192-16383")
+    world["a"].keys = 1000
+    world.join("a", "b")
+
+
+@case(THREE)
+def a_whole_cluster_with_data_that_lost_every_connection_is_still_one(world: World) -> None:
+    serve(world, a="0-5460", b="5461-10922", c="10923-16383")
+    world.join("a", "b", "c")
+    for name in "abc":
+        world[name].keys = 5
+        world[name].cut = set("abc") - {name}
+
+
+@case(THREE)
+def keys_on_a_primary_without_slots(world: World) -> None:
+    world["b"].keys = 3
+
+
+@case(hosts(topology(*"abcd", replicas=1)))
+def too_many_primaries(world: World) -> None:
+    serve(world, a="0-4095", b="4096-8191", c="8192-12287", d="12288-16383")
+    world.join(*"abcd")
+
+
+@case(hosts(topology(node("a", slots=slots("0-99")), "b", "c")))
+def explicit_slots_are_elsewhere(world: World) -> None:
+    serve(world, a="0-49,100-200", b="50-99,201-8191", c="8192-16383")
+    world.join("a", "b", "c")
+
+
+@case(hosts(topology(node("a", slots=NONE), "b", "c")))
+def slots_on_a_node_that_is_to_have_none(world: World) -> None:
+    serve(world, a="0-5", b="6-8191", c="8192-16383")
+    world.join("a", "b", "c")
+
+
+@case(hosts(topology(node("a", slots=NONE), "b", "c", node("d", replica_of="a"), node("e", replica_of="b"))))
+def a_node_without_slots_that_has_a_replica(world: World) -> None:
+    serve(world, b="0-8191", c="8192-16383")
+    follow(world, d="a", e="b")
+    world.join(*"abcde")
+
+
+@case(hosts(topology(node("a", slots=slots("0-5460")), *"bcdef", replicas=1)))
+def explicit_slots_follow_a_failover(world: World) -> None:
+    formed(world)
+    serve(world, a="", d="0-5460")
+    follow(world, a="d", d=None)  # type: ignore[arg-type]
+
+
+@case(SPELLED)
+def a_failover_of_roles_that_are_spelled_out(world: World) -> None:
+    explicit_slots_follow_a_failover(world)
+
+
+@case(SIX)
+def a_failover_of_roles_that_were_placed(world: World) -> None:
+    explicit_slots_follow_a_failover(world)
+
+
+@case(SPELLED)
+def a_replica_that_moved(world: World) -> None:
+    formed(world)
+    follow(world, d="b")
+
+
+@case(SPELLED)
+def an_old_primary_that_comes_back_empty(world: World) -> None:
+    serve(world, d="0-5460", b="5461-10922", c="10923-16383")
+    follow(world, e="b", f="c")
+    world.join(*"bcdef")
+
+
+@case(SIX)
+def a_replica_that_knows_no_primary(world: World) -> None:
+    formed(world)
+    world["d"].primary, world["d"].flags = None, frozenset({"slave"})
+
+
+@case(SIX)
+def replicas_of_each_other(world: World) -> None:
+    formed(world)
+    follow(world, d="e", e="d", f="e")
+
+
+@case(hosts(topology(*"abc", slots="none")))
+def a_mesh_only_takes_slots_and_keys_as_they_are(world: World) -> None:
+    serve(world, a="0-5", b="9")
+    world["c"].keys = 3
+
+
+@case(hosts(topology(*"ab", slots="none")))
+def a_mesh_only_refuses_an_overlap(world: World) -> None:
+    serve(world, a="0-5", b="5-9")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_forbids_going_on_and_what_is_kept(name: str) -> None:
+    top, facts = CASES[name]
+    world = fresh(top)
+    facts(world)
+    adopted = adopt(top, world.views())
+    assert shown((*adopted.refusals, *adopted.target.warnings)) == sections("adopt.txt").get(name)
+
+
+def test_a_replica_of_a_replica_is_sent_to_the_primary_of_both() -> None:
+    world = fresh(SIX)
+    formed(world)
+    follow(world, e="d", f="e")
+    adopted = adopt(SIX, world.views())
+    assert adopted.refusals == ()
+    assert told(adopted.target)[3:] == ["d > a", "e > a", "f > a"]
+    assert plan(SIX, adopted.target, world.views()).steps == (Replicate("e", "a"), Replicate("f", "a"))
+
+
+def test_a_primary_without_slots_that_has_a_replica_stays_one_and_gets_its_share() -> None:
+    world = fresh(SIX)
+    formed(world)
+    serve(world, a="")
+    adopted = adopt(SIX, world.views())
+    assert adopted.refusals == ()
+    assert plan(SIX, adopted.target, world.views()).steps == (AddSlots("a", slots("0-5460")),)
+
+
+def test_an_old_primary_that_comes_back_empty_replicates_whoever_took_over() -> None:
+    world = fresh(SPELLED)
+    an_old_primary_that_comes_back_empty(world)
+    assert plan(SPELLED, adopt(SPELLED, world.views()).target, world.views()).steps == (
+        Meet("b", "a", "10.0.0.1", 7001),
+        Replicate("a", "d"),
+    )
+
+
+def test_a_primary_that_was_reset_half_way_gets_its_epoch_and_slots_again() -> None:
+    world = fresh(THREE)
+    serve(world, b="5461-10922", c="10923-16383")
+    world["b"].epoch, world["c"].epoch = 2, 3
+    steps = plan(THREE, adopt(THREE, world.views()).target, world.views()).steps
+    assert steps[:2] == (SetEpoch("a", 1), AddSlots("a", slots("0-5460")))
+
+
+def test_a_replica_of_a_stranger_that_it_lists_is_left_to_preflight() -> None:
+    world = fresh(THREE)
+    world["c"].lines, world["c"].flags = (stranger(1),), frozenset({"slave"})
+    views = world.views()
+    mine = replace(views["c"].me, primary=stranger(1).id)
+    views["c"] = replace(views["c"], peers=(mine, stranger(1)))
+    assert adopt(THREE, views).refusals == ()
+    views["c"] = replace(views["c"], peers=(mine,))
+    assert [problem.code for problem in adopt(THREE, views).refusals] == ["replica-without-primary"]

@@ -1,0 +1,179 @@
+"""What must not be: facts in, exact problems out (cases/preflight.txt)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from clusterboot.adopt import adopt
+from clusterboot.nodes import View
+from clusterboot.preflight import no_way_in, refusals, warnings
+from clusterboot.topology import Topology
+from tests.core.problems import sections, shown
+from tests.core.world import World, fresh, node, slots, stranger, topology
+
+THREE = topology("a", "b", "c")
+EIGHT = topology(*"abcdefgh")
+Facts = Callable[[World], None]
+CASES: dict[str, tuple[Topology, Facts]] = {}
+
+
+def case(top: Topology) -> Callable[[Facts], Facts]:
+    """Add a case: what a world looks like when it is looked at for `top`."""
+
+    def add(facts: Facts) -> Facts:
+        CASES[facts.__name__.replace("_", " ")] = (top, facts)
+        return facts
+
+    return add
+
+
+def tell(world: World, names: str, **line: Any) -> None:
+    """Let each of `names` list one more node."""
+    for name in names:
+        world[name].lines = (*world[name].lines, stranger(len(world[name].lines) + 1, **line))
+
+
+@case(THREE)
+def fresh_nodes(world: World) -> None:
+    pass
+
+
+@case(THREE)
+def a_handshake_is_no_stranger(world: World) -> None:
+    tell(world, "ab", flags=("handshake",))
+
+
+@case(THREE)
+def a_stranger(world: World) -> None:
+    tell(world, "ac")
+
+
+@case(EIGHT)
+def many_strangers_known_to_many_and_one_known_to_one(world: World) -> None:
+    for port in range(6379, 6386):
+        tell(world, "abcdefgh", port=port)
+    tell(world, "b", ip="2001:db8::1")
+
+
+@case(THREE)
+def a_stranger_that_one_node_finds_failed_and_another_does_not(world: World) -> None:
+    tell(world, "a", flags=("master", "fail"))
+    tell(world, "b")
+
+
+@case(THREE)
+def a_failed_stranger_with_slots_is_no_ghost(world: World) -> None:
+    tell(world, "ab", flags=("master", "fail"), slots=slots("0-5460"))
+
+
+@case(THREE)
+def a_suspected_stranger_is_no_ghost(world: World) -> None:
+    tell(world, "b", flags=("master", "fail?"))
+
+
+@case(EIGHT)
+def a_ghost_without_address_is_forgotten_by_all_who_list_it(world: World) -> None:
+    tell(world, "abcdefgh", flags=("master", "noaddr"), ip="")
+
+
+@case(THREE)
+def a_failed_node_without_slots_is_a_ghost(world: World) -> None:
+    tell(world, "abc", flags=("slave", "fail"))
+
+
+@case(THREE)
+def a_ghost_whose_address_another_node_has_now(world: World) -> None:
+    tell(world, "ab", flags=("master", "fail"), ip="10.0.0.1", port=7003)
+
+
+@case(THREE)
+def a_ghost_with_a_replica_among_us(world: World) -> None:
+    tell(world, "bc", flags=("master", "noaddr"), ip="", slots=slots("0-5460"))
+    world["c"].flags = frozenset({"slave"})
+
+
+@case(THREE)
+def one_server_listed_twice(world: World) -> None:
+    world["b"].id = world["a"].id
+    world["b"].info["run_id"] = "run-a"
+
+
+@case(THREE)
+def one_server_listed_three_times(world: World) -> None:
+    for name in "bc":
+        world[name].id = world["a"].id
+        world[name].info["run_id"] = "run-a"
+
+
+@case(THREE)
+def a_copied_nodes_conf(world: World) -> None:
+    world["c"].id = world["a"].id
+
+
+@case(THREE)
+def one_id_where_nobody_tells_its_run_id(world: World) -> None:
+    world["c"].id = world["a"].id
+    world["c"].info["run_id"] = world["a"].info["run_id"] = ""
+
+
+@case(topology("a", "b", "c", "d"))
+def a_copied_nodes_conf_and_a_server_listed_twice(world: World) -> None:
+    for name in "bc":
+        world[name].id = world["a"].id
+    world["b"].info["run_id"] = "run-a"
+
+
+@case(topology(node("a", bus_port=9001), node("b", bus_port=17002), "c"))
+def a_bus_port_of_its_own_on_redis_3(world: World) -> None:
+    for name in "abc":
+        world[name].info["redis_version"] = "3.2.13"
+
+
+@case(topology("a", "b", "c", "d"))
+def servers_of_different_kinds_and_versions(world: World) -> None:
+    world["b"].info["redis_version"] = "6.2.14"
+    world["c"].info["valkey_version"] = "9.1.2"
+    world["d"].info["redis_version"] = ""
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_must_not_be(name: str) -> None:
+    top, facts = CASES[name]
+    world = fresh(top)
+    facts(world)
+    views = world.views()
+    if name == "a ghost with a replica among us":
+        ghost = world["c"].lines[0].id
+        peers = (replace(views["c"].me, primary=ghost), *views["c"].peers[1:])
+        views["c"] = replace(views["c"], peers=peers)
+    found = (*refusals(top, views), *warnings(views))
+    assert shown(found) == sections("preflight.txt").get(name)
+    adopt(top, views)  # whatever is wrong, status still wants a target
+
+
+def test_a_node_that_is_away_is_no_stranger() -> None:
+    world = fresh(THREE)
+    tell(world, "ab")
+    views = world.views("ab")
+    assert [problem.code for problem in refusals(THREE, views)] == ["stranger"]
+    assert refusals(THREE, views, {stranger(1).id}) == ()
+
+
+def config(view: View, **settings: str) -> View:
+    return replace(view, config={name.replace("_", "-"): value for name, value in settings.items()})
+
+
+def test_a_replica_without_a_password_for_its_primary() -> None:
+    top = topology("a", "b", replicas=1)
+    views = fresh(top).views()
+    target = adopt(top, views).target
+    views = {"a": config(views["a"], requirepass="set"), "b": config(views["b"], masterauth="")}
+    assert shown(no_way_in(target, views)) == sections("preflight.txt")["no masterauth"]
+    views["b"] = config(views["b"], masterauth="set")
+    assert no_way_in(target, views) == ()
+    views["b"] = config(views["b"])
+    assert no_way_in(target, views) == (), "where CONFIG is refused nobody knows"
