@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from clusterboot import preflight
 from clusterboot.act import Actor, forbidden
 from clusterboot.adopt import adopt
+from clusterboot.announced import out_of_reach
 from clusterboot.boost import Boost, Ledger, refusal
 from clusterboot.diagnose import changed
 from clusterboot.errors import Exit, NodeFailed, OutOfTime, Problem, from_problems
@@ -197,6 +198,8 @@ def assess(run: Run, observed: Observed) -> Goal:
     steps = plan(run.topology, adopted.target, views)
     if run.mesh_only:
         steps = Plan(steps.meets, steps.groups)
+    if unmeetable := out_of_reach(run.topology, steps.meets, views):
+        raise from_problems(unmeetable)
     run.report(Planned(adopted.target, steps))
     ids = {name: view.id for name, view in views.items()}
     judge = Judge(adopted.target, ids, mesh_only=run.mesh_only)

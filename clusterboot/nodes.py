@@ -26,6 +26,7 @@ TROUBLE = frozenset({"handshake", "noaddr", "fail", "fail?"})
 
 _ID = re.compile(r"[0-9a-f]{40}", re.ASCII)
 _MAX_LINES = 20_000
+_MOST_SEEN = 100_000
 
 # The fields of INFO that anything here looks at; the rest is dropped while reading.
 _INFO_FIELDS = frozenset(
@@ -151,6 +152,11 @@ class View:
         return self.info.get("run_id", "")
 
     @property
+    def hides_info(self) -> bool:
+        """Whether it did not answer INFO, which every server answers with its version and its run_id."""
+        return "redis_version" not in self.info and not self.run_id
+
+    @property
     def kind(self) -> Literal["redis", "valkey"]:
         """Which server it is; Valkey also tells a redis_version for the sake of clients."""
         return "valkey" if "valkey_version" in self.info else "redis"
@@ -182,6 +188,9 @@ def parse_nodes(text: str, seen: Seen | None = None) -> tuple[Peer, ...]:
     teller's own.
     """
     seen = {} if seen is None else seen
+    if len(seen) > _MOST_SEEN:
+        # Lines that keep changing are a node's own doing; they are not to fill the memory.
+        seen.clear()
     peers: list[Peer] = []
     myself = 0
     for line in text.split("\n"):

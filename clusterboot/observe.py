@@ -23,10 +23,13 @@ from clusterboot.topology import Node, Topology
 CLUSTER_INFO: Command = ("CLUSTER", "INFO")
 CLUSTER_NODES: Command = ("CLUSTER", "NODES")
 REPLICATION: Command = ("INFO", "replication")
+# What tells the most important of it where INFO is renamed or forbidden.
+ROLE: Command = ("ROLE",)
+DBSIZE: Command = ("DBSIZE",)
 
 # Settings that decide how long things take, what the boost borrows, what a node announces, and whether
 # replicas will get in. One CONFIG GET per pattern: several in one are understood since Redis 7 only.
-_PATTERNS = ("cluster-*", "repl-diskless-sync-delay", "masterauth", "requirepass")
+_PATTERNS = ("cluster-*", "repl-diskless-sync-delay", "masterauth", "requirepass", "tls-cluster")
 _SETTINGS = frozenset(
     {
         "cluster-node-timeout",
@@ -34,7 +37,9 @@ _SETTINGS = frozenset(
         "cluster-announce-ip",
         "cluster-announce-port",
         "cluster-announce-bus-port",
+        "cluster-announce-tls-port",
         "repl-diskless-sync-delay",
+        "tls-cluster",
     }
 )
 # Of these only whether they are set is kept, never what they are set to.
@@ -81,9 +86,13 @@ async def survey(fleet: Asker, names: Iterable[str], seen: Seen | None = None) -
         async with connected:
             replies = await fleet.ask(name, *SURVEY[:2])
             _accept(name, SURVEY[1], replies[1])
+            if isinstance(replies[0], Rejected):
+                told = _instead(name, replies[0], *await fleet.ask(name, ROLE, DBSIZE))
+            else:
+                told = parse_info(_text(replies[0]))
             async with gate:
                 replies += await fleet.ask(name, *SURVEY[2:])
-        return _surveyed(name, fleet.ip(name), replies, seen)
+        return _surveyed(name, fleet.ip(name), told, replies, seen)
 
     return await _each(names, one)
 
@@ -103,8 +112,25 @@ async def _caught(work: Awaitable[View]) -> View | Problem:
         return failed.problems[0]
 
 
-def _surveyed(name: str, ip: str, replies: list[Reply], seen: Seen) -> View:
-    info, keys = ({}, 0) if isinstance(replies[0], Rejected) else parse_info(_text(replies[0]))
+def _instead(name: str, refused: Rejected, role: Reply, keys: Reply) -> tuple[dict[str, str], int]:
+    """What INFO would have told, and the keys of database 0; NodeFailed where all of it is refused."""
+    if isinstance(role, Rejected) or isinstance(keys, Rejected):
+        raise NodeFailed(explain(refused, name, ("INFO",)))
+    return _role(role), keys if isinstance(keys, int) else 0
+
+
+def _role(reply: Reply) -> dict[str, str]:
+    words = [_text(word) for word in reply] if isinstance(reply, list) else []
+    if words[:1] != ["slave"]:
+        return {"role": "".join(words[:1])}
+    state = "".join(words[3:4])
+    syncing = "1" if state == "sync" else "0"
+    link = "up" if state == "connected" else "down"
+    return {"role": "slave", "master_link_status": link, "master_sync_in_progress": syncing}
+
+
+def _surveyed(name: str, ip: str, told: tuple[dict[str, str], int], replies: list[Reply], seen: Seen) -> View:
+    info, keys = told
     config: dict[str, str] = {}
     for reply in replies[3:]:
         # CONFIG may be renamed or forbidden: its values then stay unknown, and no boost is possible.
@@ -229,7 +255,7 @@ class Watch:
 
     async def _glance(self, name: str) -> View:
         view = self.views[name]
-        commands = (CLUSTER_INFO,) if view.in_sync and not view.me.replica else (CLUSTER_INFO, REPLICATION)
+        commands = (CLUSTER_INFO,) if view.in_sync and not view.me.replica else (CLUSTER_INFO, _link(view))
         replies = await self._fleet.ask(name, *commands)
         _accept(name, CLUSTER_INFO, replies[0])
         return _told(replace(view, cluster=parse_fields(_text(replies[0]))), replies[1:])
@@ -239,7 +265,7 @@ class Watch:
 
         async def one(name: str) -> View:
             async with gate:
-                replies = await self._fleet.ask(name, CLUSTER_INFO, CLUSTER_NODES, REPLICATION)
+                replies = await self._fleet.ask(name, CLUSTER_INFO, CLUSTER_NODES, _link(self.views[name]))
                 return _told(_reread(self.views[name], replies[0], replies[1], self._seen), replies[2:])
 
         self._rounds += 1
@@ -254,8 +280,15 @@ class Watch:
         return observed
 
 
+def _link(view: View) -> Command:
+    """What to ask a node about its link to its primary."""
+    return ROLE if view.hides_info else REPLICATION
+
+
 def _told(view: View, replies: list[Reply]) -> View:
-    """The view with what INFO replication says now."""
+    """The view with what INFO replication, or ROLE, says now."""
+    if replies and isinstance(replies[0], list):
+        return replace(view, info={**view.info, **_role(replies[0])})
     if replies and not isinstance(replies[0], Rejected):
         return replace(view, info={**view.info, **parse_info(_text(replies[0]))[0]})
     return view

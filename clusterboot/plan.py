@@ -163,11 +163,16 @@ def meeting_point(node: Node, view: View | None) -> tuple[str, int, int | None]:
     """Return host, port and bus port (None: the default) under which other nodes are to meet `node`.
 
     What the topology announces wins, then what it gives; what it leaves open is what the node itself
-    says, since a node's own announcement wins over the address it was met under within seconds.
+    says, since a node's own announcement wins over the address it was met under within seconds. A node
+    that is dialled at a loopback address is met at the one that its peers know it by, if there is one.
     """
     host, port, bus_port = node.host, node.port, node.bus_port
     if view is not None:
         host = view.config.get("cluster-announce-ip") or view.ip
+        # Where CONFIG is refused, an address that a node has before it knows anybody is an announced one.
+        silent = "cluster-announce-ip" not in view.config and len(view.peers) == 1
+        if view.me.ip and (silent or loopback(host)):
+            host = view.me.ip
         port = view.me.port or port
         bus_port = bus_port or view.me.bus_port
     if node.announce is not None:
@@ -175,6 +180,11 @@ def meeting_point(node: Node, view: View | None) -> tuple[str, int, int | None]:
         port = node.announce.port or port
         bus_port = node.announce.bus_port or bus_port
     return host, port, bus_port if bus_port and bus_port != port + 10000 else None
+
+
+def loopback(host: str) -> bool:
+    """Return whether `host`, a numeric address, means every host itself."""
+    return host.startswith("127.") or host == "::1"
 
 
 def _epochs(target: Placement, views: Views | None) -> Iterable[SetEpoch]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
+from clusterboot.announced import contradictions
 from clusterboot.errors import Exit, Problem
 from clusterboot.nodes import Peer
 from clusterboot.placement import Placement
@@ -28,24 +29,38 @@ def refusals(topology: Topology, views: Views, away: Iterable[str] = ()) -> tupl
         *_one_id_twice(views),
         *_strangers(views, away),
         *_old(topology, views),
-        *_announced_otherwise(topology, views),
+        *contradictions(topology, views),
     )
 
 
 def warnings(views: Views) -> tuple[Problem, ...]:
-    """Return what is only unfortunate about the nodes: servers of different kinds or major versions."""
+    """Return what is only unfortunate about the nodes: mixed major versions, and servers that hide INFO."""
+    return (*_mixed(views), *_hidden(views))
+
+
+def _mixed(views: Views) -> Iterable[Problem]:
     majors = {(view.kind, view.version.major): name for name, view in views.items() if view.version.major}
-    if len(majors) < 2:
-        return ()
-    found = ", ".join(f"{kind} {major} on {name}" for (kind, major), name in sorted(majors.items()))
-    return (
-        Problem(
+    if len(majors) > 1:
+        found = ", ".join(f"{kind} {major} on {name}" for (kind, major), name in sorted(majors.items()))
+        yield Problem(
             "mixed-versions",
             f"the nodes run different major versions: {found}.",
             hint="a replica must not be older than its primary; finish the upgrade soon",
             exit=Exit.DONE,
-        ),
-    )
+        )
+
+
+def _hidden(views: Views) -> Iterable[Problem]:
+    names = [name for name, view in views.items() if view.hides_info]
+    if names:
+        yield Problem(
+            "info-refused",
+            f"{_list(names)} {'does' if len(names) == 1 else 'do'} not answer INFO: nobody can tell the "
+            "version, keys outside of database 0, or one server listed twice from a copied nodes.conf.",
+            node=names[0],
+            hint="allow INFO to the user if it can be",
+            exit=Exit.DONE,
+        )
 
 
 def _one_server_twice(views: Views) -> Iterable[Problem]:
@@ -81,7 +96,8 @@ def _one_id_twice(views: Views) -> Iterable[Problem]:
                 "data folder.",
                 node=processes[0],
                 peer=processes[1],
-                hint=f"run CLUSTER RESET HARD on {_list(processes[1:])}, or remove nodes.conf there",
+                hint=f"run CLUSTER RESET HARD on {_list(processes[1:])}, or remove nodes.conf there and "
+                "start again",
                 exit=Exit.REFUSED,
             )
 
@@ -128,7 +144,7 @@ def _gone(ghost: Peer, names: list[str], addresses: Mapping[tuple[str, int], str
         "ghost",
         f"{_list(names)} still {_know(names)} a node that is gone: {where} (id {ghost.id}){why}.",
         node=names[0],
-        peer=replaced or where,
+        peer=replaced or (ghost.address if ghost.ip else None),
         hint=_takeover(ghost.id, names, views)
         + f"run CLUSTER FORGET {ghost.id} on {_all(names)}, all within 60 seconds, then this again",
         exit=Exit.REFUSED,
@@ -159,42 +175,6 @@ def _old(topology: Topology, views: Views) -> Iterable[Problem]:
                 "10000.",
                 node=node.name,
                 hint="take bus_port out of the topology or upgrade the server to 4.0 or later",
-                exit=Exit.REFUSED,
-            )
-
-
-def _announced_otherwise(topology: Topology, views: Views) -> Iterable[Problem]:
-    """What a node announces wins over the address it was met under within seconds (cluster_legacy.c,
-    nodeUpdateAddressIfNeeded), so a topology that says otherwise cannot be made true by MEET.
-    """
-    for node in topology.nodes:
-        view = views.get(node.name)
-        if node.announce is None or view is None or "cluster-announce-ip" not in view.config:
-            continue
-        wanted = {
-            "cluster-announce-ip": node.announce.host,
-            "cluster-announce-port": node.announce.port,
-            "cluster-announce-bus-port": node.announce.bus_port,
-        }
-        own = {"cluster-announce-port": view.me.port, "cluster-announce-bus-port": view.me.bus_port}
-        wrong = []
-        for setting, value in wanted.items():
-            said = view.config.get(setting, "")
-            said = str(own[setting]) if setting in own and said in ("", "0") else said
-            if value is not None and said != str(value):
-                wrong.append((setting, said, str(value)))
-        if wrong:
-            yield Problem(
-                "announce-contradiction",
-                f"{node.name} announces "
-                + ", ".join(f"{said or 'nothing'} as {setting}" for setting, said, _ in wrong)
-                + ", the topology says "
-                + ", ".join(value for _, _, value in wrong)
-                + ": what the node announces wins.",
-                node=node.name,
-                hint=f"on {node.name}: "
-                + "; ".join(f"CONFIG SET {setting} {value}" for setting, _, value in wrong)
-                + " (and in its configuration file), or mend 'announce' in the topology",
                 exit=Exit.REFUSED,
             )
 

@@ -19,8 +19,9 @@ from clusterboot.topology import Role, Topology
 class NodeRow:
     """One node as results show it: `id`, `version` and `state` are None where it did not answer.
 
-    `state` is "ok", "fail" or "away"; `unseen` are the names of the nodes that it does not see, and
-    `unseen_by` of those that do not see it.
+    `ip` is the numeric address that answered, which tells what was taken of a host name. `state` is "ok",
+    "fail" or "away"; `unseen` are the names of the nodes that it does not see, and `unseen_by` of those
+    that do not see it.
     """
 
     name: str
@@ -33,6 +34,7 @@ class NodeRow:
     state: str | None
     unseen: tuple[str, ...] = ()
     unseen_by: tuple[str, ...] = ()
+    ip: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +190,7 @@ def rows(
                 state="ok" if view.state_ok else "fail",
                 unseen=health.unseen if health else (),
                 unseen_by=tuple(unseen_by.get(node.name, ())),
+                ip=view.ip or None,
             )
         )
     return tuple(found)

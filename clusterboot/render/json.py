@@ -200,6 +200,7 @@ def nodes(rows: Sequence[NodeRow], topology: Topology) -> list[Document]:
         {
             "name": row.name,
             "address": row.address,
+            "ip": row.ip,
             "id": row.id,
             "role": row.role,
             "primary": row.primary,

@@ -58,7 +58,7 @@ def found(page: Page, topology: Topology, rows: Sequence[NodeRow]) -> None:
         table.append(
             [
                 _name(name, replica),
-                clean(row.address) if row.address != name else "",
+                _where(row),
                 role,
                 words.slots(row.slots),
                 "" if row.id is None else (f"{sees}/{len(rows) - 1}", "" if sees == len(rows) - 1 else BAD),
@@ -68,6 +68,14 @@ def found(page: Page, topology: Topology, rows: Sequence[NodeRow]) -> None:
             ]
         )
     page.table(columns, table)
+
+
+def _where(row: NodeRow) -> str:
+    """The address where it is not the name, and which address of a host name was taken."""
+    address = clean(row.address) if row.address != row.name else ""
+    if row.ip is None or row.ip in row.address:
+        return address
+    return f"{address} ({clean(row.ip)})" if address else clean(row.ip)
 
 
 def planned(page: Page, topology: Topology, target: Placement) -> None:

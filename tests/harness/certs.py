@@ -1,7 +1,7 @@
 """A small public key infrastructure, made with the openssl command: once, and good for every test.
 
-    pki = Pki(folder)
-    pki.issue("node", names=["localhost"], ips=["127.0.0.1"])     # folder/node.pem, folder/node.key
+pki = Pki(folder)
+pki.issue("node", names=["localhost"], ips=["127.0.0.1"])     # folder/node.pem, folder/node.key
 """
 
 from __future__ import annotations
