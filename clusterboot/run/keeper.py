@@ -50,7 +50,7 @@ class Keeper:
             raise
 
     def tell(self, word: str, number: int) -> None:
-        """Send one line (see `clusterboot.run.guardian`); raises ClusterbootError when the guardian is gone."""
+        """Send one line of `clusterboot.run.guardian`; raises ClusterbootError when the guardian is gone."""
         if word == "start":
             self.ended.pop(number, None)
         try:
