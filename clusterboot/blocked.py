@@ -26,13 +26,14 @@ class Evidence:
     """What was asked beyond the views; whatever could not be found out in time is not in it.
 
     `ports` is what a connection from here to a bus port came to. `links` tells by node and by the
-    address that it connects to whether the connection stands (CLUSTER LINKS, since Redis 7). `tls` is
-    whether a node's bus speaks TLS. `replication` has INFO replication of replicas that are out of
+    address that it connects to whether the connection stands (CLUSTER LINKS, since Redis 7). `closed`
+    are pairs of which the first sees the second by now: their gap was a moment's. `tls` is whether a node's bus speaks TLS. `replication` has INFO replication of replicas that are out of
     sync, `denied` the kinds of refused logins that their primaries have counted.
     """
 
     ports: dict[Endpoint, Outcome] = field(default_factory=dict)
     links: dict[str, dict[Endpoint, bool]] = field(default_factory=dict)
+    closed: set[tuple[str, str]] = field(default_factory=set)
     tls: dict[str, bool] = field(default_factory=dict)
     replication: dict[str, Mapping[str, str]] = field(default_factory=dict)
     denied: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -54,7 +55,7 @@ def unreached(reach: Reach, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
     return _problem(
         "bus-unreachable",
         f"{who} {'can' if who == NOBODY else 'cannot'} reach {names(peers)} on "
-        f"{'its bus port' if len(peers) == 1 else 'their bus ports'} {_listed(ends)}: "
+        f"{'its bus port' if len(peers) == 1 else 'their bus ports'} {_listed(ends)}{_odd(reach, gaps)}: "
         f"{observed(gaps, evidence)}{from_here(ends, evidence)}.",
         peers[0],
         nodes[0] if len(nodes) == 1 else None,
@@ -144,28 +145,17 @@ def tls_differs(gaps: Sequence[Gap], evidence: Evidence) -> Problem:
 
 
 def elsewhere(reach: Reach, gap: Gap) -> bool:
-    """Whether a node is tried at another address or bus port than clusterboot and the node itself know."""
-    view = reach.views[gap.peer]
-    mine = view.me.bus_port
-    return gap.at[0] != view.ip or bool(mine and gap.at[1] != mine)
+    """Whether a node is tried at another address than the one at which it answered here."""
+    return gap.at[0] != reach.views[gap.peer].ip
 
 
 def announced(reach: Reach, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
-    """A node that others look for where it is not: a wrong bus port, or an announced address behind NAT."""
+    """A node that others look for at an address that it announces and that is not its own, as with NAT."""
     name, (host, port) = gaps[0].peer, gaps[0].at
     view, node = reach.views[name], reach.nodes[name]
     who = tellers(reach, gaps)
     # Why it does not answer there is known: it is the wrong place.
     seen = f"{observed(gaps, evidence)}{from_here([gaps[0].at], evidence).partition(': most likely')[0]}"
-    if host == view.ip:
-        given = "the topology says" if port in (node.bus_port, node.port + 10000) else "others try"
-        return _problem(
-            "bus-port-differs",
-            f"{name} has its bus port at {view.me.bus_port}, as it says itself, but {given} {port}: {seen}.",
-            name,
-            None,
-            f"set bus_port: {view.me.bus_port} for {name} in the topology; {AGAIN}",
-        )
     by = "the topology announces" if node.announce and node.announce.host == host else "it announces"
     return _problem(
         "announced-unreachable",
@@ -183,6 +173,15 @@ def tellers(reach: Reach, gaps: Sequence[Gap]) -> str:
     nodes = _nodes(gaps)
     everybody = len(nodes) > 1 and len(nodes) == len(reach.names) - len(_peers(gaps))
     return NOBODY if everybody else names(nodes)
+
+
+def _odd(reach: Reach, gaps: Sequence[Gap]) -> str:
+    """A remark on a bus port that nobody would guess."""
+    node = reach.nodes[gaps[0].peer]
+    port = gaps[0].at[1]
+    if len(_peers(gaps)) > 1 or node.bus_port is not None or node.announce or port == node.port + 10000:
+        return ""
+    return f" ({port} as it says itself, not port + 10000)"
 
 
 def stuck(gaps: Sequence[Gap], evidence: Evidence) -> bool:
@@ -210,12 +209,11 @@ def observed(gaps: Sequence[Gap], evidence: Evidence, it: str = "") -> str:
     if kind == "one-sided":
         they = "they" if it == "them" else it
         return (
-            f"{they} {_s('lists', peers)} {who}, but {who} {_s('does', nodes)} not list {it} (CLUSTER NODES of "
-            "both)"
+            f"{they} {_s('lists', peers)} {who}, but {who} {_s('does', nodes)} not list {it} "
+            "(CLUSTER NODES of both)"
         )
     if kind == "met":
-        told, does = _s("was", nodes), _s("does", nodes)
-        return f"{who} {told} told to MEET {it} and {does} not list {it} (CLUSTER NODES)"
+        return f"{who} met {it}, and the handshake has expired (CLUSTER NODES)"
     return f"{who} {_s('lists', nodes)} {it} as {kind} (CLUSTER NODES)"
 
 

@@ -53,8 +53,8 @@ def changed(
     found = [
         Problem(
             "node-replaced",
-            f"{name} was replaced during this run: {shown((view.ip, view.me.port))} answers with another node id "
-            f"now ({view.id}, before {ids[name]}).",
+            f"{name} was replaced during this run: {shown((view.ip, view.me.port))} answers with another "
+            f"node id now ({view.id}, before {ids[name]}).",
             node=name,
             hint=f"run CLUSTER FORGET {ids[name]} on the other nodes, all within 60 seconds, then the same "
             "command again: it takes the new node in",
@@ -82,6 +82,7 @@ def _bus(reach: Reach, evidence: Evidence, explained: _Explained) -> list[Proble
     """Every gap on the bus, in as few problems as there are causes: the widest cause first."""
     place = {name: index for index, name in enumerate(reach.names)}
     gaps = [gap for gap in reach.gaps.values() if not explained(gap.node, gap.peer)]
+    gaps = [gap for gap in gaps if (gap.node, gap.peer) not in evidence.closed]
     gaps.sort(key=lambda gap: (place[gap.peer], place[gap.node]))
     found: list[Problem] = []
 
@@ -188,8 +189,8 @@ def _replica(reason: Problem, name: str, view: View, evidence: Evidence) -> Prob
             reason,
             code="replica-turned-away",
             message=f"{name} is not in sync with {primary}: its link to {to} is down (INFO replication), and "
-            f"{primary} has turned logins away with {names(denied)} (INFO errorstats): most likely masterauth "
-            f"or masteruser of {name} is not what {primary} wants.",
+            f"{primary} has turned logins away with {names(denied)} (INFO errorstats): most likely "
+            f"masterauth or masteruser of {name} is not what {primary} wants.",
             hint=f"set masterauth and masteruser on {name}; {AGAIN}",
         )
     never = ", never was up" if info.get("master_link_down_since_seconds") == "-1" else ""

@@ -97,14 +97,14 @@ async def _links(fleet: Asker, name: str, views: Views, evidence: Evidence) -> N
         # A server that was built without TLS has no such setting and answers with nothing.
         if isinstance(tls, list):
             evidence.tls[name] = len(tls) == 2 and tls[1] == "yes"
+        lines = parse_nodes(replies[0] if isinstance(replies[0], str) else "")
+        names = {view.id: other for other, view in views.items()}
+        evidence.closed.update((name, names[line.id]) for line in lines if line.seen and line.id in names)
         links = replies[1]
         if not isinstance(links, list):
             return
-        where = {
-            line.id: (line.ip, line.bus_port or line.port + 10000)
-            for line in parse_nodes(replies[0] if isinstance(replies[0], str) else "")
-        }
-        made: dict[Endpoint, bool] = {}
+        where = {line.id: (line.ip, line.bus_port or line.port + 10000) for line in lines if not line.myself}
+        made = dict.fromkeys(where.values(), False)
         for link in links:
             fields = _fields(link)
             if fields.get("direction") == "to" and fields.get("node") in where:
