@@ -67,7 +67,7 @@ def hastened(count: int) -> str | None:
 
     A new role reaches those whose links were there before with the next ping, within half of it.
     """
-    return None if count <= _ONE_STAGE else str(20 * count // 100 * 100 + _MARK)
+    return None if count <= _ONE_STAGE else str(25 * count // 100 * 100 + _MARK)
 
 
 def ours(config: Settings) -> bool:
@@ -164,20 +164,28 @@ class Boost:
 
         return max(await asyncio.gather(*(one(name) for name in views)))
 
-    async def hasten(self) -> float | None:
-        """Lower the timeout of a large cluster once more, now that most of its links are made.
+    async def hasten(self, *, on: bool) -> float | None:
+        """Lower the timeout of a large cluster once more, now that most links are made, or raise it again.
 
-        Returns the node timeout in force, in seconds, or None where nothing was changed.
+        Returns the node timeout then in force, in seconds, or None where there is nothing to hasten.
         """
-        low = hastened(len(self._addresses))
-        if low is None or not self._set or int(low) >= int(self._set[TIMEOUT]):
+        first, low = lowered(len(self._addresses))[TIMEOUT], hastened(len(self._addresses))
+        if low is None or int(low) >= int(first) or not self._set:
             return None
-        names = [name for name, old in self._old.items() if number(old.get(TIMEOUT, "")) > int(low)]
+        old = {name: number(settings.get(TIMEOUT, "")) for name, settings in self._old.items()}
+        wanted = {
+            name: low if on else str(min(int(first), value))
+            for name, value in old.items()
+            if value > int(low)
+        }
+        self._set[TIMEOUT] = low if on else first
         await asyncio.gather(
-            *(self._ask(name, ("CONFIG", "SET", TIMEOUT, low), seconds=2.0) for name in names)
+            *(
+                self._ask(name, ("CONFIG", "SET", TIMEOUT, value), seconds=5.0)
+                for name, value in wanted.items()
+            )
         )
-        self._set[TIMEOUT] = low
-        return int(low) / 1000
+        return int(self._set[TIMEOUT]) / 1000
 
     async def give_back(self, *, patient: bool) -> BoostReport:
         """Put every old value back and read it back; elections are allowed again last.

@@ -8,9 +8,9 @@ There is no deadline in here: the caller bounds the whole run.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from clusterboot.events import Looked, Phase, PhaseName
 from clusterboot.health import Judge, Verdict
@@ -28,8 +28,12 @@ _PAIR_SECONDS = 0.3
 # The share of all pairs that must know each other before a large cluster is hastened.
 _MOST = 0.9
 
-# Lowers timers once more; returns the node timeout then in force, in seconds, or None.
-Hasten = Callable[[], Awaitable[float | None]]
+
+class Hasten(Protocol):
+    """Lowers the node timeout once more, or raises it again."""
+
+    def __call__(self, *, on: bool) -> Awaitable[float | None]:
+        """Return the node timeout then in force, in seconds; None where nothing was changed."""
 
 
 def handshake_seconds(node_timeout: float) -> float:
@@ -46,7 +50,8 @@ async def follow(
 ) -> Verdict:
     """Look and REPLICATE until Ready, or until nothing has moved for `patience` seconds.
 
-    `hasten` is called once, as soon as most nodes know each other.
+    `hasten` is switched on as soon as most nodes know each other, and off again where that does not
+    help: nodes that have too little CPU for that many pings would only lose the links they have.
     """
     clock = asyncio.get_running_loop().time
     pending = {step for step in todo.steps if isinstance(step, Replicate)}
@@ -54,6 +59,7 @@ async def follow(
     small = len(watch.views) <= SMALL
     phases = _Phases(run)
     guess = _Guess(judge.ids, small=small)
+    ease: float | None = None  # when to end the hurry
     best: tuple[int, ...] = ()
     moved = clock()
     while True:
@@ -82,8 +88,10 @@ async def follow(
         if hurrying is not None:
             await hurrying.round(verdict, {step.node for step in pending})
         known = sum(view.known for view in watch.views.values())
-        if hasten is not None and known >= _MOST * len(judge.ids) ** 2:
-            timeout, hasten = await hasten(), None
+        if hasten is not None and (known >= _MOST * len(judge.ids) ** 2 if ease is None else clock() > ease):
+            timeout = await hasten(on=ease is None)
+            hasten = hasten if timeout is not None and ease is None else None
+            ease = clock() + 4 * (timeout or 0.0)
             patience = patience if timeout is None else handshake_seconds(timeout)
         now = clock()
         reached = (verdict.links, verdict.complete, -len(pending), known)
