@@ -17,6 +17,7 @@ from clusterboot.placement import Placement
 from clusterboot.slots import NONE, Slots
 
 _SHOWN = 5
+_MOST_KNOWN = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,9 @@ class Judge:
 
     def _compare(self, view: View) -> NodeHealth:
         known = self._known
+        if len(known) > _MOST_KNOWN:
+            # A node whose lines never stay the same is not to fill the memory.
+            known.clear()
         good = 0
         missing: set[str] | None = None
         strangers: list[str] = []
