@@ -27,8 +27,9 @@ class Evidence:
 
     `ports` is what a connection from here to a bus port came to. `links` tells by node and by the
     address that it connects to whether the connection stands (CLUSTER LINKS, since Redis 7). `closed`
-    are pairs of which the first sees the second by now: their gap was a moment's. `tls` is whether a node's bus speaks TLS. `replication` has INFO replication of replicas that are out of
-    sync, `denied` the kinds of refused logins that their primaries have counted.
+    are pairs of which the first sees the second by now: their gap was a moment's. `tls` is whether a
+    node's bus speaks TLS. `replication` has INFO replication of replicas that are out of sync, `denied`
+    the kinds of refused logins that their primaries have counted.
     """
 
     ports: dict[Endpoint, Outcome] = field(default_factory=dict)
