@@ -38,7 +38,7 @@ def raised(kind: type[Exception]) -> Exception:
     for arguments in (("gone",), (1, "gone"), ("utf-8", b"x", 0, 1, "gone"), ("7000 10.0.0.2:7002",)):
         try:
             error = kind(*arguments)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, AttributeError):
             continue
         if isinstance(error, ssl.SSLError):  # as the ssl module itself fills it in
             error.reason = "CERTIFICATE_VERIFY_FAILED"

@@ -121,8 +121,8 @@ KINDS: list[tuple[str, Command, str, str]] = [
     (
         "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
         INFO,
-        "busy: a is busy running a script: BUSY Redis is busy running a script. You can only call SCRIPT KILL "
-        "or SHUTDOWN NOSAVE.",
+        "busy: a is busy running a script: BUSY Redis is busy running a script. You can only call SCRIPT "
+        "KILL or SHUTDOWN NOSAVE.",
         "wait for it, or run SCRIPT KILL there",
     ),
     (
