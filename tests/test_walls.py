@@ -60,7 +60,7 @@ RUNNING: dict[str, set[str]] = {
 PACKAGES = {
     "yaml": {"topology"},
     "pydantic": {"topology"},
-    "redis": {"client"},
+    "redis": {"client", "pytest_plugin"},  # the plugin hands tests a client of redis-py
     "rich": {"render", "cli"},
     "typer": {"cli"},
 }

@@ -1,0 +1,50 @@
+"""Who joins a cluster that serves, and which extra MEETs tell the others about it."""
+
+from __future__ import annotations
+
+from clusterboot.health import Judge
+from clusterboot.newcomers import BATCH, hurry, newcomers
+from clusterboot.placement import place
+from clusterboot.plan import plan
+from tests.core.world import World, fresh, topology
+
+
+def grown(count: int) -> tuple[World, list[str]]:
+    """A Ready cluster of three, and more nodes that know nobody."""
+    names = [f"n{index}" for index in range(count)]
+    small = topology(*names[:3])
+    world = fresh(topology(*names))
+    world.do(*plan(small, place(small)).steps)
+    return world, names
+
+
+def test_only_nodes_that_know_nobody_while_others_serve_are_newcomers() -> None:
+    world, _ = grown(5)
+    assert newcomers(world.views()) == {"n3", "n4"}
+    world["n4"].knows.add("n0")
+    assert newcomers(world.views()) == {"n3"}
+    assert newcomers(fresh(topology("a", "b")).views()) == frozenset(), "nobody serves: nobody joins"
+
+
+def test_a_newcomer_meets_those_who_miss_it_or_have_it_wrong_and_those_it_misses() -> None:
+    world, names = grown(4)
+    top = topology(*names)
+    world.join("n0", "n3")
+    views = world.views()
+    judge = Judge(place(top), {name: view.id for name, view in views.items()}, mesh_only=True)
+    nodes = {each.name: each for each in top.nodes}
+    meets = hurry(nodes, ["n3"], judge.verdict(views), views)
+    assert [(meet.node, meet.peer, meet.port) for meet in meets] == [("n3", "n1", 7001), ("n3", "n2", 7002)]
+    world.join(*names)
+    views = world.views()
+    assert hurry(nodes, ["n3"], judge.verdict(views), views) == ()
+
+
+def test_a_newcomer_to_a_large_cluster_sends_a_batch_at_a_time() -> None:
+    world, names = grown(60)
+    top = topology(*names)
+    views = world.views()
+    judge = Judge(place(top), {name: view.id for name, view in views.items()}, mesh_only=True)
+    meets = hurry({each.name: each for each in top.nodes}, ["n59"], judge.verdict(views), views)
+    assert len(meets) == BATCH
+    assert "n59" not in {meet.peer for meet in meets}
