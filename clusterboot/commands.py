@@ -126,12 +126,11 @@ def up(shell: Shell, file: Path, options: UpOptions, reach: Reach) -> Exit:
 
     from clusterboot import bootstrap
     from clusterboot.ledger import FileLedger
-    from clusterboot.render import json
-    from clusterboot.render.live import reporter
+    from clusterboot.render import github, json
 
     async def work() -> Callable[[], Exit]:
         # What is printed is printed after the screen is clear and the loop has ended.
-        with reporter(shell.console(stderr=True), quiet=shell.quiet) as report:
+        with github.reporter(shell.console(stderr=True), quiet=shell.quiet) as report:
             async with _fleet(topology, passwords, reach.left(topology)) as fleet:
                 run = bootstrap.Run(
                     topology,
@@ -152,7 +151,9 @@ def up(shell: Shell, file: Path, options: UpOptions, reach: Reach) -> Exit:
                         raise
                     # Part of it was done: the document tells which steps, beside why it ended.
                     problems = failed.problems
-                    document = json.up(bootstrap.outcome(run), problems, failed.exit)
+                    far = bootstrap.outcome(run)
+                    shell.summarise(lambda: github.summary(far, problems))
+                    document = json.up(far, problems, failed.exit)
                     return lambda: shell.fail("up", problems, document)
         return lambda: _show(shell, result)
 
@@ -160,7 +161,9 @@ def up(shell: Shell, file: Path, options: UpOptions, reach: Reach) -> Exit:
 
 
 def _show(shell: Shell, result: UpResult) -> Exit:
-    from clusterboot.render import json
+    from clusterboot.render import github, json
+
+    shell.summarise(lambda: github.summary(result))
 
     def text(console: Console) -> None:
         from clusterboot.render.text import up as draw

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -61,8 +62,24 @@ class Shell:
 
             warnings(self.console(stderr=True), problems)
 
+    @staticmethod
+    def summarise(text: Callable[[], str]) -> None:
+        """Append Markdown to the summary of a job of GitHub Actions, where there is one."""
+        from clusterboot.render import workflow
+
+        file = os.environ.get("GITHUB_STEP_SUMMARY")
+        if file and workflow.active():
+            # Whatever keeps it from being written is no failure of the cluster.
+            with suppress(OSError), open(file, "a", encoding="utf-8") as stream:  # noqa: PTH123
+                stream.write(text())
+
     def fail(self, command: str, problems: Sequence[Problem], document: Document | None = None) -> Exit:
         """Print why a command failed, on stderr or as the one JSON document; return the exit status."""
+        from clusterboot.render import workflow
+
+        if workflow.active():
+            for line in workflow.error_lines(problems):
+                print(line, file=sys.stderr)
         if self.json:
             from clusterboot.render.json import dumps, failure
 

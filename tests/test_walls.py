@@ -25,6 +25,7 @@ CORE: dict[str, set[str]] = {
     "preflight": {"nodes", "placement", "plan", "topology", "errors", "announced"},
     "health": {"nodes", "placement", "topology", "slots", "errors"},
     "newcomers": {"health", "plan", "topology"},
+    "moved": {"plan", "topology"},
     "replies": {"errors"},
     "events": {"plan", "health", "placement", "errors"},
     "reach": {"nodes", "plan", "topology"},
@@ -37,9 +38,10 @@ CORE["results"] = PURE - {"results"}
 
 DOING: dict[str, set[str]] = {
     "addresses": set(),
+    "limits": {"errors"},
     "tls": {"errors", "topology"},
     "unreached": {"errors", "topology", "tls"},
-    "client": {"errors", "topology", "replies", "addresses", "tls", "unreached"},
+    "client": {"errors", "topology", "replies", "addresses", "limits", "tls", "unreached"},
     "credentials": {"errors", "topology"},
     "private": {"errors"},
     "state": {"errors", "topology", "private"},

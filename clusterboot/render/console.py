@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import sys
+from typing import IO, TYPE_CHECKING, cast
+
+from clusterboot.render import workflow
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,8 +20,11 @@ def console(*, stderr: bool = False, no_color: bool = False) -> Console:
     """
     from rich.console import Console
 
+    stream = sys.stderr if stderr else sys.stdout
     plain = no_color or bool(os.environ.get("NO_COLOR"))
     return Console(
+        # rich takes the stream at each print where it is given none.
+        file=cast("IO[str]", workflow.Defused(stream)) if workflow.active() else None,
         stderr=stderr,
         color_system=None if plain else "auto",
         markup=False,

@@ -73,6 +73,10 @@ class Lines:
             elif now - self._at >= TELL:
                 self._tell(now)
 
+    def end_phase(self) -> None:
+        """Tell what the phase has come to, where it has not been told."""
+        self._tell(self._clock())
+
     def _tell(self, now: float) -> None:
         summary = self._progress.summary()
         if summary and summary != self._told:

@@ -1,0 +1,132 @@
+"""What GitHub Actions shows of a run: a log that folds by phases, and a summary of the job."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from clusterboot.events import Event, Phase, Warned
+from clusterboot.render import live, plan_text, words, workflow
+from clusterboot.render.lines import GONE, Clock, Lines
+from clusterboot.render.progress import Progress
+from clusterboot.render.safe import clean
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from clusterboot.errors import Problem
+    from clusterboot.results import NodeRow, UpResult
+
+# GitHub cuts a summary at 1 MiB, and nobody reads a picture of hundreds of nodes.
+_MOST_ROWS, _MOST_DRAWN = 200, 60
+_STATES = {"ok": "ok", "fail": "cluster_state:fail", "away": "does not answer", None: ""}
+
+
+def reporter(console: Console, *, quiet: bool = False, clock: Clock = time.monotonic) -> live.RunReporter:
+    """Return the reporter of a run: one whose log folds under GitHub Actions, else the one of `live`."""
+    return (
+        Groups(console, clock)
+        if workflow.active() and not quiet
+        else live.reporter(console, quiet=quiet, clock=clock)
+    )
+
+
+class Groups:
+    """The plain lines of a log, each phase a group that GitHub folds; warnings stand outside of the folds."""
+
+    def __init__(self, console: Console, clock: Clock) -> None:
+        self._lines = Lines(console, clock)
+        self.warned = self._lines.warned
+        self._progress = Progress(clock())
+        self._clock = clock
+        self._stream = getattr(console.file, "raw", console.file)
+        self._open = False
+
+    def __enter__(self) -> Groups:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._lines.__exit__(*exc)
+        self._close()
+
+    def __call__(self, event: Event, /) -> None:
+        """Take one event."""
+        if isinstance(event, Warned):
+            self.warned.append(event.problem)
+            self._write(workflow.command("warning", event.problem.message, {"title": event.problem.code}))
+            return
+        before = self._progress.phase
+        self._progress.take(event, self._clock())
+        if isinstance(event, Phase) and (before is None or before.name != event.name):
+            # What the phase before has come to belongs into its own group.
+            self._lines.end_phase()
+            self._close()
+            self._write(workflow.command("group", self._progress.title()))
+            self._open = True
+        self._lines(event)
+
+    def _close(self) -> None:
+        if self._open:
+            self._open = False
+            self._write(workflow.command("endgroup"))
+
+    def _write(self, line: str) -> None:
+        try:
+            self._stream.write(f"{line}\n")
+            self._stream.flush()
+        except GONE:
+            return
+
+
+def summary(result: UpResult, errors: Sequence[Problem] = ()) -> str:
+    """Return the Markdown for the summary of a job: how it ended, a table and a picture of the nodes."""
+    name = f" {_cell(result.topology.name)}" if result.topology.name else ""
+    shape = plan_text.shape(result.topology, result.target)
+    how = "nothing was changed" if result.dry_run else f"after {words.seconds(result.seconds)}"
+    state = "Ready" if result.ready else "a full mesh" if result.verdict.ready else "not Ready"
+    lines = [
+        f"### {'✅' if result.verdict.ready else '❌'} Cluster{name}: {state}",
+        "",
+        f"{shape}; {how}.",
+        "",
+    ]
+    lines += [f"- {_cell(error.message)}" for error in errors[:_MOST_ROWS]]
+    lines += ["", "| node | address | role | slots | state | version |", "|---|---|---|---|---|---|"]
+    for row in result.nodes[:_MOST_ROWS]:
+        of = f"replica of {_cell(row.primary)}" if row.primary else row.role or ""
+        cells = (_cell(row.name), _cell(row.address), of, words.slots(row.slots), _STATES[row.state])
+        lines.append(f"| {' | '.join((*cells, _cell(row.version or '')))} |")
+    if len(result.nodes) > _MOST_ROWS:
+        lines.append(f"\n… and {len(result.nodes) - _MOST_ROWS} more nodes.")
+    if len(result.nodes) <= _MOST_DRAWN:
+        lines += ["", "```mermaid", *_picture(result.nodes), "```"]
+    return "\n".join(lines) + "\n"
+
+
+def _picture(rows: Sequence[NodeRow]) -> list[str]:
+    """Primaries with their slots, and an arrow from each to its replicas."""
+    number = {row.name: index for index, row in enumerate(rows)}
+    lines = ["flowchart LR"]
+    for row in rows:
+        slots = f"<br/>{words.slots(row.slots)}" if row.slots else ""
+        lines.append(f'  n{number[row.name]}["{_label(row.name)}{slots}"]')
+    lines += [
+        f"  n{number[row.primary]} --> n{number[row.name]}"
+        for row in rows
+        if row.primary is not None and row.primary in number
+    ]
+    return lines
+
+
+def _cell(text: str) -> str:
+    """Return text for a table cell, in which nothing is Markdown or HTML."""
+    return (
+        re.sub(r"([\\`*_{}\[\]()#+!|~$@])", r"\\\1", clean(text)).replace("&", "&amp;").replace("<", "&lt;")
+    )
+
+
+def _label(text: str) -> str:
+    """Return text for a label of Mermaid, which knows entities by number between # and ;."""
+    return re.sub(r"[^A-Za-z0-9 .:\[\]/_-]", lambda found: f"#{ord(found[0])};", clean(text))

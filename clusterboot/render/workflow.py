@@ -1,0 +1,72 @@
+"""Workflow commands: lines that the runner of GitHub Actions obeys, and text that must not be one.
+
+Lines that begin with `::`, and `##[` anywhere, are commands to the runner ("Workflow commands for GitHub
+Actions" in GitHub's documentation). What comes from files and nodes is kept from being one: `Defused`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from clusterboot.render.safe import MAX_MESSAGE, clean
+
+if TYPE_CHECKING:
+    from clusterboot.errors import Problem
+
+_COMMAND = re.compile(r"^([ \t]*):(?=:)|##(?=\[)", re.MULTILINE)
+
+
+def active() -> bool:
+    """Return whether this process runs under GitHub Actions."""
+    return os.environ.get("GITHUB_ACTIONS") == "true"
+
+
+class Defused:
+    """A text stream on which no text is a command to the runner; `raw` is the stream below."""
+
+    def __init__(self, raw: TextIO) -> None:
+        self.raw = raw
+
+    def write(self, text: str) -> int:
+        """Write text with a space in what would be a command."""
+        return self.raw.write(_COMMAND.sub(lambda found: f"{found[0]} ", text))
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.raw, name)
+
+
+def error_lines(problems: Iterable[Problem]) -> list[str]:
+    """Return a line for each problem that is in a file, which makes GitHub show it there."""
+    found = []
+    for problem in problems:
+        if problem.file is not None:
+            where = {"file": _from_workspace(problem.file)}
+            where |= {"line": str(problem.line)} if problem.line is not None else {}
+            where |= {"col": str(problem.column)} if problem.column is not None else {}
+            found.append(command("error", problem.message, {**where, "title": problem.code}))
+    return found
+
+
+def command(name: str, message: str = "", properties: dict[str, str] | None = None) -> str:
+    """Return a workflow command, escaped as the runner's own toolkit does it (command.ts)."""
+    told = ",".join(
+        f"{key}={_escaped(value).replace(':', '%3A').replace(',', '%2C')}"
+        for key, value in (properties or {}).items()
+    )
+    return f"::{name}{' ' if told else ''}{told}::{_escaped(message)}"
+
+
+def _escaped(text: str) -> str:
+    return clean(text, MAX_MESSAGE).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _from_workspace(file: str) -> str:
+    """Return the path of a file as GitHub wants it: from the root of the repository."""
+    root = os.environ.get("GITHUB_WORKSPACE")
+    if root and (path := Path(file).absolute()).is_relative_to(root):
+        return str(path.relative_to(root))
+    return file
