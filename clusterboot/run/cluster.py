@@ -95,13 +95,14 @@ class Throwaway:
         from clusterboot import bootstrap
         from clusterboot.client import Fleet
 
-        end = time.monotonic() + timeout
-        await self._answering(end, timeout)
+        began = time.monotonic()
+        await self._answering(began + timeout, timeout)
         topology = moved(self._shape, [server.port for server in self._servers])
         fleet = Fleet(topology, lambda node: (None, None))
         try:
-            left = max(0.1, end - time.monotonic())
-            run = bootstrap.Run(topology, fleet, _nobody, _Nothing(), timeout=left, boost=topology.boost)
+            spent = time.monotonic() - began
+            ledger = _Nothing()
+            run = bootstrap.Run(topology, fleet, _nobody, ledger, timeout, spent=spent, boost=topology.boost)
             self.result = await bootstrap.up(run)
         finally:
             await fleet.close()

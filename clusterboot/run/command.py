@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -42,10 +43,17 @@ def run(shell: Shell, options: RunOptions) -> int:
     or 143 where a signal came before it began, 125 where clusterboot itself failed.
     """
     ended: list[int] = []
+    # Asked before anybody here catches signals for himself.
+    ignore = child.ignored()
 
     def work() -> Exit:
         try:
-            ended.append(_run(options))
+            ended.append(_run(options, ignore))
+        except Interrupted as stopped:
+            first = stopped.problems[0]
+            name = "SIGINT" if first.exit is Exit.SIGINT else "SIGTERM"
+            message = f"stopped by {name} before the command began; the servers are gone."
+            raise Interrupted(replace(first, message=message, hint=None)) from stopped
         except child.NotStarted as failed:
             ended.append(failed.status)
             shell.fail("run", failed.problems)
@@ -62,12 +70,11 @@ def run(shell: Shell, options: RunOptions) -> int:
     return failed if failed in (Exit.SIGINT, Exit.SIGTERM) else child.FAILED
 
 
-def _run(options: RunOptions) -> int:
+def _run(options: RunOptions, ignore: frozenset[signal.Signals]) -> int:
     if not options.command:
         raise _usage(
             "there is no command to run.", "write it behind two dashes: clusterboot run -- pytest -q"
         )
-    ignore = child.ignored()
     child.find(options.command[0])
     topology = _topology(options)
     settings = shape.settings(topology, options.settings)
@@ -102,19 +109,14 @@ def _topology(options: RunOptions) -> Topology:
 
 
 def _form(cluster: Throwaway, timeout: float) -> UpResult:
-    """Form the cluster; the errors say what is true of one that nobody can run `up` on again."""
+    """Form the cluster; on one that is gone then, nobody is told to run `up` again."""
     try:
         return run_async(cluster.form(timeout))
-    except Interrupted as stopped:
-        first = stopped.problems[0]
-        name = "SIGINT" if first.exit is Exit.SIGINT else "SIGTERM"
-        message = f"stopped by {name} before the command began; the servers are gone."
-        raise Interrupted(replace(first, message=message, hint=None)) from stopped
     except ClusterbootError as failed:
-        problems = failed.problems
-        if problems[0].code == "out-of-time":
-            problems = (replace(problems[0], hint="--timeout gives it longer"), *problems[1:])
-        raise type(failed)(*problems) from failed
+        first, *rest = failed.problems
+        if first.code == "out-of-time":
+            first = replace(first, hint="--timeout gives it longer")
+        raise type(failed)(first, *rest) from failed
 
 
 def _keep_logs(cluster: Throwaway, folder: Path) -> None:
