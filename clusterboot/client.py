@@ -23,6 +23,7 @@ from redis.exceptions import InvalidResponse, RedisError, ResponseError
 from clusterboot import tls, unreached
 from clusterboot.addresses import resolve
 from clusterboot.errors import NodeFailed, Problem
+from clusterboot.limits import allow
 from clusterboot.replies import Command, Rejected, Reply, explain
 from clusterboot.topology import Node, Tls, Topology
 
@@ -58,6 +59,7 @@ class _Parser(_AsyncRESP2Parser):
     def on_connect(self, connection: Any) -> None:
         """Begin with a new stream."""
         super().on_connect(connection)  # type: ignore[no-untyped-call]  # redis-py has no types here
+        connection.accepted = True
         self.allow()
 
     def allow(self) -> None:
@@ -130,8 +132,9 @@ class Fleet:
 
         A node that has not answered yet gets no longer than until `deadline` (in the loop's time), so
         that a run with less time than CONNECT_SECONDS still ends with who did not answer. Raises UsageError
-        when a file under `tls` cannot be used.
+        when a file under `tls` cannot be used, and NodeFailed when so many connections are not allowed.
         """
+        allow(len(topology.nodes))
         self._tls = topology.tls
         # One for all connections: reading the certificates takes longer than a handshake.
         self._context = None if topology.tls is None else tls.context(topology.tls)
@@ -219,7 +222,7 @@ class Fleet:
                     await connection.connect()
             except TimeoutError as slow:
                 # A stopped process takes connections all the same: its kernel does that.
-                accepted = connection.is_connected
+                accepted = getattr(connection, "accepted", False)
                 failures[ip] = NodeFailed(
                     unreached.silent(node, within) if accepted else unreached.unreachable(node, ip, within)
                 )

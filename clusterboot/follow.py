@@ -8,20 +8,22 @@ There is no deadline in here: the caller bounds the whole run.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from clusterboot.events import Looked, Phase, PhaseName
 from clusterboot.health import Judge, Verdict
+from clusterboot.moved import moved
 from clusterboot.newcomers import hurry, newcomers
 from clusterboot.observe import SMALL, Watch
-from clusterboot.plan import Plan, Replicate, Views, group
+from clusterboot.plan import Meet, Plan, Replicate, Views, group
 
 if TYPE_CHECKING:
     from clusterboot.bootstrap import Run
 
-# The pause between two rounds: as long as the round itself took, within these bounds in seconds.
+# The pause between two rounds: as long as the round itself took, on large clusters twice as long, so that
+# the nodes have the time that looking would take; within these bounds in seconds.
 _SHORTEST, _LONGEST = 0.02, 0.5
 # A pair gets its next extra MEET no sooner: the link that the last one made anew takes ~100 ms.
 _PAIR_SECONDS = 0.3
@@ -61,7 +63,7 @@ async def follow(
     guess = _Guess(judge.ids, small=small)
     ease: float | None = None  # when to end the hurry
     best: tuple[int, ...] = ()
-    moved = clock()
+    stirred = clock()
     while True:
         began = clock()
         observed = await watch.look()
@@ -73,7 +75,10 @@ async def follow(
             # Gathered from views of different moments: only a snapshot of all may say so.
             verdict = replace(verdict, ready=False)
         run.verdict, run.views = verdict, watch.views
-        run.report(Looked(verdict, tuple(observed.away)))
+        known = sum(view.known for view in watch.views.values())
+        # Not every node of a large cluster was read whole by now, but each told how many it knows.
+        links = verdict.links if small else max(verdict.links, known - len(watch.views))
+        run.report(Looked(replace(verdict, links=min(links, verdict.total)), tuple(observed.away)))
         phases.tell(verdict, bool(pending))
         if verdict.ready:
             return verdict
@@ -87,7 +92,6 @@ async def follow(
                 watch.unsettle()
         if hurrying is not None:
             await hurrying.round(verdict, {step.node for step in pending})
-        known = sum(view.known for view in watch.views.values())
         if hasten is not None and (known >= _MOST * len(judge.ids) ** 2 if ease is None else clock() > ease):
             timeout = await hasten(on=ease is None)
             hasten = hasten if timeout is not None and ease is None else None
@@ -97,11 +101,11 @@ async def follow(
         reached = (verdict.links, verdict.complete, -len(pending), known)
         if not best or any(new > old for new, old in zip(reached, best, strict=True)):
             best = tuple(map(max, reached, best)) if best else reached
-            moved = now
-        elif now - moved > patience:
+            stirred = now
+        elif now - stirred > patience:
             return verdict
         if not accepted:
-            await asyncio.sleep(min(_LONGEST, max(_SHORTEST, now - began)))
+            await asyncio.sleep(min(_LONGEST, max(_SHORTEST, (now - began) * (1 if small else 2))))
 
 
 class _Guess:
@@ -132,33 +136,40 @@ class _Guess:
 
 
 class _Hurry:
-    """Extra MEETs from newcomers to a serving cluster, once the minimal plan has connected everything."""
+    """Extra MEETs: from newcomers to a serving cluster, and between nodes that look for each other in vain."""
 
     def __init__(self, run: Run, watch: Watch) -> None:
         self._run = run
         self._watch = watch
         self._joining = newcomers(watch.views)
         self._nodes = {node.name: node for node in run.topology.nodes}
+        self._moved = bool(moved(self._nodes, watch.views))
+        # On large clusters views are old: what they lack has most likely been mended.
+        self._pause = _PAIR_SECONDS if len(watch.views) <= SMALL else 60.0
         self._last: dict[tuple[str, str], float] = {}
         self._connected = False
 
     async def round(self, verdict: Verdict, unattached: set[str]) -> None:
         """Send the next batch; a newcomer that has yet to REPLICATE only makes itself known."""
-        if not self._joining:
-            return
-        self._connected = self._connected or len(group(self._watch.views)) == 1
-        if not self._connected:
-            return
         now = asyncio.get_running_loop().time()
+        found = [(meet, _PAIR_SECONDS) for meet in self._of_newcomers(verdict, unattached)]
+        if self._moved:
+            lost = moved(self._nodes, self._watch.views)
+            found += [(meet, self._pause) for meet in lost]
+            self._moved = bool(lost)
         steps = [
-            meet
-            for meet in hurry(self._nodes, self._joining, verdict, self._watch.views)
-            if now - self._last.get((meet.node, meet.peer), -_PAIR_SECONDS) >= _PAIR_SECONDS
-            and not (meet.node in unattached and meet.node not in verdict.nodes[meet.peer].unseen)
+            meet for meet, pause in found if now - self._last.get((meet.node, meet.peer), -pause) >= pause
         ]
         for meet in steps:
             self._last[meet.node, meet.peer] = now
         await self._run.actor.send(steps, self._watch.views, extra=True)
+
+    def _of_newcomers(self, verdict: Verdict, unattached: set[str]) -> Iterator[Meet]:
+        self._connected = self._connected or (bool(self._joining) and len(group(self._watch.views)) == 1)
+        if self._joining and self._connected:
+            for meet in hurry(self._nodes, self._joining, verdict, self._watch.views):
+                if meet.node not in unattached or meet.node in verdict.nodes[meet.peer].unseen:
+                    yield meet
 
 
 class _Phases:

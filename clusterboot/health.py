@@ -157,7 +157,7 @@ class Judge:
         away = away or {}
         nodes = {name: self.node(view) for name, view in views.items() if name in self.ids}
         total = len(self.ids) * (len(self.ids) - 1)
-        links = sum(len(self.ids) - 1 - len([n for n in h.unseen if n != me]) for me, h in nodes.items())
+        links = sum(len(self.ids) - 1 - len(h.unseen) + (me in h.unseen) for me, h in nodes.items())
         mesh = not away and len(nodes) == len(self.ids) and all(h.meshed for h in nodes.values())
         ready = mesh and all(health.ready for health in nodes.values())
         covered = Slots.of(pair for view in views.values() for pair in view.me.slots.ranges)
