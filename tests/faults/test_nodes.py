@@ -1,0 +1,236 @@
+"""Nodes that stop, die, restart or are replaced, wrong passwords, TLS on one side: each named in full."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.harness.cli import Outcome, clusterboot, launch
+from tests.harness.ready import why_not_ready
+from tests.harness.servers import Servers
+
+Start = Callable[..., Servers]
+AGAIN = "then run the same command again: it goes on from here"
+OLD = {"cluster-node-timeout": "15000", "repl-diskless-sync-delay": "5", "cluster-replica-no-failover": "no"}
+
+
+def write(path: Path, servers: Servers, **keys: object) -> Path:
+    """Write a topology of `servers` named a, b, c … and return its path."""
+    nodes = [
+        {"name": "abcdefgh"[i], "host": servers.host, "port": port} for i, port in enumerate(servers.ports)
+    ]
+    file = path / "t.yaml"
+    file.write_text(servers.topology(nodes=nodes, **keys))
+    return file
+
+
+def told(outcome: Outcome) -> list[tuple[str, str | None, str]]:
+    """Code, node and message of every error."""
+    return [(found["code"], found["node"], found["message"]) for found in outcome.json()["errors"]]
+
+
+def wait(condition: Callable[[], object], what: str, deadline: float = 20.0) -> None:
+    end = time.monotonic() + deadline
+    while not condition():
+        assert time.monotonic() < end, f"not within {deadline:g} s: {what}"
+        time.sleep(0.01)
+
+
+def has(servers: Servers, index: int, *words: str) -> bool:
+    """Whether node `index` got a changing command that starts with `words`."""
+    return any(tuple(command[: len(words)]) == words for command in servers.changing(index))
+
+
+def timers(servers: Servers, index: int) -> dict[str, str]:
+    return {name: servers.call(index, "CONFIG", "GET", name)[1] for name in OLD}
+
+
+@contextmanager
+def running(file: Path, *flags: str, timeout: float) -> Iterator[Callable[[], Outcome]]:
+    """Start `up` and give what waits for its end; it must come within two seconds after `timeout`."""
+    process = launch("up", file, "-o", "json", "--timeout", str(timeout), *flags)
+
+    def end() -> Outcome:
+        out, err = process.communicate(timeout=timeout + 2 + 10)
+        return Outcome(("up",), process.returncode, out, err)
+
+    try:
+        yield end
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_stopped_process_takes_connections_and_does_not_answer(
+    servers: Start, any_server: str, tmp_path: Path
+) -> None:
+    with_one_stopped = servers(any_server, 3)
+    with_one_stopped.stop(1)
+    outcome = clusterboot("up", write(tmp_path, with_one_stopped), "-o", "json", "--timeout", "2", timeout=14)
+    assert outcome.exit == 5
+    assert told(outcome) == [
+        ("not-answering", "b", "b takes connections but did not answer within 1.8 s."),
+    ]
+    assert outcome.json()["errors"][0]["hint"] == (
+        "the process is stopped, stuck or overloaded: look at it on its host"
+    )
+    assert not with_one_stopped.changing(0)
+
+
+def test_a_stopped_process_behind_a_password_is_not_taken_for_a_firewall(
+    servers: Start, any_server: str, tmp_path: Path
+) -> None:
+    nodes = servers(any_server, 2, password="secret")
+    nodes.stop(1)
+    file = write(tmp_path, nodes, auth={"password": "secret"})
+    file.chmod(0o600)
+    outcome = clusterboot("up", file, "-o", "json", "--timeout", "2", timeout=14)
+    assert told(outcome) == [("not-answering", "b", "b takes connections but did not answer within 1.8 s.")]
+
+
+def test_a_node_that_restarts_in_the_middle_is_waited_for(
+    servers: Start, any_server: str, tmp_path: Path
+) -> None:
+    nodes = servers(any_server, 3)
+    with running(write(tmp_path, nodes), timeout=60) as end:
+        wait(lambda: has(nodes, 0, "CLUSTER", "MEET"), "the nodes meet")
+        nodes.restart(1)
+        outcome = end()
+    assert outcome.exit == 0, outcome
+    assert why_not_ready(nodes.addresses) is None
+    assert [timers(nodes, index) for index in range(3)] == [OLD] * 3
+
+
+def test_a_node_that_dies_in_the_middle_is_named_at_the_deadline(
+    servers: Start, any_server: str, tmp_path: Path
+) -> None:
+    nodes = servers(any_server, 3)
+    file = write(tmp_path, nodes)
+    with running(file, timeout=4) as end:
+        wait(lambda: has(nodes, 1, "CLUSTER", "ADDSLOTSRANGE"), "b has its slots")
+        nodes.kill(1)
+        outcome = end()
+    assert outcome.exit == 5, outcome
+    assert told(outcome) == [
+        ("out-of-time", None, "not Ready within 4 s."),
+        ("connection-refused", "b", f"b cannot be reached: nothing listens at {nodes.addresses[1]}."),
+        ("slots-missing", None, "nobody serves the slots 5461-10922 (5462 of 16384)."),
+    ]
+    nodes.restart(1)
+    assert clusterboot("up", file).exit == 0
+    assert why_not_ready(nodes.addresses) is None
+    assert [timers(nodes, index) for index in range(3)] == [OLD] * 3
+
+
+def test_a_node_that_is_replaced_by_an_empty_one_in_the_middle_is_named_as_such(
+    servers: Start, any_server: str, tmp_path: Path
+) -> None:
+    nodes = servers(any_server, 3)
+    old = nodes.call(1, "CLUSTER", "MYID")
+    with running(write(tmp_path, nodes), timeout=30) as end:
+        wait(lambda: old in nodes.call(2, "CLUSTER", "NODES"), "c knows b")
+        nodes.kill(1)
+        shutil.rmtree(nodes.folder / str(nodes.ports[1]))
+        nodes.restart(1)
+        outcome = end()
+    new = nodes.call(1, "CLUSTER", "MYID")
+    assert outcome.exit == 5, outcome
+    (error,) = outcome.json()["errors"]
+    assert (error["code"], error["node"]) == ("node-replaced", "b")
+    assert error["message"] == (
+        f"b was replaced during this run: {nodes.addresses[1]} answers with another node id now ({new}, "
+        f"before {old})."
+    )
+    assert error["hint"] == (
+        f"run CLUSTER FORGET {old} on the other nodes, all within 60 seconds, then the same command "
+        "again: it takes the new node in"
+    )
+    assert [timers(nodes, index) for index in (0, 2)] == [OLD] * 2
+    for index in (0, 2):
+        nodes.call(index, "CLUSTER", "FORGET", old)
+    assert clusterboot("up", tmp_path / "t.yaml").exit == 0
+
+
+def test_a_replica_with_a_wrong_masterauth_is_named_with_what_its_primary_counted(
+    servers: Start, any_server: str, tmp_path: Path
+) -> None:
+    nodes = servers(any_server, 2, password="right", extra=["--masterauth", "wrong"])
+    file = write(tmp_path, nodes, replicas=1, auth={"password": "right"})
+    file.chmod(0o600)
+    outcome = clusterboot("up", file, "-o", "json", "--timeout", "5", timeout=20)
+    assert outcome.exit == 4, outcome
+    assert ("out-of-time", None, "not Ready within 5 s.") in told(outcome)
+    (error,) = [found for found in outcome.json()["errors"] if found["code"] == "replica-turned-away"]
+    assert (error["node"], error["peer"]) == ("b", "a")
+    assert error["message"].startswith(
+        f"b is not in sync with a: its link to {nodes.addresses[0]} is down (INFO replication), and a has "
+        "turned logins away with WRONGPASS"
+    ), outcome
+    assert error["message"].endswith(
+        "(INFO errorstats): most likely masterauth or masteruser of b is not what a wants."
+    )
+    assert error["hint"] == f"set masterauth and masteruser on b; {AGAIN}"
+
+
+def test_tls_on_one_side_of_the_bus_only_is_said(servers: Start, tmp_path: Path) -> None:
+    from tests.harness.servers import Missing, binary
+
+    try:
+        binary("redis70")
+    except Missing as reason:
+        pytest.skip(str(reason))
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"]
+    files = ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "cert.pem")]
+    if shutil.which("openssl") is None:
+        pytest.skip("there is no openssl here to make a certificate with")
+    subprocess.run([*make, *files], check=True, capture_output=True)
+    secure = ["--tls-cluster", "yes", "--tls-cert-file", f"{tmp_path}/cert.pem"]
+    secure += ["--tls-key-file", f"{tmp_path}/key.pem", "--tls-ca-cert-file", f"{tmp_path}/cert.pem"]
+    nodes = servers("redis70", 3, extra=lambda index: secure if index == 1 else [])
+    outcome = clusterboot(
+        "up", write(tmp_path, nodes), "-o", "json", "--timeout", "4", "--no-boost", timeout=20
+    )
+    assert outcome.exit == 4, outcome
+    assert told(outcome) == [
+        ("out-of-time", None, "not Ready within 4 s."),
+        (
+            "bus-tls-differs",
+            "b",
+            "b speaks TLS on the cluster bus and a does not, so their handshake never completes (CONFIG GET "
+            "tls-cluster of both).",
+        ),
+    ]
+
+
+def test_slots_that_nobody_serves_are_named_with_the_state_that_follows(
+    servers: Start, any_server: str, tmp_path: Path
+) -> None:
+    nodes = servers(any_server, 3)
+    file = write(tmp_path, nodes)
+    assert clusterboot("up", file).exit == 0
+    for index in range(3):
+        assert nodes.call(index, "CLUSTER", "DELSLOTS", 6000, 6001) == "OK"
+    outcome = clusterboot("status", file, "-o", "json")
+    assert outcome.exit == 4
+    reasons: list[dict[str, Any]] = outcome.json()["reasons"]
+    assert ("slots-missing", None, "nobody serves the slots 6000-6001 (2 of 16384).") in [
+        (reason["code"], reason["node"], reason["message"]) for reason in reasons
+    ], outcome
+
+
+def test_nodes_that_have_never_met_are_said_to_be_so(servers: Start, any_server: str, tmp_path: Path) -> None:
+    nodes = servers(any_server, 3)
+    nodes.call(0, "CLUSTER", "MEET", "127.0.0.1", nodes.ports[1])
+    wait(lambda: why_not_ready(nodes.addresses[:2], mesh_only=True) is None, "a and b know each other")
+    outcome = clusterboot("status", write(tmp_path, nodes), "-o", "json")
+    assert outcome.exit == 4
+    (reason,) = [found for found in outcome.json()["reasons"] if found["code"] == "not-met"]
+    assert reason["message"] == "the nodes are 2 groups that do not know each other: a and b | c."
+    assert reason["hint"] == "run 'clusterboot up': it lets them meet"
