@@ -136,7 +136,7 @@ class _Guess:
 
 
 class _Hurry:
-    """Extra MEETs: from newcomers to a serving cluster, and between nodes that look for each other in vain."""
+    """Extra MEETs: from newcomers to a serving cluster, and between nodes that both look at old addresses."""
 
     def __init__(self, run: Run, watch: Watch) -> None:
         self._run = run
