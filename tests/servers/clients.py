@@ -55,7 +55,9 @@ def refused(nodes: Nodes) -> dict[str, str]:
     for index in range(nodes.count):
         for line in str(nodes.ok(index, "INFO", "errorstats")).splitlines():
             name, _, count = line.partition(":")
-            if name in {f"errorstat_{code}" for code in ("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY")}:
+            if name in {
+                f"errorstat_{code}" for code in ("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY")
+            }:
                 found[f"{nodes.addresses[index]} {name}"] = count
     return found
 

@@ -8,12 +8,14 @@ emptied, reset HARD, with every setting back that a test may have changed.
 from __future__ import annotations
 
 import json
+import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from tests.harness.cli import Outcome, clusterboot
 from tests.harness.ready import why_not_ready
@@ -98,6 +100,12 @@ class Nodes:
         for index in range(self.count):
             self.ok(index, "SLOWLOG", "RESET")
 
+    def configure(self, settings: Mapping[str, str]) -> None:
+        """CONFIG SET on every node; the pool puts the timers back."""
+        for index in range(self.count):
+            for name, value in settings.items():
+                self.ok(index, "CONFIG", "SET", name, value)
+
     def timers(self, index: int) -> dict[str, str]:
         return {name: self.ok(index, "CONFIG", "GET", name)[1] for name in TIMERS}
 
@@ -179,7 +187,17 @@ def freshen(addresses: Iterable[str]) -> None:
             time.sleep(0.06)
         for connection in connections:
             _all(connection, [("CONFIG", "SET", *item) for item in _FRESH.items()])
-            _all(connection, [("ACL", "DELUSER", "ops"), ("CONFIG", "RESETSTAT",), ("SLOWLOG", "RESET")])
+            _all(
+                connection,
+                [
+                    ("ACL", "DELUSER", "ops"),
+                    (
+                        "CONFIG",
+                        "RESETSTAT",
+                    ),
+                    ("SLOWLOG", "RESET"),
+                ],
+            )
     finally:
         for connection in connections:
             connection.close()
@@ -202,3 +220,21 @@ def problems(outcome: Outcome, kind: str = "errors") -> list[Mapping[str, Any]]:
     """The errors (or warnings, or reasons) of a JSON document."""
     found: list[Mapping[str, Any]] = outcome.json()[kind]
     return found
+
+
+def read_until(
+    process: subprocess.Popen[str], stream: TextIO | None, words: str, seconds: float = 30.0
+) -> str:
+    """Read lines of a running command until `words` are among them; it is killed when they never come."""
+    assert stream is not None
+    told = ""
+    deadline = threading.Timer(seconds, process.kill)
+    deadline.start()
+    try:
+        while words not in told:
+            line = stream.readline()
+            assert line, f"it ended or took {seconds:g} s without saying {words!r}: {told}"
+            told += line
+    finally:
+        deadline.cancel()
+    return told

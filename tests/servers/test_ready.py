@@ -63,7 +63,9 @@ def _primary_of(found: Nodes, index: int) -> str:
     return str(line.split()[3])
 
 
-def test_servers_that_have_just_started_become_ready_as_well(server_kind: str, servers: Any, tmp_path: Any) -> None:
+def test_servers_that_have_just_started_become_ready_as_well(
+    server_kind: str, servers: Any, tmp_path: Any
+) -> None:
     """For their first two seconds they say cluster_state:fail, whatever is done."""
     six = Nodes(servers(server_kind, 6), 6, tmp_path)
     six.ready_up(six.file(replicas=1))
@@ -90,6 +92,8 @@ def test_each_step_is_sent_once_and_in_its_order(nodes: Take) -> None:
 
 def test_without_a_boost_no_timer_is_touched(any_nodes: Take) -> None:
     three = any_nodes(3)
+    three.configure({"cluster-node-timeout": "1500"})
+    three.forget()
     document = three.ready_up(three.file(), "--no-boost", "-o", "json").json()
     assert three.sent("CONFIG") == []
     assert document["boost"] == {
@@ -103,6 +107,8 @@ def test_without_a_boost_no_timer_is_touched(any_nodes: Take) -> None:
 
 def test_plan_boost_false_is_as_no_boost(any_nodes: Take) -> None:
     three = any_nodes(3)
+    three.configure({"cluster-node-timeout": "1500"})
+    three.forget()
     outcome = three.ready_up(three.file(plan={"boost": False}))
     assert three.sent("CONFIG") == []
     assert "no boost: switched off" in outcome.out

@@ -1,0 +1,80 @@
+"""Killed with SIGKILL at its k-th changing command and run again: Ready, and nothing is done twice."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.harness.cli import ROOT
+from tests.harness.servers import SERVERS
+from tests.servers.conftest import Take
+from tests.servers.pool import Nodes, Pool, freshen
+
+# Unlike any default, so that putting back is told apart from setting defaults.
+OLD = {
+    "cluster-node-timeout": "12345",
+    "repl-diskless-sync-delay": "3",
+    "cluster-replica-no-failover": "no",
+}
+
+
+@pytest.mark.parametrize(("moment", "first", "step"), [("answered", 1, 5), ("sent", 3, 15)])
+def test_a_killed_run_is_taken_up_where_it_ended(any_nodes: Take, moment: str, first: int, step: int) -> None:
+    _every(any_nodes(6), moment, first, step)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("moment", ["answered", "sent"])
+@pytest.mark.parametrize("kind", SERVERS)
+def test_killed_at_every_single_command(pool: Pool, tmp_path: Path, kind: str, moment: str) -> None:
+    _every(pool.take(kind, 6, tmp_path), moment, 1, 1)
+
+
+def _every(six: Nodes, moment: str, first: int, step: int) -> None:
+    file = six.file(replicas=1)
+    last = first
+    while _killed_at(six, file, last, moment):
+        last += step
+    # 3 epochs, 3 slot ranges, 5 MEETs, 3 REPLICATEs, 3 timers borrowed of 6 nodes and put back.
+    assert last > 3 + 3 + 5 + 3 + 2 * 3 * 6, f"a whole run has only {last - step} changing commands"
+
+
+def _killed_at(six: Nodes, file: Path, k: int, moment: str) -> bool:
+    """Kill a run at its k-th changing command and run again; False when it had fewer than k."""
+    freshen(six.addresses)
+    six.configure(OLD)
+    six.forget()
+    died = subprocess.run(
+        [sys.executable, "-m", "tests.servers.dying", str(k), moment, "up", str(file)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=ROOT,
+    )
+    where = f"killed at changing command {k}, {moment}"
+    assert died.returncode in (0, -9), f"{where}: {died}"
+    before = six.changes()
+    outcome = six.up(file)
+    assert six.why_not_ready() is None, f"{where}: {six.why_not_ready()}: {outcome!r}"
+    assert six.all_timers() == [OLD] * 6, f"{where}: {outcome!r}"
+    _nothing_twice(six, before, where)
+    return died.returncode != 0
+
+
+def _nothing_twice(six: Nodes, before: dict[int, list[list[str]]], where: str) -> None:
+    for index, commands in six.changes().items():
+        done = Counter(command[1] for command in commands if command[0] == "CLUSTER")
+        primary = index < 3
+        slots = done["ADDSLOTS"] + done["ADDSLOTSRANGE"]
+        counts = (done["SET-CONFIG-EPOCH"], slots, done["REPLICATE"])
+        assert counts == ((1, 1, 0) if primary else (0, 0, 1)), f"{where}: {index}: {commands}"
+        # A MEET whose handshake was still under way may be sent once more, one that was done never is.
+        meets = [tuple(command[2:]) for command in commands if command[1] == "MEET"]
+        earlier = [tuple(command[2:]) for command in before.get(index, []) if command[1] == "MEET"]
+        again = Counter(meets[len(earlier) :])
+        assert len(set(earlier)) == len(earlier), f"{where}: {earlier}"
+        assert all(count == 1 for count in again.values()), f"{where}: {again}"

@@ -1,0 +1,200 @@
+"""Nodes that cannot be used: all of them told at once, before anything is changed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from tests.harness.cli import clusterboot, launch
+from tests.harness.servers import Servers
+from tests.servers.conftest import Take
+from tests.servers.pool import Nodes, problems, read_until
+
+Start = Callable[..., Servers]
+
+
+def _failed(nodes: Nodes, file: Path, **options: Any) -> list[tuple[str, str, str, str]]:
+    """Run `up`, which must end with 5 before any change; return code, node, message and hint of each error."""
+    nodes.forget()
+    outcome = nodes.up(file, "-o", "json", exit=5, **options)
+    assert nodes.changes() == {}
+    return [(found["code"], found["node"], found["message"], found["hint"]) for found in problems(outcome)]
+
+
+def test_nodes_that_cannot_be_reached_are_told_together(
+    nodes: Take, free_ports: Callable[[int], list[int]]
+) -> None:
+    two = nodes(2)
+    away = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    assert _failed(two, two.file(nodes=[*two.addresses, *away, "no-such-host.invalid:7001"])) == [
+        *(
+            (
+                "connection-refused",
+                name,
+                f"{name} cannot be reached: nothing listens at {name}.",
+                "start the server, or mend its host and port in the topology",
+            )
+            for name in away
+        ),
+        (
+            "name-not-resolved",
+            "no-such-host.invalid:7001",
+            "no-such-host.invalid:7001 cannot be found: the name no-such-host.invalid does not resolve.",
+            "check the name, and the name server of this machine",
+        ),
+    ]
+
+
+def test_passwords_that_lack_or_are_wrong_are_told_and_never_shown(nodes: Take) -> None:
+    three = nodes(3)
+    a, b, c = three.addresses
+    three.ok(2, "CONFIG", "SET", "requirepass", "s3cret")
+    connections = [{"host": "127.0.0.1", "port": port} for port in three.ports]
+    connections[1]["auth"] = {"password": "wr0ng"}  # type: ignore[assignment]
+    outcomes = [clusterboot("up", three.file(nodes=connections), "-o", "json")]
+    connections[2]["auth"] = {"password_env": "PASSWORD_OF_C"}  # type: ignore[assignment]
+    outcomes.append(
+        clusterboot("up", three.file(nodes=connections), "-o", "json", env={"PASSWORD_OF_C": "wr0ng"})
+    )
+    found = [[(p["code"], p["node"], p["message"]) for p in problems(outcome)] for outcome in outcomes]
+    assert found[0][-1] == ("auth-required", c, f"{c} asks for a password, and the topology gives none.")
+    assert found[1][-1] == ("wrong-password", c, f"{c} does not accept the user name or password.")
+    assert [p[:2] for p in found[0][:-1]] in ([("password-not-set", b)], [("wrong-password", b)])
+    assert not any(
+        secret in outcome.out + outcome.err for outcome in outcomes for secret in ("wr0ng", "s3cret")
+    )
+    assert [outcome.exit for outcome in outcomes] == [5, 5]
+    # SLOWLOG of the node with a password can only be read with it: its view says that nothing was changed.
+    assert three.servers.changing(0) == three.servers.changing(1) == []
+    with_password = {"auth": {"password": "s3cret"}}
+    listed = [{"host": "127.0.0.1", "port": three.ports[index]} for index in (0, 1)]
+    last = {"host": "127.0.0.1", "port": three.ports[2], **with_password}
+    assert three.up(three.file(nodes=[*listed, last])).exit == 0
+    assert Connected(c, "s3cret").nodes() == 3
+
+
+class Connected:
+    """A node behind a password; the password is taken off when the count of its nodes is known."""
+
+    def __init__(self, address: str, password: str) -> None:
+        self._address, self._password = address, password
+
+    def nodes(self) -> int:
+        from tests.harness.resp import Connection
+
+        with Connection(self._address, password=self._password) as connection:
+            count = len(connection.call("CLUSTER", "NODES").splitlines())
+            connection.call("CONFIG", "SET", "requirepass", "")
+        return count
+
+
+def test_a_user_that_lacks_a_command_is_told_which_rule_is_missing(nodes: Take) -> None:
+    three = nodes(3)
+    rules = {
+        0: ("-cluster|meet", "CLUSTER MEET", "+cluster|meet"),
+        1: ("-cluster|set-config-epoch", "CLUSTER SET-CONFIG-EPOCH", "+cluster|set-config-epoch"),
+    }
+    # Before 7.0 a subcommand can be allowed but not taken away: there, everything else is allowed.
+    old = three.kind == "redis62"
+    subcommands = (
+        "info",
+        "nodes",
+        "myid",
+        "meet",
+        "addslots",
+        "addslotsrange",
+        "replicate",
+        "set-config-epoch",
+    )
+    for index, (minus, _, _) in rules.items():
+        taken = minus.removeprefix("-cluster|")
+        allowed = [f"+cluster|{name}" for name in subcommands if name != taken]
+        given = ["+@all", "-cluster", *allowed] if old else ["+@all", minus]
+        three.ok(index, "ACL", "SETUSER", "ops", "on", ">pw", *given)
+    auth = {"username": "ops", "password": "pw"}
+    listed = [{"host": "127.0.0.1", "port": port} for port in three.ports]
+    for index in rules:
+        listed[index]["auth"] = auth  # type: ignore[assignment]
+    assert _failed(three, three.file(nodes=listed)) == [
+        (
+            "no-permission",
+            three.addresses[index],
+            f"{three.addresses[index]} does not allow its user to run {command}.",
+            f"allow it: ACL SETUSER <user> {rule}; docs/security.md has the whole rule set",
+        )
+        for index, (_, command, rule) in rules.items()
+    ]
+
+
+def test_a_server_that_is_no_cluster_node_is_told(server_kind: str, servers: Start, tmp_path: Path) -> None:
+    # The last of several settings counts.
+    found = servers(server_kind, 2, extra=lambda index: ["--cluster-enabled", "no"] if index else [])
+    two = Nodes(found, 2, tmp_path)
+    name = two.addresses[1]
+    assert _failed(two, two.file()) == [
+        (
+            "cluster-disabled",
+            name,
+            f"{name} is not a cluster node: cluster support is disabled.",
+            "set 'cluster-enabled yes' in its configuration and restart it",
+        )
+    ]
+
+
+def test_cluster_taken_away_as_on_managed_services_is_told(
+    server_kind: str, servers: Start, tmp_path: Path
+) -> None:
+    found = servers(server_kind, 2, extra=lambda index: ["--rename-command", "CLUSTER", ""] if index else [])
+    two = Nodes(found, 2, tmp_path)
+    name = two.addresses[1]
+    assert _failed(two, two.file()) == [
+        (
+            "command-unavailable",
+            name,
+            f"{name} has no CLUSTER INFO: it was renamed or taken away, as on managed services.",
+            "managed services form their clusters themselves; elsewhere undo rename-command",
+        )
+    ]
+
+
+def test_a_node_that_loads_its_data_is_waited_for(any_server: str, servers: Start, tmp_path: Path) -> None:
+    """Some seconds of loading, made by a delay for each of a thousand keys."""
+    found = servers(any_server, 2)
+    two = Nodes(found, 2, tmp_path)
+    file = two.file()
+    two.ready_up(file)
+    two.ok(1, "CONFIG", "SET", "cluster-require-full-coverage", "no")
+    slot = two.ok(1, "CLUSTER", "KEYSLOT", "{foo}")
+    assert slot > 8191
+    with_keys = [word for number in range(1000) for word in (f"{{foo}}{number}", "x" * 100)]
+    two.ok(1, "MSET", *with_keys)
+    two.ok(1, "SAVE")
+    two.servers.kill(1)
+    # In microseconds for each key; every few keys the server finds time to answer that it is LOADING.
+    _restart_loading(
+        two.servers, 1, "--key-load-delay", "1500", "--loading-process-events-interval-bytes", "1024"
+    )
+    with launch("up", file) as process:
+        told = read_until(process, process.stderr, "loading data")
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, told + err
+    assert f"waiting for {two.addresses[1]}: loading data" in told
+    assert "Already Ready" in out or "Ready in" in out
+    assert two.why_not_ready() is None
+
+
+def _restart_loading(servers: Servers, index: int, *settings: str) -> None:
+    """Start a server again with more settings, and wait until it answers that it is loading."""
+    before = servers._extra
+    servers._extra = lambda other: [*before(other), *(settings if other == index else ())]
+    servers.processes[index] = servers._start(index)
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        with suppress(OSError):
+            if "LOADING" in str(servers.call(index, "PING")):
+                return
+        time.sleep(0.01)
+    raise AssertionError("the server does not say that it is loading")
