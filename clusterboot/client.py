@@ -270,9 +270,9 @@ class Fleet:
 
     def _problem(self, failed: BaseException, link: _Link) -> Problem:
         lost = problem(failed, link.node, link.ip, self._tls)
-        if lost.code == "connection-lost" and self._tls and not self._tls.cert and not link.answered:
+        if lost.code == "connection-lost" and self._tls and not link.answered:
             # TLS 1.3 servers look at the client's certificate when the client takes the handshake for done.
-            return tls.wants_certificate(link.node)
+            return tls.hung_up(link.node, self._tls)
         return lost
 
     def _within(self, seconds: float, link: _Link) -> float:

@@ -113,13 +113,8 @@ def explain(error: ssl.SSLError, node: Node, tls: Tls | None) -> Problem:
             node,
             "lower tls.min_version, or widen tls-protocols on the server",
         )
-    if "ALERT" in reason and tls is not None and tls.cert is not None and reason in _ALERTS:
-        return _problem(
-            "tls-client-certificate",
-            f"{node.name} does not accept the client certificate {tls.cert}: {_ALERTS[reason]}.",
-            node,
-            f"give tls.cert a certificate that a CA in the tls-ca-cert-file of {node.name} vouches for",
-        )
+    if tls is not None and tls.cert is not None and reason in _ALERTS:
+        return _not_accepted(node, tls.cert, _ALERTS[reason])
     if "ALERT" in reason and reason.endswith("HANDSHAKE_FAILURE") and not (tls and tls.cert):
         # Before TLS 1.3 a missing client certificate has no alert of its own.
         return wants_certificate(node)
@@ -142,6 +137,11 @@ _ALERTS = {
 }
 
 
+def hung_up(node: Node, tls: Tls) -> Problem:
+    """Return why a server has most likely hung up before its first reply: for want of a certificate."""
+    return wants_certificate(node) if tls.cert is None else _not_accepted(node, tls.cert, "it hung up")
+
+
 def wants_certificate(node: Node) -> Problem:
     """Return that a server wants a client certificate and got none."""
     return _problem(
@@ -149,6 +149,15 @@ def wants_certificate(node: Node) -> Problem:
         f"{node.name} wants a client certificate, and the topology gives none.",
         node,
         "set tls.cert and tls.key, or tls-auth-clients no on the server",
+    )
+
+
+def _not_accepted(node: Node, cert: Path, why: str) -> Problem:
+    return _problem(
+        "tls-client-certificate",
+        f"{node.name} does not accept the client certificate {cert}: {why}.",
+        node,
+        f"give tls.cert a certificate that a CA in the tls-ca-cert-file of {node.name} vouches for",
     )
 
 

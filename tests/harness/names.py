@@ -1,4 +1,4 @@
-"""clusterboot with host names of our own: `python -m tests.harness.names '{"a.test": ["127.0.0.1"]}' status F`.
+"""clusterboot with host names of our own: `python -m tests.harness.names '{"a.test": ["127.0.0.1"]}' ls`.
 
 What is replaced is the resolver's answer for these names alone, at the place where Python asks the
 system; everything above it is the real thing. An empty list is a name that does not exist.
