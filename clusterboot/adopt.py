@@ -15,7 +15,7 @@ from itertools import combinations
 from clusterboot.errors import Exit, Problem
 from clusterboot.kept import kept
 from clusterboot.nodes import View
-from clusterboot.placement import Placement, Spot, place
+from clusterboot.placement import Placement, Spot, place, spelled_role
 from clusterboot.plan import Views, group
 from clusterboot.slots import NONE, Slots, union
 from clusterboot.topology import Topology
@@ -173,16 +173,16 @@ def _contradictions(
     wanted = sum(spot.role == "primary" for spot in fresh.spots.values())
     count = len(serving) - wanted
     if count > 0:
-        # At least so many of them are replicas by the file: those are named.
-        surplus = [name for name in serving if fresh.spots[name].role == "replica"]
+        # Only those that the file itself calls replicas: a count alone is no reason to refuse what serves.
+        surplus = [
+            node.name for node in topology.nodes if node.name in serving and spelled_role(node) == "replica"
+        ]
         found += [
             _refusal(
-                "too-many-primaries",
-                f"{name} serves the slots {serving[name]}, but of the {len(serving)} nodes that serve "
-                f"slots this topology makes {count} a replica.",
+                "replica-serves",
+                f"{name} serves the slots {serving[name]}, but the topology calls it a replica.",
                 name,
-                "move its slots away first (redis-cli --cluster reshard), or lower 'replicas' or change "
-                "its role in the topology",
+                "move its slots away first (redis-cli --cluster reshard), or change its role in the topology",
             )
             for name in surplus[:count]
         ]

@@ -75,7 +75,25 @@ def kept(topology: Topology, fresh: Placement, pins: Mapping[str, Spot]) -> list
                     f"run CLUSTER FAILOVER on {name} to swap the roles back; nothing has to be done",
                 )
             )
-    return found
+    return found + _counted(fresh, pins)
+
+
+def _counted(fresh: Placement, pins: Mapping[str, Spot]) -> list[Problem]:
+    """One warning when the number of primaries is not the one that the file comes to."""
+    serving = sum(spot.role == "primary" for spot in pins.values())
+    wanted = sum(spot.role == "primary" for spot in fresh.spots.values())
+    free = len(fresh.spots) - len(pins)
+    # With free nodes left to become primaries the number is still to come.
+    if not pins or serving == wanted or (serving < wanted and free):
+        return []
+    return [
+        Problem(
+            "primaries-differ",
+            f"there are {serving} primaries, the topology comes to {wanted}: what serves is kept.",
+            hint="reshard with redis-cli --cluster if it is to change, or adapt 'replicas' in the topology",
+            exit=Exit.DONE,
+        )
+    ]
 
 
 def _swapped(name: str, primary: str, fresh: Placement) -> bool:

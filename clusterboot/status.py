@@ -29,7 +29,10 @@ async def status(topology: Topology, fleet: Asker) -> StatusResult:
     # With nodes missing nobody can tell what their roles are: only who sees whom is judged then.
     judge = Judge(target, ids, mesh_only=topology.slots == "none" or not whole)
     verdict = judge.verdict(observed.views, observed.away)
-    wrong = (*preflight.refusals(topology, observed.views), *(adopted.refusals if adopted else ()))
+    wrong = (
+        *preflight.refusals(topology, observed.views, ids.values()),
+        *(adopted.refusals if adopted else ()),
+    )
     if not verdict.ready:
         verdict = replace(verdict, reasons=await why(fleet, topology, observed.views, verdict))
     if wrong:

@@ -129,7 +129,20 @@ def keys_on_a_primary_without_slots(world: World) -> None:
 
 
 @case(hosts(topology(*"abcd", replicas=1)))
-def too_many_primaries(world: World) -> None:
+def more_primaries_than_the_file_comes_to(world: World) -> None:
+    serve(world, a="0-4095", b="4096-8191", c="8192-12287", d="12288-16383")
+    world.join(*"abcd")
+
+
+@case(hosts(topology(*"abcdef", replicas=1)))
+def fewer_primaries_than_the_file_comes_to(world: World) -> None:
+    serve(world, a="0-8191", b="8192-16383")
+    follow(world, c="a", d="b", e="a", f="b")
+    world.join(*"abcdef")
+
+
+@case(hosts(topology("a", "b", "c", node("d", replica_of="a"))))
+def a_replica_by_the_file_serves(world: World) -> None:
     serve(world, a="0-4095", b="4096-8191", c="8192-12287", d="12288-16383")
     world.join(*"abcd")
 
