@@ -124,7 +124,14 @@ def status(
 
 @app.command()
 def down(
-    topology: File,
+    topology: Annotated[
+        Path,
+        typer.Argument(
+            metavar="TOPOLOGY",
+            help="The topology file (YAML), or the name of a spawned cluster as 'ls' shows it.",
+            show_default=False,
+        ),
+    ],
     reset: Annotated[
         bool, typer.Option("--reset", help="Return live nodes to single nodes that know nobody. Needs --yes.")
     ] = False,

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 Work: TypeAlias = "Callable[[], Exit]"
 
+# How long `down` waits for another clusterboot that is at work on the same spawned cluster.
+_LOCK_SECONDS = 10.0
+
 
 @dataclass(frozen=True)
 class Reach:
@@ -221,7 +224,10 @@ def status(shell: Shell, file: Path, reach: Reach, *, watch: bool) -> Exit:
 
 
 def down(shell: Shell, file: Path, reach: Reach, *, reset: bool, yes: bool, flush: bool) -> Exit:
-    """Stop what `--spawn` started; with `reset`, return live nodes to single, empty-handed ones."""
+    """Stop what `--spawn` started; with `reset`, return live nodes to single, empty-handed ones.
+
+    Where there is no such file, it may be the name of a spawned cluster, or one whose file is gone.
+    """
     from clusterboot import local
     from clusterboot.files import read
     from clusterboot.render import json
@@ -234,15 +240,21 @@ def down(shell: Shell, file: Path, reach: Reach, *, reset: bool, yes: bool, flus
             "--reset takes every node of the topology out of its cluster for good",
             "add --yes if that is what you want",
         )
-    topology = read(file)
     result = DownResult()
-    if reset:
-        result = replace(result, reset=run_async(_reset(shell, topology, reach, flush=flush)))
-    stopped = local.stop(topology, file=file, wait=min(10.0, reach.left(topology)))
-    if stopped is not None:
-        result = replace(result, stopped=stopped.stopped, gone=stopped.gone)
-    elif not reset:
-        result = replace(result, left=tuple(node.name for node in topology.nodes))
+    named = None
+    if not reset and not file.exists():
+        named = local.stop_named(str(file), wait=_LOCK_SECONDS)
+    if named is not None:
+        result = replace(result, stopped=named.stopped, gone=named.gone)
+    else:
+        topology = read(file)
+        if reset:
+            result = replace(result, reset=run_async(_reset(shell, topology, reach, flush=flush)))
+        stopped = local.stop(topology, file=file, wait=min(_LOCK_SECONDS, reach.left(topology)))
+        if stopped is not None:
+            result = replace(result, stopped=stopped.stopped, gone=stopped.gone)
+        elif not reset:
+            result = replace(result, left=tuple(node.name for node in topology.nodes))
 
     def text(console: Console) -> None:
         from clusterboot.render.text import down as draw

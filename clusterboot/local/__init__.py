@@ -1,7 +1,7 @@
 """Local servers: find a binary, start servers on loopback, remember them, stop exactly those."""
 
 from clusterboot.local.binary import Binary, find_server
-from clusterboot.local.clusters import Spawned, Stopped, is_loopback, spawn, stop
+from clusterboot.local.clusters import Spawned, Stopped, is_loopback, spawn, stop, stop_named
 from clusterboot.local.process import Process
 from clusterboot.local.records import SpawnedCluster, SpawnedNode, spawned
 from clusterboot.local.servers import Server, start
@@ -20,4 +20,5 @@ __all__ = [
     "spawned",
     "start",
     "stop",
+    "stop_named",
 ]

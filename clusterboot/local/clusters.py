@@ -26,6 +26,7 @@ from clusterboot.local.records import (
     decode,
     encode,
     folder_name,
+    key_named,
     key_of,
     machine,
     remove,
@@ -152,7 +153,20 @@ def stop(topology: Topology, *, file: Path, wait: float) -> Stopped | None:
     Waits up to `wait` seconds for another clusterboot at work on the same cluster. Raises NodeFailed
     when a server cannot be ended (it stays remembered), Refused as in `clusterboot.state.locked`.
     """
-    key = key_of(file, topology.nodes)
+    return _stop(key_of(file, topology.nodes), wait)
+
+
+def stop_named(name: str, *, wait: float) -> Stopped | None:
+    """Stop the spawned cluster that `ls` shows under this name, or whose topology file was this one.
+
+    For a topology file that is gone, or to spare looking for it. Returns None when there is no such
+    cluster. Raises UsageError when several have the name, and as `stop` does.
+    """
+    key = key_named(name)
+    return None if key is None else _stop(key, wait)
+
+
+def _stop(key: str, wait: float) -> Stopped | None:
     # Without this look, asking would leave an empty state folder behind.
     if state.read("spawned", key) is None:
         return None

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clusterboot import state
-from clusterboot.errors import ClusterbootError, Exit, Problem, Refused
+from clusterboot.errors import ClusterbootError, Exit, Problem, Refused, UsageError
 from clusterboot.local import process
 from clusterboot.local.process import Process
 from clusterboot.local.servers import PIDFILE
@@ -91,6 +91,32 @@ def key_of(file: Path, nodes: Iterable[Node]) -> str:
         ):
             return key
     return own
+
+
+def key_named(name: str) -> str | None:
+    """Return the key of the spawned cluster of that name, or of the topology file of that path; None if none.
+
+    Raises UsageError when several clusters have the name.
+    """
+    found: dict[str, Path] = {}
+    path = Path(name).absolute()
+    for key, data in state.records("spawned")[0].items():
+        try:
+            cluster = decode(key, data)
+        except ClusterbootError:
+            continue
+        if cluster is not None and (cluster.name == name or cluster.file == path):
+            found[key] = cluster.file
+    if len(found) > 1:
+        raise UsageError(
+            Problem(
+                "name-ambiguous",
+                f"{len(found)} spawned clusters are named {name}: {', '.join(map(str, found.values()))}",
+                hint="give the topology file of the one that you mean",
+                exit=Exit.USAGE,
+            )
+        )
+    return next(iter(found), None)
 
 
 def check_machine(key: str, cluster: SpawnedCluster | None) -> None:

@@ -24,7 +24,7 @@ from clusterboot.local import clusters, find_server, process
 from clusterboot.topology.model import Announce, Auth, Node, Tls, Topology
 from clusterboot.topology.model import Servers as Settings
 from tests.harness import servers as harness
-from tests.harness.cli import environment
+from tests.harness.cli import clusterboot, environment
 from tests.harness.resp import call
 from tests.harness.servers import Servers
 from tests.local.test_binary import fake
@@ -531,3 +531,30 @@ def test_time_spent_waiting_is_bounded_by_the_timeout(make: Make, file: Path, tm
 )
 def test_what_counts_as_loopback(host: str, expected: bool) -> None:
     assert local.is_loopback(host) is expected
+
+
+def test_a_cluster_is_stopped_by_its_name_or_by_the_path_of_a_file_that_is_gone(
+    make: Make, file: Path
+) -> None:
+    topology = make(2)
+    file.unlink()
+    spawn(topology, file)
+    assert local.stop_named("other", wait=5) is None
+    assert local.stop_named("orders", wait=5) == local.Stopped(names(topology), ())
+    spawn(topology, file)
+    for args in ((file.with_name("none.yaml"),), (file, "--reset", "--yes")):
+        outcome = clusterboot("down", *args)
+        assert (outcome.exit, "there is no such file" in outcome.err) == (2, True)
+    assert clusterboot("down", file, "-o", "json").json()["stopped"] == list(names(topology))
+    assert local.spawned() == ((), ())
+
+
+def test_a_name_that_two_clusters_have_stops_neither(make: Make, tmp_path: Path) -> None:
+    files = [tmp_path / folder / "orders.yaml" for folder in ("a", "b")]
+    for each in files:
+        spawn(make(1), each)
+    with pytest.raises(UsageError, match="2 spawned clusters are named orders"):
+        local.stop_named("orders", wait=5)
+    assert [cluster.nodes[0].running for cluster in local.spawned()[0]] == [True, True]
+    for each in files:
+        assert local.stop_named(str(each), wait=5) is not None
