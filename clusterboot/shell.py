@@ -10,8 +10,8 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -48,7 +48,8 @@ class Shell:
 
             write(dumps(document()) + "\n")
         elif not self.quiet:
-            text(self.console())
+            with _unread():
+                text(self.console())
 
     def note(self, text: str) -> None:
         """Print one line about the work to stderr, unless quiet."""
@@ -87,7 +88,8 @@ class Shell:
         else:
             from clusterboot.render.problems import errors
 
-            errors(self.console(stderr=True), problems)
+            with _unread():
+                errors(self.console(stderr=True), problems)
         return worst(problem.exit for problem in problems)
 
     def guard(self, command: str, work: Callable[[], Exit]) -> Exit:
@@ -120,9 +122,28 @@ class Shell:
 
 def write(text: str) -> None:
     """Write a result to stdout as UTF-8, whatever the locale says."""
-    sys.stdout.flush()
-    sys.stdout.buffer.write(text.encode())
-    sys.stdout.buffer.flush()
+    with _unread():
+        sys.stdout.flush()
+        sys.stdout.buffer.write(text.encode())
+        sys.stdout.buffer.flush()
+
+
+@contextmanager
+def _unread() -> Iterator[None]:
+    """A reader that has gone away (`| head`) is nobody's error: the status stays that of the command.
+
+    rich ends the program with status 1 then, which would say that clusterboot has a defect.
+    """
+    try:
+        yield
+    except (BrokenPipeError, SystemExit):
+        null = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                try:
+                    stream.flush()
+                except BrokenPipeError:
+                    os.dup2(null, stream.fileno())
 
 
 def _traceback() -> None:
