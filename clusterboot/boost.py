@@ -133,12 +133,13 @@ class Boost:
 
         A node that refuses CONFIG SET keeps its own and is told of in the report.
         """
-        await self._look_again()
+        fresh = await self._look_again()
         self._set = lowered(len(views))
         low = int(self._set[TIMEOUT])
         for name, view in views.items():
             if name not in self._old:
-                self._old[name] = {key: view.config[key] for key in self._set if key in view.config}
+                config = fresh.get(name, view.config)
+                self._old[name] = {key: config[key] for key in self._set if key in config}
         try:
             await asyncio.to_thread(
                 self._ledger.remember, {self._addresses[name]: old for name, old in self._old.items()}
@@ -195,6 +196,9 @@ class Boost:
         """
         # Cut short, the run has a second or two left in all, however many nodes have stopped answering.
         seconds = 2.0 if patient else max(0.3, len(self._old) / 1000)
+        if patient and self._guessed:
+            # Two runs find the cluster Ready at the same moment: the one that knows goes first.
+            await asyncio.sleep(0.5)
         await self._look_again(seconds)
         self._warn_of_guesses()
         first = {
@@ -263,26 +267,35 @@ class Boost:
             reason=self._reason,
         )
 
-    async def _look_again(self, seconds: float = 2.0) -> None:
+    async def _look_again(self, seconds: float = 2.0) -> dict[str, dict[str, str]]:
         """Leave alone what the run that lowered it has put back itself: only it knew the old values.
 
         Two runs at once from different machines have no record in common. Whoever is first to end sets
-        defaults where it can only guess, and the owner of the true values still comes.
+        defaults where it can only guess, and the owner of the true values still comes. Returns the
+        settings of the nodes that are left alone, as they are now.
         """
+        fresh: dict[str, dict[str, str]] = {}
 
         async def one(name: str) -> None:
-            keys = list(self._old[name])
-            replies = await self._ask(name, *(("CONFIG", "GET", key) for key in keys), seconds=seconds)
+            old = self._old[name]
+            replies = await self._ask(name, *(("CONFIG", "GET", key) for key in DEFAULTS), seconds=seconds)
             now = {
                 key: str(reply[1])
-                for key, reply in zip(keys, replies if not isinstance(replies, str) else (), strict=False)
+                for key, reply in zip(DEFAULTS, replies if not isinstance(replies, str) else (), strict=False)
                 if isinstance(reply, list) and len(reply) == 2
             }
-            if TIMEOUT in now and not ours(now):
-                self._guessed.discard(name)
+            if TIMEOUT not in now or (ours(now) and TIMEOUT in old):
+                return
+            if TIMEOUT in old:
+                # Elections come last: they may still be off, and are not to stay off.
+                self._old[name] = {NO_FAILOVER: old[NO_FAILOVER]} if NO_FAILOVER in old else {}
+            if now.get(NO_FAILOVER) != "yes" or not self._old[name]:
                 del self._old[name]
+                self._guessed.discard(name)
+                fresh[name] = now
 
         await asyncio.gather(*(one(name) for name in sorted(self._guessed & self._old.keys())))
+        return fresh
 
     async def _put(self, wanted: Mapping[str, Settings], seconds: float) -> dict[str, str]:
         """Set and read back; returns why for each node where it did not work."""
