@@ -50,7 +50,7 @@ def write_and_read(nodes: Nodes, keys: int = 1000) -> Counter[int]:
 
 
 def refused(nodes: Nodes) -> dict[str, str]:
-    """The error replies that nodes gave to clients since CONFIG RESETSTAT: MOVED, CLUSTERDOWN and the like."""
+    """The error replies that nodes gave since CONFIG RESETSTAT: MOVED, CLUSTERDOWN and the like."""
     found = {}
     for index in range(nodes.count):
         for line in str(nodes.ok(index, "INFO", "errorstats")).splitlines():

@@ -75,7 +75,7 @@ class Nodes:
         return str(self.ok(index, "CLUSTER", "MYID"))
 
     def file(self, name: str = "topology.yaml", **keys: object) -> Path:
-        """Write a topology of these nodes and return where it is; `keys` are added or replace what is there."""
+        """Write a topology of these nodes and return where it is; `keys` are added, or replace keys."""
         path = self.folder / name
         document = {"version": 1, "nodes": self.addresses, **keys}
         path.write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in document.items()))

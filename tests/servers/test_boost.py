@@ -114,10 +114,9 @@ def test_timers_are_back_after_a_run_that_failed(
 ) -> None:
     three = any_nodes(3)
     _configured(three)
-    # Met under a bus port at which nobody listens, the last node is never reached.
-    listed: list[dict[str, Any]] = [{"host": "127.0.0.1", "port": port} for port in three.ports]
-    listed[2]["bus_port"] = free_ports(1)[0]
-    outcome = three.up(three.file(nodes=listed), "--timeout", "2", "-o", "json", exit=4)
+    # It announces a bus port at which nobody listens: it is never met.
+    three.ok(2, "CONFIG", "SET", "cluster-announce-bus-port", str(free_ports(1)[0]))
+    outcome = three.up(three.file(), "--timeout", "2", "-o", "json", exit=4)
     assert three.all_timers() == [OLD] * 3, outcome
     document = outcome.json()
     assert (document["boost"]["used"], document["boost"]["nodes"], document["boost"]["restored"]) == (
@@ -155,8 +154,8 @@ def test_without_a_record_timers_are_set_to_the_defaults_with_a_warning(
     assert [found["code"] for found in warnings] == ["lowered-timers-found"] * 3
     first = min(three.addresses)
     assert warnings[0]["message"] == (
-        f"{first} still has the timers that an interrupted run lowered, and no record says what they were: they "
-        "are set to the servers' defaults (cluster-node-timeout 15000)."
+        f"{first} still has the timers that an interrupted run lowered, and no record says what they were: "
+        "they are set to the servers' defaults (cluster-node-timeout 15000)."
     )
 
 

@@ -17,7 +17,7 @@ Start = Callable[..., Servers]
 
 
 def _failed(nodes: Nodes, file: Path, **options: Any) -> list[tuple[str, str, str, str]]:
-    """Run `up`, which must end with 5 before any change; return code, node, message and hint of each error."""
+    """Run `up`, which must end with 5 before any change; return code, node, message, hint of each error."""
     nodes.forget()
     outcome = nodes.up(file, "-o", "json", exit=5, **options)
     assert nodes.changes() == {}
@@ -50,7 +50,7 @@ def test_nodes_that_cannot_be_reached_are_told_together(
 
 def test_passwords_that_lack_or_are_wrong_are_told_and_never_shown(nodes: Take) -> None:
     three = nodes(3)
-    a, b, c = three.addresses
+    _, b, c = three.addresses
     three.ok(2, "CONFIG", "SET", "requirepass", "s3cret")
     connections = [{"host": "127.0.0.1", "port": port} for port in three.ports]
     connections[1]["auth"] = {"password": "wr0ng"}  # type: ignore[assignment]

@@ -25,7 +25,10 @@ def _named(nodes: Nodes, count: int | None = None) -> list[dict[str, Any]]:
 
 
 def _refused(nodes: Nodes, file: Path) -> list[tuple[str, str, str, str, str]]:
-    """Run `up`, which must refuse and change nothing; return code, node, peer, message and hint of each error."""
+    """Run `up`, which must refuse and change nothing.
+
+    Returns code, node, peer, message and hint of each error.
+    """
     before = [nodes.ok(index, "CLUSTER", "NODES").split()[0] for index in range(nodes.count)]
     nodes.forget()
     outcome = nodes.up(file, "-o", "json", exit=3)
@@ -52,8 +55,8 @@ def test_two_live_clusters_are_not_merged(nodes: Take) -> None:
                 "two-clusters",
                 name,
                 None,
-                f"{name} already owns the slots {ranges[index]}, which this topology does not give it, and it "
-                "does not know a: two clusters would be merged.",
+                f"{name} already owns the slots {ranges[index]}, which this topology does not give it, and "
+                "it does not know a: two clusters would be merged.",
                 APART,
             )
             for index, name in enumerate("def")
@@ -72,8 +75,8 @@ def test_two_live_clusters_are_not_merged(nodes: Take) -> None:
                 None,
                 f"{name} serves the slots {ranges[index]}, but of the 6 nodes that serve slots this topology "
                 "makes 3 a replica.",
-                "move its slots away first (redis-cli --cluster reshard), or lower 'replicas' or change its role "
-                "in the topology",
+                "move its slots away first (redis-cli --cluster reshard), or lower 'replicas' or change its "
+                "role in the topology",
             )
             for index, name in enumerate("def")
         ),
@@ -130,7 +133,8 @@ def test_a_copied_nodes_conf_is_refused(
             "same-id",
             "a",
             "b",
-            f"a and b have the same node id {three.id(0)}, as after copying nodes.conf or a whole data folder.",
+            f"a and b have the same node id {three.id(0)}, as after copying nodes.conf or a whole "
+            "data folder.",
             "run CLUSTER RESET HARD on b, or remove nodes.conf there",
         )
     ]
@@ -166,10 +170,10 @@ def test_a_stranger_is_refused(nodes: Take) -> None:
             "stranger",
             "a",
             three.addresses[2],
-            f"a and b know {three.addresses[2]} (id {three.id(2)}), which is not in the topology: the clusters "
-            "would be merged.",
-            "add it to the topology if it belongs there, or take these nodes out of its cluster: CLUSTER RESET "
-            "HARD on an empty node, redis-cli --cluster del-node otherwise",
+            f"a and b know {three.addresses[2]} (id {three.id(2)}), which is not in the topology: the "
+            "clusters would be merged.",
+            "add it to the topology if it belongs there, or take these nodes out of its cluster: CLUSTER "
+            "RESET HARD on an empty node, redis-cli --cluster del-node otherwise",
         )
     ]
 
@@ -207,10 +211,10 @@ def test_everything_that_is_wrong_is_told_in_one_go_and_in_words(any_nodes: Take
     assert outcome.err.splitlines() == [
         "error: d and again are the same server: one process answers at all of these addresses.",
         "  → list every server once; behind a load balancer use the servers' own addresses",
-        f"error: b knows {four.addresses[0]} (id {four.id(0)}), which is not in the topology: the clusters would be "
-        "merged.",
-        "  → add it to the topology if it belongs there, or take these nodes out of its cluster: CLUSTER RESET HARD on "
-        "an empty node, redis-cli --cluster del-node otherwise",
+        f"error: b knows {four.addresses[0]} (id {four.id(0)}), which is not in the topology: the clusters "
+        "would be merged.",
+        "  → add it to the topology if it belongs there, or take these nodes out of its cluster: CLUSTER RESET "
+        "HARD on an empty node, redis-cli --cluster del-node otherwise",
     ]
 
 

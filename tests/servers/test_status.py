@@ -113,7 +113,7 @@ def test_what_up_would_refuse_is_a_reason(any_nodes: Take) -> None:
     three = any_nodes(3)
     three.join((0, 1, 2))
     outcome = _status(three.file(nodes=three.addresses[:2]), "-o", "json", exit=3)
-    assert [reason["code"] for reason in problems(outcome, "reasons")][0] == "stranger"
+    assert problems(outcome, "reasons")[0]["code"] == "stranger"
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -1,0 +1,35 @@
+"""clusterboot with something put in its way: a driver for tests of how a command ends.
+
+    python -m tests.servers.broken defect|SIGINT|SIGTERM ARGUMENT…
+
+Whatever reads topology files, and whatever lists spawned clusters, raises an exception that nobody
+expects, or gets a signal at that very moment.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from typing import NoReturn
+
+import clusterboot.files
+import clusterboot.local
+from clusterboot.cli import main
+
+
+def install(what: str) -> None:
+    def end(*_: object) -> NoReturn:
+        if what != "defect":
+            os.kill(os.getpid(), signal.Signals[what])
+            time.sleep(30)
+        raise RuntimeError("a defect")
+
+    clusterboot.files.read = end  # type: ignore[assignment]
+    clusterboot.local.spawned = end  # type: ignore[assignment]
+
+
+if __name__ == "__main__":
+    install(sys.argv[1])
+    main(sys.argv[2:])
