@@ -388,7 +388,13 @@ def _password(reach: Reach) -> str | None:
         raise _usage("--ask-pass needs a terminal", "use password_env or password_file in the topology")
     import getpass
 
-    return getpass.getpass("Password: ", stream=sys.stderr)
+    try:
+        password = getpass.getpass("Password: ", stream=sys.stderr)
+    except EOFError:
+        password = ""
+    if not password:
+        raise _usage("no password was typed", "type it, or leave out --ask-pass")
+    return password
 
 
 def _usage(message: str, hint: str) -> UsageError:

@@ -67,6 +67,14 @@ def _password(auth: Auth, asked: str | None) -> str | None:
                 f"the environment variable {auth.password_env}, which is to hold a password, is not set",
                 f"export {auth.password_env}=…, or name another source in the topology",
             )
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            # Not from the error, which holds the password.
+            message = (
+                f"the environment variable {auth.password_env}, which holds a password, is not UTF-8 text"
+            )
+            raise _missing(message, "set a password that is") from None
         return value
     if auth.password_file is not None:
         try:

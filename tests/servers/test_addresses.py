@@ -193,11 +193,21 @@ def move(servers: Servers, ports: list[int]) -> None:
         servers._wait(index)
 
 
-@pytest.mark.parametrize("how", ["to new ports", "to the port of the next one"])
+@pytest.mark.parametrize(
+    ("kind", "how"),
+    [
+        ("redis70", "to new ports"),
+        ("redis70", "to the port of the next one"),
+        pytest.param("valkey91", "to new ports", marks=pytest.mark.soak),
+        pytest.param("valkey91", "to the port of the next one", marks=pytest.mark.soak),
+        pytest.param("redis62", "to new ports", marks=pytest.mark.soak),
+        pytest.param("redis62", "to the port of the next one", marks=pytest.mark.soak),
+    ],
+)
 def test_nodes_that_all_moved_are_recognised_by_their_ids_and_met_again(
-    how: str, server_kind: str, servers: Start, tmp_path: Path
+    kind: str, how: str, servers: Start, tmp_path: Path, require: Callable[[str], str]
 ) -> None:
-    six = servers(server_kind, 6)
+    six = servers(require(kind), 6)
     assert clusterboot("up", write(tmp_path, six, replicas=1)).exit == 0
     ids = [six.call(index, "CLUSTER", "MYID") for index in range(6)]
     slots = [line for line in six.call(0, "CLUSTER", "NODES").splitlines() if "master" in line]

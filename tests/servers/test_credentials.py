@@ -1,0 +1,289 @@
+"""Who may do what: users with few rules, passwords of each node's own, and every source of a password."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import subprocess
+import sys
+import termios
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.harness.cli import ROOT, clusterboot
+from tests.harness.ready import why_not_ready
+from tests.harness.servers import Servers
+from tests.servers.conftest import Take
+from tests.servers.pool import Nodes, problems
+
+Start = Callable[..., Servers]
+SECRET = "a-secret-of-ops"
+
+
+def documented(kind: str) -> list[str]:
+    """The smallest set of rules as docs/security.md has it."""
+    text = (ROOT / "docs" / "security.md").read_text()
+    sets = re.findall(r"^ACL SETUSER clusterboot on >PASSWORD -@all (.+)$", text, re.MULTILINE)
+    assert len(sets) == 2
+    return sets[kind == "redis62"].split()
+
+
+def allow(nodes: Nodes, rules: list[str]) -> None:
+    for index in range(nodes.count):
+        nodes.ok(index, "ACL", "SETUSER", "ops", "reset", "on", f">{SECRET}", "-@all", *rules)
+    nodes.forget()
+
+
+def as_ops(nodes: Nodes, monkeypatch: pytest.MonkeyPatch, **keys: object) -> Path:
+    monkeypatch.setenv("OPS_PASSWORD", SECRET)
+    return nodes.file(auth={"username": "ops", "password_env": "OPS_PASSWORD"}, **keys)
+
+
+def test_a_user_with_only_the_documented_rules_forms_a_cluster_boost_included(
+    nodes: Take, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    six = nodes(6)
+    allow(six, documented(six.kind))
+    timers = six.all_timers()
+    outcome = six.ready_up(as_ops(six, monkeypatch, replicas=1), "-o", "json")
+    assert outcome.json()["boost"]["restored"] == 6
+    assert outcome.json()["boost"]["reason"] is None
+    assert six.all_timers() == timers
+
+
+def test_each_documented_rule_is_needed_and_named_before_anything_is_changed(
+    nodes: Take, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two = nodes(2)
+    rules = documented(two.kind)
+    file = as_ops(two, monkeypatch, replicas=1)
+    for missing in (rule for rule in rules if "config" not in rule):
+        allow(two, [rule for rule in rules if rule != missing])
+        outcome = two.up(file, "-o", "json", exit=5)
+        assert two.changes() == {}
+        found = problems(outcome)
+        assert {problem["code"] for problem in found} == {"no-permission"}
+        command = missing[1:].replace("|", " ").upper()
+        assert found[0]["message"] == f"{found[0]['node']} does not allow its user to run {command}."
+        rule = f"ACL SETUSER <user> {missing}"
+        assert found[0]["hint"] == f"allow it: {rule}; docs/security.md has the whole rule set"
+
+
+@pytest.mark.parametrize("left_out", ["config|set", "config|get"])
+def test_without_config_there_is_no_boost_and_the_reason_is_told(
+    left_out: str, any_nodes: Take, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three = any_nodes(3)
+    allow(three, [rule for rule in documented(three.kind) if rule != f"+{left_out}"])
+    outcome = three.ready_up(as_ops(three, monkeypatch), "-o", "json")
+    reason = outcome.json()["boost"]["reason"]
+    assert ("CONFIG SET" if left_out == "config|set" else "CONFIG GET is refused by") in reason
+    assert three.sent("CONFIG", "SET") == []
+
+
+def test_without_info_role_and_dbsize_tell_enough(nodes: Take, monkeypatch: pytest.MonkeyPatch) -> None:
+    six = nodes(6)
+    rules = [rule for rule in documented(six.kind) if rule != "+info"]
+    allow(six, [*rules, "+role", "+dbsize", "+cluster|addslots"])
+    file = as_ops(six, monkeypatch, replicas=1)
+    outcome = six.ready_up(file, "-o", "json")
+    (warning,) = [one for one in outcome.json()["warnings"] if one["code"] == "info-refused"]
+    assert warning["message"].endswith(
+        "do not answer INFO: nobody can tell the version, keys outside of database 0, or one server listed "
+        "twice from a copied nodes.conf."
+    )
+    status = clusterboot("status", file, "-o", "json")
+    assert (status.exit, status.json()["ready"]) == (0, True)
+
+
+def test_without_info_keys_are_still_found(any_nodes: Take, monkeypatch: pytest.MonkeyPatch) -> None:
+    three = any_nodes(3)
+    three.join([0], [(0, 16383)])
+    three.until(lambda: three.call(0, "SET", "k", "v") == "OK", "a lone node takes a key", 20)
+    three.ok(0, "CLUSTER", "DELSLOTS", *range(16384))
+    rules = [rule for rule in documented(three.kind) if rule != "+info"]
+    allow(three, [*rules, "+role", "+dbsize", "+cluster|addslots"])
+    outcome = three.up(as_ops(three, monkeypatch), "-o", "json", exit=3)
+    assert [problem["code"] for problem in problems(outcome)] == ["keys-without-slots"]
+    assert three.changes() == {}
+
+
+def test_servers_that_have_info_and_config_renamed_are_ready(
+    server_kind: str, servers: Start, tmp_path: Path
+) -> None:
+    three = servers(server_kind, 3, extra=["--rename-command", "INFO", "", "--rename-command", "CONFIG", ""])
+    file = tmp_path / "topology.yaml"
+    file.write_text(three.topology())
+    outcome = clusterboot("up", file, "-o", "json")
+    assert outcome.exit == 0, outcome
+    assert outcome.json()["boost"]["reason"].startswith("CONFIG GET is refused by ")
+    assert [one["code"] for one in outcome.json()["warnings"]] == ["info-refused"]
+    assert why_not_ready(three.addresses) is None or "INFO" in str(why_not_ready(three.addresses))
+
+
+def test_servers_without_cluster_meet_are_refused_clearly(
+    any_server: str, servers: Start, tmp_path: Path
+) -> None:
+    two = servers(any_server, 2, extra=["--rename-command", "CLUSTER", "", "--save", ""])
+    file = tmp_path / "topology.yaml"
+    file.write_text(two.topology())
+    outcome = clusterboot("up", file, "-o", "json")
+    assert outcome.exit == 5, outcome
+    (first, second) = problems(outcome)
+    assert first["message"] == (
+        f"{two.addresses[0]} has no CLUSTER INFO: it was renamed or taken away, as on managed services."
+    )
+    assert first["hint"] == "managed services form their clusters themselves; elsewhere undo rename-command"
+    assert second["node"] == two.addresses[1]
+
+
+@pytest.fixture
+def locked(server_kind: str, servers: Start) -> Servers:
+    """Six nodes whose default user has a password of its own on each, and a common one for replication."""
+    six = servers(server_kind, 6, password="for-replicas")
+    for index in range(6):
+        assert six.call(index, "ACL", "SETUSER", "default", f">password-{index}") == "OK"
+    return six
+
+
+def with_passwords(servers: Servers, folder: Path, passwords: list[str]) -> Path:
+    lines = ["version: 1", "replicas: 1", "nodes:"]
+    for index, (port, password) in enumerate(zip(servers.ports, passwords, strict=True)):
+        (folder / f"password-{index}").write_text(password + "\n")
+        auth = f"{{password_file: password-{index}}}"
+        lines.append(f"  - {{name: n{index}, host: 127.0.0.1, port: {port}, auth: {auth}}}")
+    path = folder / "topology.yaml"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_a_password_of_its_own_on_each_node_and_one_wrong_one(locked: Servers, tmp_path: Path) -> None:
+    right = [f"password-{index}" for index in range(6)]
+    locked.reset_slowlog()
+    wrong = clusterboot("up", with_passwords(locked, tmp_path, [*right[:4], "guess", right[5]]), "-o", "json")
+    assert wrong.exit == 5, wrong
+    (problem,) = problems(wrong)
+    assert (problem["code"], problem["node"]) == ("wrong-password", "n4")
+    assert problem["message"] == "n4 does not accept the user name or password."
+    assert problem["hint"] == "check auth of this node in the topology; each node may have its own"
+    assert all(locked.changing(index, probes=True) == [] for index in range(6))
+
+    outcome = clusterboot("up", with_passwords(locked, tmp_path, right))
+    assert outcome.exit == 0, outcome
+    assert why_not_ready(locked.addresses, password="for-replicas") is None
+
+
+def test_a_replica_without_masterauth_is_found_before_anything_is_changed(
+    server_kind: str, servers: Start, tmp_path: Path
+) -> None:
+    two = servers(server_kind, 2, extra=["--requirepass", SECRET])
+    two.password = SECRET
+    (tmp_path / "password").write_text(SECRET)
+    file = tmp_path / "topology.yaml"
+    file.write_text(two.topology(replicas=1, auth={"password_file": "password"}))
+    two.reset_slowlog()
+    outcome = clusterboot("up", file, "-o", "json")
+    assert outcome.exit == 3, outcome
+    (problem,) = problems(outcome)
+    assert problem["code"] == "masterauth-missing"
+    a, b = two.addresses
+    assert problem["message"] == f"{b} is to replicate {a}, which asks for a password, and has no masterauth."
+    assert all(two.changing(index, probes=True) == [] for index in range(2))
+
+
+@pytest.fixture
+def guarded(any_server: str, servers: Start) -> Servers:
+    return servers(any_server, 1, password=SECRET)
+
+
+def test_every_source_of_a_password(
+    guarded: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "topology.yaml"
+    monkeypatch.setenv("A_PASSWORD", SECRET)
+    (tmp_path / "secret").write_text(f"{SECRET}\r\n")
+    (tmp_path / "secret").chmod(0o644)
+    sources = {
+        "password_env": ("A_PASSWORD", None),
+        "password_file": ("secret", tmp_path / "secret"),
+        "password": (SECRET, file),
+    }
+    for source, (value, readable) in sources.items():
+        file.write_text(guarded.topology(slots="none", auth={source: value}))
+        file.chmod(0o644)
+        outcome = clusterboot("status", file, "-o", "json")
+        assert outcome.exit == 0, outcome
+        careless = [one for one in outcome.json()["warnings"] if one["code"] == "password-readable"]
+        assert [one["message"] for one in careless] == (
+            [f"{readable} holds a password and other users can read it."] if readable else []
+        )
+        if readable:
+            readable.chmod(0o600)
+            assert "password-readable" not in clusterboot("status", file, "-o", "json").out
+
+
+def test_no_password_and_a_user_that_is_not_there(guarded: Servers, tmp_path: Path) -> None:
+    file = tmp_path / "topology.yaml"
+    file.write_text(guarded.topology(slots="none"))
+    (problem,) = problems(clusterboot("up", file, "-o", "json"))
+    (address,) = guarded.addresses
+    assert problem["message"] == f"{address} asks for a password, and the topology gives none."
+    file.write_text(guarded.topology(slots="none", auth={"username": "nobody", "password": SECRET}))
+    (problem,) = problems(clusterboot("up", file, "-o", "json"))
+    assert problem["message"] == f"{address} does not accept the user name or password."
+
+
+def typed(file: Path, text: str) -> tuple[int, str]:
+    """Run `status --ask-pass` at a terminal, type `text` at the prompt; exit status and what was shown."""
+    ours, theirs = os.openpty()
+
+    def own_terminal() -> None:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "clusterboot", "status", str(file), "--ask-pass"],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        preexec_fn=own_terminal,
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "120", "TERM": "dumb"},
+    )
+    os.close(theirs)
+    shown = b""
+    asked = False
+    try:
+        while chunk := os.read(ours, 4096):
+            shown += chunk
+            if not asked and b"Password: " in shown:
+                asked = True
+                os.write(ours, text.encode())
+    except OSError:
+        pass  # how Linux says that the other end has been closed
+    finally:
+        os.close(ours)
+    return process.wait(30), shown.decode()
+
+
+def test_a_password_is_asked_for_at_the_terminal_only_and_not_echoed(
+    guarded: Servers, tmp_path: Path
+) -> None:
+    file = tmp_path / "topology.yaml"
+    file.write_text(guarded.topology(slots="none"))
+    status, shown = typed(file, f"{SECRET}\n")
+    assert (status, SECRET in shown) == (0, False), shown
+    status, shown = typed(file, "wrong-one\n")
+    assert status == 5
+    assert "does not accept the user name or password" in shown
+    assert "wrong-one" not in shown
+    for nothing in ("\n", "\x04"):
+        status, shown = typed(file, nothing)
+        assert status == 2, shown
+        assert "no password was typed" in shown
+    outcome = clusterboot("status", file, "--ask-pass", stdin=SECRET)
+    assert outcome.exit == 2, outcome
+    assert "--ask-pass needs a terminal." in outcome.err
