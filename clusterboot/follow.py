@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _SHORTEST, _LONGEST = 0.02, 0.5
 # A pair gets its next extra MEET no sooner: the link that the last one made anew takes ~100 ms.
 _PAIR_SECONDS = 0.3
+# Nodes of a large cluster read whole in a round while somebody joins it.
+_AT_ONCE = 32
 # The share of all pairs that must know each other before a large cluster is hastened.
 _MOST = 0.9
 
@@ -145,7 +147,11 @@ class _Hurry:
         self._nodes = {node.name: node for node in run.topology.nodes}
         self._moved = bool(moved(self._nodes, watch.views))
         # On large clusters views are old: what they lack has most likely been mended.
-        self._pause = _PAIR_SECONDS if len(watch.views) <= SMALL else 60.0
+        self._small = len(watch.views) <= SMALL
+        self._pause = _PAIR_SECONDS if self._small else 60.0
+        if self._joining:
+            # Nobody is busy making links: whoever misses a newcomer can be found sooner.
+            watch.sample_at_least(_AT_ONCE)
         self._last: dict[tuple[str, str], float] = {}
         self._connected = False
 
@@ -168,7 +174,11 @@ class _Hurry:
         self._connected = self._connected or (bool(self._joining) and len(group(self._watch.views)) == 1)
         if self._joining and self._connected:
             for meet in hurry(self._nodes, self._joining, verdict, self._watch.views):
-                if meet.node not in unattached or meet.node in verdict.nodes[meet.peer].unseen:
+                unseen = meet.node in verdict.nodes[meet.peer].unseen
+                # A peer of a large cluster may have been read long ago; how many it knows is always new.
+                if unseen and not self._small and self._watch.views[meet.peer].known >= len(self._nodes):
+                    continue
+                if unseen or meet.node not in unattached:
                     yield meet
 
 

@@ -209,7 +209,11 @@ class Watch:
         self._complete: set[str] = set()
         self._rounds = 0
         self._read_in = dict.fromkeys(views, 0)
-        self._sample = _SAMPLE
+        self._sample = self._least = _SAMPLE
+
+    def sample_at_least(self, count: int) -> None:
+        """Read so many nodes of a large cluster whole in every round, even when they may not be complete."""
+        self._sample = self._least = count
 
     async def look(self) -> Observed:
         """Look once at all nodes, no more closely than is of use."""
@@ -221,7 +225,7 @@ class Watch:
         if sample:
             read = await self._read(sample)
             # As long as the sample shows somebody incomplete, reading the others would show the same.
-            self._sample = self._sample * 4 if self._complete.issuperset(sample) else _SAMPLE
+            self._sample = self._sample * 4 if self._complete.issuperset(sample) else self._least
             observed = Observed({**observed.views, **read.views}, {**observed.away, **read.away})
         return observed
 
@@ -246,7 +250,7 @@ class Watch:
     def unsettle(self) -> None:
         """Forget who was complete, since roles have just changed."""
         self._complete.clear()
-        self._sample = _SAMPLE
+        self._sample = self._least
 
     @property
     def promising(self) -> bool:

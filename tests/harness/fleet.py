@@ -60,11 +60,15 @@ class SimulatedFleet:
     def __exit__(self, *exc: object) -> None:
         self._process.communicate(timeout=20)
 
-    def topology(self, path: Path, **keys: object) -> Path:
-        """Write a topology file of all nodes to `path`, with `keys` as further lines, and return it."""
+    def topology(self, path: Path, *, count: int | None = None, **keys: object) -> Path:
+        """Write a topology file of the first `count` nodes, with `keys` as further lines, and return it."""
         lines = ["version: 1", *(f"{key}: {json.dumps(value)}" for key, value in keys.items()), "nodes:"]
-        path.write_text("\n".join([*lines, *(f"  - {address}" for address in self.addresses)]) + "\n")
+        path.write_text("\n".join([*lines, *(f"  - {address}" for address in self.addresses[:count])]) + "\n")
         return path
+
+    def order(self, address: str, *command: object) -> Any:
+        """Send a command to one node, as any client would, and return its reply."""
+        return resp.call(address, *command)
 
     def tell(self, *words: object) -> Any:
         """Send a FLEET command and return its reply.

@@ -67,6 +67,9 @@ class Model:
         for meet in [meet for meet in self._meets if meet[0] <= self.now]:
             self._meets.remove(meet)
             self._join(meet[1], 1 << meet[2])
+            # The new link is one more chance to hear of a role.
+            self._stale[meet[1]] &= ~(1 << meet[2])
+            self._stale[meet[2]] &= ~(1 << meet[1])
         everything = (1 << self.count) - 1
         for one in range(self.count):
             if self._stale[one]:
