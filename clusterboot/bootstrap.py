@@ -240,7 +240,8 @@ async def out_of_time(run: Run) -> OutOfTime:
         return OutOfTime(head, *run.away.values())
     met = [(done.step.node, done.step.peer) for done in run.actor.done if isinstance(done.step, Meet)]
     left = run.start + run.timeout + GRACE - asyncio.get_running_loop().time()
-    reasons = await why(run.fleet, run.topology, run.views, run.verdict, met, max(0.2, min(1.0, left)))
+    seconds = max(0.2, min(1.0, left))
+    reasons = await why(run.fleet, run.topology, run.views, run.verdict, met, seconds=seconds, fresh=False)
     return OutOfTime(head, *dict.fromkeys((*run.actor.failures.values(), *reasons)))
 
 

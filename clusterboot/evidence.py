@@ -9,8 +9,9 @@ away. All of it at the same time and within a second; what is not there by then 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from clusterboot.addresses import numeric
 from clusterboot.blocked import Evidence, Outcome
@@ -18,7 +19,7 @@ from clusterboot.diagnose import diagnose
 from clusterboot.errors import Exit, NodeFailed, Problem
 from clusterboot.health import Verdict
 from clusterboot.nodes import parse_fields, parse_nodes
-from clusterboot.observe import CLUSTER_NODES, Asker
+from clusterboot.observe import CLUSTER_INFO, CLUSTER_NODES, Asker
 from clusterboot.plan import Views
 from clusterboot.reach import Endpoint, Gap, Reach
 from clusterboot.replies import Reply
@@ -27,6 +28,7 @@ from clusterboot.topology import Topology
 SECONDS = 1.0
 # So many ports are tried and so many nodes asked: a cluster that lost its network has one cause.
 MOST = 32
+_ASKED = 500
 
 
 async def why(
@@ -35,19 +37,50 @@ async def why(
     views: Views,
     verdict: Verdict,
     met: Iterable[tuple[str, str]] = (),
+    *,
     seconds: float = SECONDS,
+    fresh: bool = True,
 ) -> tuple[Problem, ...]:
     """Return every reason why the cluster is not Ready, the causes first; takes `seconds` at most.
 
-    `met` are the pairs for which a MEET was accepted in this run. Changes nothing and never raises.
+    `met` are the pairs for which a MEET was accepted in this run. Without `fresh` the views may be older
+    than the silence of a node: the deadline came while an answer was waited for. Changes nothing and
+    never raises.
     """
+    end = asyncio.get_running_loop().time() + seconds
     away = {reason.node for reason in verdict.reasons if reason.exit is Exit.NODE}
+    if not fresh:
+        silent = await _silent(fleet, [name for name in views if name not in away], seconds / 2)
+        verdict = replace(verdict, reasons=(*silent, *verdict.reasons))
+        away |= {problem.node for problem in silent}
     here = {name: view for name, view in views.items() if name not in away}
     reach = Reach(topology, here, met)
-    unsynced = [
-        reason.node for reason in verdict.reasons if reason.code == "replica-out-of-sync" and reason.node
-    ]
-    return diagnose(reach, verdict, await collect(fleet, here, reach.gaps.values(), unsynced, seconds))
+    unsynced = [each.node for each in verdict.reasons if each.code == "replica-out-of-sync" and each.node]
+    left = max(0.1, end - asyncio.get_running_loop().time())
+    return diagnose(reach, verdict, await collect(fleet, here, reach.gaps.values(), unsynced, left))
+
+
+async def _silent(fleet: Asker, names: Sequence[str], seconds: float) -> list[Problem]:
+    """Those who do not answer any more, of so many as can be asked in the time."""
+
+    async def one(name: str) -> Problem | None:
+        try:
+            async with asyncio.timeout(seconds):
+                await fleet.ask(name, CLUSTER_INFO)
+        except NodeFailed as failed:
+            return failed.problems[0]
+        except TimeoutError:
+            return Problem(
+                "not-answering",
+                f"{name} answered before in this run and does not any more.",
+                node=name,
+                hint="the process or its host is stopped, stuck or cut off: look at it there",
+                exit=Exit.NODE,
+            )
+        return None
+
+    found = await asyncio.gather(*(one(name) for name in names[:_ASKED]))
+    return [problem for problem in found if problem is not None]
 
 
 async def collect(

@@ -234,3 +234,19 @@ def test_nodes_that_have_never_met_are_said_to_be_so(servers: Start, any_server:
     (reason,) = [found for found in outcome.json()["reasons"] if found["code"] == "not-met"]
     assert reason["message"] == "the nodes are 2 groups that do not know each other: a and b | c."
     assert reason["hint"] == "run 'clusterboot up': it lets them meet"
+
+
+def test_a_node_that_is_stopped_in_the_middle_is_named_although_the_last_look_had_no_end(
+    servers: Start, any_server: str, tmp_path: Path
+) -> None:
+    nodes = servers(any_server, 3)
+    with running(write(tmp_path, nodes), timeout=3) as end:
+        wait(lambda: has(nodes, 1, "CLUSTER", "ADDSLOTSRANGE"), "b has its slots")
+        nodes.stop(1)
+        outcome = end()
+    assert outcome.exit == 5, outcome
+    assert told(outcome)[:2] == [
+        ("out-of-time", None, "not Ready within 3 s."),
+        ("not-answering", "b", "b answered before in this run and does not any more."),
+    ]
+    assert outcome.json()["seconds"] <= 3 + 2
