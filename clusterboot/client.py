@@ -31,9 +31,9 @@ Credential = tuple[str | None, str | None]
 
 CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 5.0
-# What one `ask` may bring in all: CLUSTER LINKS of 2,000 nodes is 1 MB and has 50,000 elements.
+# What one `ask` may bring in all: CLUSTER LINKS of 2,000 nodes is 1 MB of 52,000 elements.
 _MOST_BYTES = 8 * 2**20
-_MOST_ELEMENTS = 200_000
+_MOST_ELEMENTS = 60_000
 _DEEPEST = 8
 # Passwords at least so long are looked for in every error reply; shorter ones would be found in words.
 _LONG_SECRET = 4
