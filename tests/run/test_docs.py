@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -72,28 +73,28 @@ def shell(text: str, folder: Path) -> str:
 
 
 @pytest.mark.server
-def test_the_command_and_the_test_of_the_readme_run(tmp_path: Path) -> None:
-    (test,) = blocks(README, "python")
-    (tmp_path / "test_orders.py").write_text(test)
-    (block,) = (each for each in blocks(README, "sh") if "clusterboot run --" in each)
-    assert "1 passed" in shell(block, tmp_path)
-
-
-@pytest.mark.server
-def test_run_as_the_page_about_tests_shows_it(tmp_path: Path) -> None:
-    assert shell(blocks(PAGES["testing"], "sh")[0], tmp_path).count("127.0.0.1:") == 6
-
-
-@pytest.mark.server
-def test_plain_shell_as_the_page_about_ci_shows_it(tmp_path: Path) -> None:
+def test_what_the_pages_show_runs_as_it_is(tmp_path: Path) -> None:
+    """The block of the README with its test, the first one of testing.md, and plain shell in CI, at once."""
     one, several = blocks(PAGES["ci"], "sh")
-    (tmp_path / "one").mkdir()
-    assert shell(one, tmp_path / "one").startswith("tests run against redis://127.0.0.1:")
     first = next(port for port in free_ports(40) if _free(port))
-    (tmp_path / "several").mkdir()
-    shown = shell(several.replace("7001-7006", f"{first}-{first + 5}"), tmp_path / "several")
-    assert "● Ready: 6 nodes, 3 primaries, 3 replicas" in shown
-    assert "6 spawned servers stopped" in shown
+    scripts = {
+        "readme": next(each for each in blocks(README, "sh") if "clusterboot run --" in each),
+        "testing": blocks(PAGES["testing"], "sh")[0],
+        "one": one,
+        "several": several.replace("7001-7006", f"{first}-{first + 5}"),
+    }
+    for name in scripts:
+        (tmp_path / name).mkdir()
+    (test,) = blocks(README, "python")
+    (tmp_path / "readme" / "test_orders.py").write_text(test)
+    with ThreadPoolExecutor() as pool:
+        running = {name: pool.submit(shell, text, tmp_path / name) for name, text in scripts.items()}
+        shown = {name: each.result() for name, each in running.items()}
+    assert "1 passed" in shown["readme"]
+    assert shown["testing"].count("127.0.0.1:") == 6
+    assert shown["one"].startswith("tests run against redis://127.0.0.1:")
+    assert "● Ready: 6 nodes, 3 primaries, 3 replicas" in shown["several"]
+    assert "6 spawned servers stopped" in shown["several"]
 
 
 def _free(first: int) -> bool:

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="what is left of a run is looked for in /proc"),
 ]
 BIG = 10 * 2**20
+ONE = ("--primaries", "1", "--replicas", "0", "--")
 
 # Is the cluster of the environment Ready, by a probe that is none of clusterboot's code?
 PROBE = f"""
@@ -66,8 +68,8 @@ def start(place: Path) -> Iterator[Callable[..., Running]]:
     """Start a run; whatever still runs at the end of the module is killed."""
     begun: list[Running] = []
 
-    def start(*args: str | Path, env: dict[str, str] | None = None) -> Running:
-        begun.append(Running(place, *args, env=env))
+    def start(*args: str | Path, **how: Any) -> Running:
+        begun.append(Running(place, *args, **how))
         return begun[-1]
 
     yield start
@@ -78,19 +80,38 @@ def start(place: Path) -> Iterator[Callable[..., Running]]:
 
 
 @pytest.fixture(scope="module")
-def at_once(place: Path, start: Callable[..., Running]) -> dict[str, Ended]:
-    """Ten runs at the same time, each for another test: they must not disturb each other anyway."""
+def waiting(start: Callable[..., Running]) -> dict[str, Running]:
+    """Runs whose commands say that they are there and then wait for what a test does to them."""
+    return {
+        "listener": start(*ONE, sys.executable, "-c", LISTENER),
+        "shell": start(*ONE, "sh", "-c", "echo there; sleep 600; true"),
+        "unguarded": start(*ONE, "sh", "-c", "echo there; read line; exit 3"),
+    }
+
+
+@pytest.fixture(scope="module")
+def at_once(waiting: dict[str, Running], place: Path, start: Callable[..., Running]) -> dict[str, Ended]:
+    """More than ten runs at the same time, each for another test: they must not disturb each other anyway."""
     file = place / "shape.yaml"
     file.write_text(TOPOLOGY)
+    (place / "garbage").write_bytes(b"\0\1\2")
+    (place / "garbage").chmod(0o755)
     python = [sys.executable, "-c"]
     runs = {
-        "status": start("--", "sh", "-c", "exit 7"),
+        # It keeps no state, so a state folder that nobody can make does not matter.
+        "status": start("--", "sh", "-c", "exit 7", env={"CLUSTERBOOT_STATE": "/proc/none"}),
         "killed": start("--", "sh", "-c", "kill -9 $$"),
         "streams": start("--", "sh", "-c", "cat; head -c 10485760 /dev/zero >&2"),
         "topology": start(file, "--info", place / "info.json", "--", *python, PROBE),
-        "one": start("--primaries", "1", "--replicas", "0", "--", *python, PROBE),
+        "one": start(*ONE, *python, PROBE),
         "kept": start("--keep-logs", place / "kept", "--", "false"),
         "unkept": start("--keep-logs", place / "unkept", "--", "true"),
+        "garbage": start(*ONE, place / "garbage"),
+        "options": start(*ONE, "echo", "-q", "-o", "json", "--help", "--", "--x"),
+        "ignored": start(
+            *(*ONE, "grep", "SigIgn", "/proc/self/status"),
+            before=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+        ),
         "set": start("--set", "maxmemory=77mb", "--info", place / "set.json", "--", *python, PROBE),
     }
     for kind in SERVERS:
@@ -105,7 +126,7 @@ def at_once(place: Path, start: Callable[..., Running]) -> dict[str, Ended]:
 
 
 def test_runs_at_the_same_time_are_all_green(at_once: dict[str, Ended]) -> None:
-    wanted = dict.fromkeys(at_once, 0) | {"status": 7, "killed": 137, "kept": 1}
+    wanted = dict.fromkeys(at_once, 0) | {"status": 7, "killed": 137, "kept": 1, "garbage": 126}
     assert len(at_once) >= 10
     assert {name: ended.exit for name, ended in at_once.items()} == wanted, at_once
     for ended in at_once.values():
@@ -191,14 +212,9 @@ def test_a_command_that_is_not_executable_is_126(start: Callable[..., Running], 
         assert b"cannot be executed: " + reason in ended.err
 
 
-def test_a_command_that_the_system_refuses_is_126(start: Callable[..., Running], place: Path) -> None:
-    garbage = place / "garbage"
-    garbage.write_bytes(b"\0\1\2")
-    garbage.chmod(0o755)
-    ended = start("--primaries", "1", "--replicas", "0", "--", garbage).end()
-    assert ended.exit == 126, ended
-    assert b"exec format error" in ended.err
-    ended.run.check_nothing_left([])
+def test_a_command_that_the_system_refuses_is_126(at_once: dict[str, Ended]) -> None:
+    assert at_once["garbage"].exit == 126
+    assert b"garbage cannot be executed: exec format error" in at_once["garbage"].err
 
 
 @pytest.mark.parametrize(
@@ -223,12 +239,9 @@ def test_what_clusterboot_cannot_do_is_125(
     assert said in ended.err
 
 
-def test_options_of_the_command_are_left_alone(start: Callable[..., Running]) -> None:
+def test_options_of_the_command_are_left_alone(at_once: dict[str, Ended]) -> None:
     """-q, -o json, --help and a second -- behind the two dashes are words of the command."""
-    run = start(
-        "--primaries", "1", "--replicas", "0", "--", "echo", "-q", "-o", "json", "--help", "--", "--x"
-    )
-    assert run.end().out == b"-q -o json --help -- --x\n"
+    assert at_once["options"].out == b"-q -o json --help -- --x\n"
 
 
 def test_a_server_that_dies_at_once_is_125_with_its_words(start: Callable[..., Running], place: Path) -> None:
@@ -240,8 +253,8 @@ def test_a_server_that_dies_at_once_is_125_with_its_words(start: Callable[..., R
     ended.run.check_nothing_left([])
 
 
-def test_signals_reach_the_command_once_each(start: Callable[..., Running]) -> None:
-    run = start("--primaries", "1", "--replicas", "0", "--", sys.executable, "-c", LISTENER)
+def test_signals_reach_the_command_once_each(waiting: dict[str, Running]) -> None:
+    run = waiting["listener"]
     assert run.process.stdout is not None
     assert run.process.stdout.readline() == b"there\n"
     ports = run.ports()
@@ -254,9 +267,9 @@ def test_signals_reach_the_command_once_each(start: Callable[..., Running]) -> N
     run.check_nothing_left(ports)
 
 
-def test_a_signal_that_the_command_does_not_catch_ends_it(start: Callable[..., Running]) -> None:
+def test_a_signal_that_the_command_does_not_catch_ends_it(waiting: dict[str, Running]) -> None:
     """A group of its own: what a shell has started goes with it."""
-    run = start("--primaries", "1", "--replicas", "0", "--", "sh", "-c", "echo there; sleep 600; true")
+    run = waiting["shell"]
     assert run.process.stdout is not None
     assert run.process.stdout.readline() == b"there\n"
     run.kill(signal.SIGTERM)
@@ -277,19 +290,13 @@ def test_a_signal_before_the_command_began_ends_the_run(
     run.check_nothing_left([])
 
 
-def test_ignored_signals_stay_ignored_and_no_others(start: Callable[..., Running], place: Path) -> None:
+def test_ignored_signals_stay_ignored_and_no_others(at_once: dict[str, Ended]) -> None:
     """As under nohup; Python itself ignores SIGPIPE and SIGXFSZ, which is no business of the command."""
-    run = Running(
-        place,
-        *("--primaries", "1", "--replicas", "0", "--", "grep", "SigIgn", "/proc/self/status"),
-        before=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
-    )
-    ended = run.end()
-    assert int(ended.out.split()[1], 16) == 1 << (signal.SIGHUP - 1), ended
+    assert int(at_once["ignored"].out.split()[1], 16) == 1 << (signal.SIGHUP - 1)
 
 
-def test_a_killed_guardian_leaves_nothing_either(start: Callable[..., Running]) -> None:
-    run = start("--primaries", "1", "--replicas", "0", "--", "sh", "-c", "echo there; read line; exit 3")
+def test_a_killed_guardian_leaves_nothing_either(waiting: dict[str, Running]) -> None:
+    run = waiting["unguarded"]
     assert run.process.stdout is not None
     assert run.process.stdout.readline() == b"there\n"
     (guardian,) = run.pids("guardian.py")
