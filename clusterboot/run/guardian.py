@@ -49,27 +49,30 @@ def main(folder: str, server: str) -> None:
 
     signal.signal(signal.SIGCHLD, reap)
     command = 0
-    for word, number in _lines():
-        # Not to be told of a death before its pid is written down.
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
-        if word == "start":
-            pids[number] = _start(folder, server, number)
-            _tell(f"started {number} {pids[number]}")
-        elif word == "stop" and number in pids:
-            _quietly(os.killpg, pids[number], signal.SIGKILL)
-        elif word == "command":
-            command = number
-        elif word == "over":
-            command = 0
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    if command:
-        end_command(command)
-    for pid in pids.values():
-        _quietly(os.killpg, pid, signal.SIGKILL)
-    for pid in pids.values():
-        os.waitpid(pid, 0)
-    remove(folder)
+    try:
+        for word, number in _lines():
+            # Not to be told of a death before its pid is written down.
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
+            if word == "start":
+                pids[number] = _start(folder, server, number)
+                _tell(f"started {number} {pids[number]}")
+            elif word == "stop" and number in pids:
+                _quietly(os.killpg, pids[number], signal.SIGKILL)
+            elif word == "command":
+                command = number
+            elif word == "over":
+                command = 0
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
+    finally:
+        # Also when no process can be forked any more: our end is told to clusterboot by the closed socket.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        if command:
+            end_command(command)
+        for pid in pids.values():
+            _quietly(os.killpg, pid, signal.SIGKILL)
+        for pid in pids.values():
+            os.waitpid(pid, 0)
+        remove(folder)
 
 
 def _lines() -> Iterator[tuple[str, int]]:
