@@ -17,12 +17,12 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from benchmarks import chart, cost, forming, startup
+from benchmarks import chart, cost, forming, run, startup
 from benchmarks.targets import Target, targets
 from tests.harness.servers import Missing, binary
 
 RESULTS = Path(__file__).parent / "results"
-PARTS = ("forming", "cost", "startup")
+PARTS = ("forming", "run", "cost", "startup")
 
 
 def main() -> int:
@@ -41,9 +41,11 @@ def main() -> int:
     formed = [] if "forming" not in parts else _form(given)
     costs = [cost.measure(count) for count in _numbers(given.fleet)] if "cost" in parts else []
     starts = startup.measure(max(5, given.runs)) if "startup" in parts else []
-    found = list(targets(formed, costs, starts))
+    ran = list(run.measure(max(3, given.runs), given.servers.split(","))) if "run" in parts else []
+    found = [*targets(formed, costs, starts), *run.targets(ran)]
 
     _table("Time to Ready", ("server", "nodes", "tool", "Ready s", "exit s", "share"), _shares(formed))
+    _table("From nothing to a command in `clusterboot run`, 6 nodes", run.HEADS, map(run.row, ran))
     _table(
         "Cost on the simulated fleet",
         ("nodes", "CPU s", "MiB", "commands", "MB read", "snapshots", "whole s"),
@@ -61,6 +63,8 @@ def main() -> int:
                     "targets": [target.document() for target in targets(*_only(name, formed, costs, starts))],
                 }
                 (given.out / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
+        if ran:
+            run.keep(ran, given.out / "run.json", _machine())
         if formed:
             (given.out / "forming.svg").write_text(chart.svg(formed))
     return 0 if all(target.met for target in found) else 1
