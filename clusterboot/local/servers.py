@@ -194,6 +194,8 @@ def _launch(binary: Binary, server: Server, processes: list[Process]) -> int:
         child = subprocess.Popen(
             [binary.path, CONFIG],
             cwd=server.folder,
+            # It outlives this shell, and has its password from the configuration file.
+            env={name: value for name, value in os.environ.items() if value != server.password},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
