@@ -152,6 +152,8 @@ async def form(run: Run, goal: Goal, boost: Boost) -> None:
         # anew, since a node that was away meanwhile may be another one now.
         goal, again = assess(run, await all_back(run, goal)), True
         views = goal.observed.views
+        eased = await boost.ease()
+        wait = wait if eased is None else handshake_seconds(eased)
 
 
 async def all_back(run: Run, goal: Goal) -> Observed:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 # The pause between two rounds: as long as the round itself took, on large clusters twice as long, so that
 # the nodes have the time that looking would take; within these bounds in seconds.
 _SHORTEST, _LONGEST = 0.02, 0.5
-# A pair gets its next extra MEET no sooner: the link that the last one made anew takes ~100 ms.
-_PAIR_SECONDS = 0.3
+# A pair gets its next extra MEET no sooner: a handshake takes ~200 ms, and one more would cut it off.
+_PAIR_SECONDS = 0.5
 # Nodes of a large cluster read whole in a round while somebody joins it.
 _AT_ONCE = 32
 # The share of all pairs that must know each other before a large cluster is hastened.
@@ -93,7 +93,7 @@ async def follow(
             if accepted:
                 watch.unsettle()
         if hurrying is not None:
-            await hurrying.round(verdict, {step.node for step in pending})
+            await hurrying.round(verdict, {step.node: step.primary for step in pending})
         if hasten is not None and (known >= _MOST * len(judge.ids) ** 2 if ease is None else clock() > ease):
             timeout = await hasten(on=ease is None)
             hasten = hasten if timeout is not None and ease is None else None
@@ -155,10 +155,10 @@ class _Hurry:
         self._last: dict[tuple[str, str], float] = {}
         self._connected = False
 
-    async def round(self, verdict: Verdict, unattached: set[str]) -> None:
-        """Send the next batch; a newcomer that has yet to REPLICATE only makes itself known."""
+    async def round(self, verdict: Verdict, attaching: Mapping[str, str]) -> None:
+        """Send the next batch; `attaching` are the nodes that have yet to REPLICATE, and whom."""
         now = asyncio.get_running_loop().time()
-        found = [(meet, _PAIR_SECONDS) for meet in self._of_newcomers(verdict, unattached)]
+        found = [(meet, _PAIR_SECONDS) for meet in self._of_newcomers(verdict, attaching)]
         if self._moved:
             lost = moved(self._nodes, self._watch.views)
             found += [(meet, self._pause) for meet in lost]
@@ -170,15 +170,13 @@ class _Hurry:
             self._last[meet.node, meet.peer] = now
         await self._run.actor.send(steps, self._watch.views, extra=True)
 
-    def _of_newcomers(self, verdict: Verdict, unattached: set[str]) -> Iterator[Meet]:
+    def _of_newcomers(self, verdict: Verdict, attaching: Mapping[str, str]) -> Iterator[Meet]:
         self._connected = self._connected or (bool(self._joining) and len(group(self._watch.views)) == 1)
         if self._joining and self._connected:
-            for meet in hurry(self._nodes, self._joining, verdict, self._watch.views):
+            for meet in hurry(self._nodes, self._joining, verdict, self._watch.views, attaching):
                 unseen = meet.node in verdict.nodes[meet.peer].unseen
                 # A peer of a large cluster may have been read long ago; how many it knows is always new.
-                if unseen and not self._small and self._watch.views[meet.peer].known >= len(self._nodes):
-                    continue
-                if unseen or meet.node not in unattached:
+                if self._small or not unseen or self._watch.views[meet.peer].known < len(self._nodes):
                     yield meet
 
 

@@ -26,9 +26,18 @@ def newcomers(views: Views) -> frozenset[str]:
 
 
 def hurry(
-    nodes: Mapping[str, Node], joining: Iterable[str], verdict: Verdict, views: Views
+    nodes: Mapping[str, Node],
+    joining: Iterable[str],
+    verdict: Verdict,
+    views: Views,
+    attaching: Mapping[str, str] | None = None,
 ) -> tuple[Meet, ...]:
-    """Return the MEETs that tell those about a newcomer who miss it or take it for something else."""
+    """Return the MEETs that tell those about a newcomer who miss it or take it for something else.
+
+    `attaching` are newcomers that have yet to become replicas, with their primaries: such a one meets its
+    primary only, since whoever heard of it before would have to hear of its new role once more.
+    """
+    attaching = attaching or {}
     found: list[Meet] = []
     for name in joining:
         behind = [
@@ -41,5 +50,7 @@ def hurry(
             behind += [
                 peer for peer in (*health.unseen, *health.stale) if peer not in behind and peer != name
             ]
+        if name in attaching:
+            behind = [peer for peer in behind if peer == attaching[name]]
         found += [Meet(name, peer, *meeting_point(nodes[peer], views[peer])) for peer in behind[:BATCH]]
     return tuple(found)

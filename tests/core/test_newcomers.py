@@ -48,3 +48,14 @@ def test_a_newcomer_to_a_large_cluster_sends_a_batch_at_a_time() -> None:
     meets = hurry({each.name: each for each in top.nodes}, ["n59"], judge.verdict(views), views)
     assert len(meets) == BATCH
     assert "n59" not in {meet.peer for meet in meets}
+
+
+def test_one_that_is_to_become_a_replica_meets_only_its_primary_until_it_is_one() -> None:
+    world, names = grown(6)
+    top = topology(*names)
+    world.join("n0", "n5")
+    views = world.views()
+    judge = Judge(place(top), {name: view.id for name, view in views.items()}, mesh_only=True)
+    nodes = {each.name: each for each in top.nodes}
+    meets = hurry(nodes, ["n5"], judge.verdict(views), views, {"n5": "n2"})
+    assert [(meet.node, meet.peer) for meet in meets] == [("n5", "n2")]
