@@ -6,7 +6,6 @@ failure too. A traceback is shown with --debug only.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import sys
@@ -157,6 +156,9 @@ def run_async(main: Coroutine[Any, Any, T]) -> T:
 
     Raises Interrupted after a signal, once the clean-up is done; a second signal changes nothing.
     """
+    # Here and not above: --version needs none of it, and `run` starts its servers first.
+    import asyncio
+
     caught: list[signal.Signals] = []
 
     async def guarded() -> T:

@@ -10,7 +10,6 @@ says that it is fine, pass while clusterboot gets ready and makes them meet.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import shutil
 import time
@@ -126,6 +125,8 @@ class Throwaway:
 
     async def _answering(self, end: float, timeout: float) -> None:
         """Wait until every server answers; one whose port was taken meanwhile starts on another."""
+        import asyncio
+
         tries = 0
         silent = list(self._servers)
         while silent:
