@@ -27,7 +27,7 @@ def install(what: str) -> None:
         raise RuntimeError("a defect")
 
     clusterboot.files.read = end  # type: ignore[assignment]
-    clusterboot.local.spawned = end  # type: ignore[assignment]
+    clusterboot.local.spawned = end
 
 
 if __name__ == "__main__":

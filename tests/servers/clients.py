@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
@@ -40,7 +41,8 @@ def write_and_read(nodes: Nodes, keys: int = 1000) -> Counter[int]:
     try:
         for number in range(keys):
             assert client.set(f"key:{number}", str(number))
-            ports[client.get_node_from_key(f"key:{number}").port] += 1
+            node: Any = client.get_node_from_key(f"key:{number}")  # type: ignore[no-untyped-call]
+            ports[node.port] += 1
         for number in range(keys):
             assert client.get(f"key:{number}") == str(number)
     finally:

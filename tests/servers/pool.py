@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import combinations
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any
 
 from tests.harness.cli import Outcome, clusterboot
 from tests.harness.ready import why_not_ready
@@ -223,7 +223,7 @@ def problems(outcome: Outcome, kind: str = "errors") -> list[Mapping[str, Any]]:
 
 
 def read_until(
-    process: subprocess.Popen[str], stream: TextIO | None, words: str, seconds: float = 30.0
+    process: subprocess.Popen[str], stream: IO[str] | None, words: str, seconds: float = 30.0
 ) -> str:
     """Read lines of a running command until `words` are among them; it is killed when they never come."""
     assert stream is not None

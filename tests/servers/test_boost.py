@@ -15,7 +15,7 @@ import pytest
 from tests.harness.cli import ROOT, Outcome, launch
 from tests.harness.servers import Servers
 from tests.servers.conftest import Take
-from tests.servers.pool import TIMERS, Nodes, problems, read_until
+from tests.servers.pool import TIMERS, Nodes, freshen, problems, read_until
 
 # Unlike any default, so that putting back is told apart from setting defaults.
 OLD = {
@@ -39,6 +39,21 @@ def _dying(nodes: Nodes, file: Path, k: int) -> None:
         cwd=ROOT,
     )
     assert died.returncode == -signal.SIGKILL, died
+
+
+def _signalled(nodes: Nodes, file: Path, k: int, name: str) -> int:
+    """Run `up` with a signal at its k-th changing command; timers must be back. Returns the exit status."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.servers.dying", str(k), name, "up", str(file), "-o", "json"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=ROOT,
+    )
+    outcome = Outcome((f"{name} at {k}",), ended.returncode, ended.stdout, ended.stderr)
+    assert nodes.all_timers() == [OLD] * nodes.count, outcome
+    assert outcome.json()["exit"] == outcome.exit, outcome
+    return outcome.exit
 
 
 def _configured(nodes: Nodes) -> None:
@@ -94,6 +109,51 @@ def test_a_signal_ends_up_within_a_second_with_the_timers_back(
     assert "Traceback" not in ended.err
     six.ready_up(file)
     assert six.all_timers() == [OLD] * 6
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "k"), [("SIGINT", 130, 5), ("SIGTERM", 143, 12), ("SIGINT", 130, 20)]
+)
+def test_a_signal_in_the_middle_of_the_commands_puts_the_timers_back(
+    any_nodes: Take, name: str, status: int, k: int
+) -> None:
+    three = any_nodes(3)
+    _configured(three)
+    file = three.file()
+    assert _signalled(three, file, k, name) == status
+    three.ready_up(file)
+    assert three.all_timers() == [OLD] * 3
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_at_every_single_command_puts_the_timers_back(nodes: Take, name: str) -> None:
+    three = nodes(3)
+    file = three.file()
+    status, k = -1, 0
+    while status != 0:
+        k += 1
+        freshen(three.addresses)
+        _configured(three)
+        status = _signalled(three, file, k, name)
+        three.ready_up(file)
+        assert three.all_timers() == [OLD] * 3, f"{name} at {k}"
+    assert k > 24, f"a run with only {k} changing commands"
+
+
+def test_a_signal_during_a_reset_puts_the_timers_back(any_nodes: Take) -> None:
+    three = any_nodes(3)
+    _configured(three)
+    file = three.file()
+    three.ready_up(file)
+    with launch("down", file, "--reset", "--yes") as process:
+        read_until(process, process.stderr, "down")
+        # The timers are lowered while it waits for every handshake to expire.
+        three.until(lambda: three.all_timers() == [LOWERED] * 3, "the timers are borrowed")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert three.all_timers() == [OLD] * 3
 
 
 def _interrupted(file: Path, number: signal.Signals, moment: str) -> Outcome:

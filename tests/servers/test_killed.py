@@ -58,23 +58,23 @@ def _killed_at(six: Nodes, file: Path, k: int, moment: str) -> bool:
     where = f"killed at changing command {k}, {moment}"
     assert died.returncode in (0, -9), f"{where}: {died}"
     before = six.changes()
-    outcome = six.up(file)
+    outcome = six.up(file, "-o", "json")
     assert six.why_not_ready() is None, f"{where}: {six.why_not_ready()}: {outcome!r}"
     assert six.all_timers() == [OLD] * 6, f"{where}: {outcome!r}"
-    _nothing_twice(six, before, where)
+    _nothing_twice(six, before, outcome.json()["repaired"], where)
     return died.returncode != 0
 
 
-def _nothing_twice(six: Nodes, before: dict[int, list[list[str]]], where: str) -> None:
+def _nothing_twice(six: Nodes, before: dict[int, list[list[str]]], repaired: int, where: str) -> None:
     for index, commands in six.changes().items():
         done = Counter(command[1] for command in commands if command[0] == "CLUSTER")
         primary = index < 3
         slots = done["ADDSLOTS"] + done["ADDSLOTSRANGE"]
         counts = (done["SET-CONFIG-EPOCH"], slots, done["REPLICATE"])
         assert counts == ((1, 1, 0) if primary else (0, 0, 1)), f"{where}: {index}: {commands}"
-        # A MEET whose handshake was still under way may be sent once more, one that was done never is.
+        # A MEET whose handshake was still under way may be sent once more, and again where it was lost.
         meets = [tuple(command[2:]) for command in commands if command[1] == "MEET"]
         earlier = [tuple(command[2:]) for command in before.get(index, []) if command[1] == "MEET"]
         again = Counter(meets[len(earlier) :])
         assert len(set(earlier)) == len(earlier), f"{where}: {earlier}"
-        assert all(count == 1 for count in again.values()), f"{where}: {again}"
+        assert sum(count - 1 for count in again.values()) <= repaired, f"{where}: {again}"

@@ -52,10 +52,10 @@ def test_passwords_that_lack_or_are_wrong_are_told_and_never_shown(nodes: Take) 
     three = nodes(3)
     _, b, c = three.addresses
     three.ok(2, "CONFIG", "SET", "requirepass", "s3cret")
-    connections = [{"host": "127.0.0.1", "port": port} for port in three.ports]
-    connections[1]["auth"] = {"password": "wr0ng"}  # type: ignore[assignment]
+    connections: list[dict[str, Any]] = [{"host": "127.0.0.1", "port": port} for port in three.ports]
+    connections[1]["auth"] = {"password": "wr0ng"}
     outcomes = [clusterboot("up", three.file(nodes=connections), "-o", "json")]
-    connections[2]["auth"] = {"password_env": "PASSWORD_OF_C"}  # type: ignore[assignment]
+    connections[2]["auth"] = {"password_env": "PASSWORD_OF_C"}
     outcomes.append(
         clusterboot("up", three.file(nodes=connections), "-o", "json", env={"PASSWORD_OF_C": "wr0ng"})
     )
@@ -115,9 +115,9 @@ def test_a_user_that_lacks_a_command_is_told_which_rule_is_missing(nodes: Take) 
         given = ["+@all", "-cluster", *allowed] if old else ["+@all", minus]
         three.ok(index, "ACL", "SETUSER", "ops", "on", ">pw", *given)
     auth = {"username": "ops", "password": "pw"}
-    listed = [{"host": "127.0.0.1", "port": port} for port in three.ports]
+    listed: list[dict[str, Any]] = [{"host": "127.0.0.1", "port": port} for port in three.ports]
     for index in rules:
-        listed[index]["auth"] = auth  # type: ignore[assignment]
+        listed[index]["auth"] = auth
     assert _failed(three, three.file(nodes=listed)) == [
         (
             "no-permission",

@@ -24,7 +24,7 @@ def _named(nodes: Nodes, count: int | None = None) -> list[dict[str, Any]]:
     ]
 
 
-def _refused(nodes: Nodes, file: Path) -> list[tuple[str, str, str, str, str]]:
+def _refused(nodes: Nodes, file: Path) -> list[tuple[str | None, ...]]:
     """Run `up`, which must refuse and change nothing.
 
     Returns code, node, peer, message and hint of each error.
@@ -68,18 +68,6 @@ def test_two_live_clusters_are_not_merged(nodes: Take) -> None:
             "a and d do not know each other and both own the slots 0-16383: two clusters would be merged.",
             APART,
         ),
-        *(
-            (
-                "too-many-primaries",
-                name,
-                None,
-                f"{name} serves the slots {ranges[index]}, but of the 6 nodes that serve slots this topology "
-                "makes 3 a replica.",
-                "move its slots away first (redis-cli --cluster reshard), or lower 'replicas' or change its "
-                "role in the topology",
-            )
-            for index, name in enumerate("def")
-        ),
     ]
 
 
@@ -98,7 +86,7 @@ def test_two_live_clusters_with_keys_are_not_merged_even_where_slots_are_as_plan
             "two-clusters-with-keys",
             "b",
             None,
-            "b holds 1 keys and does not know a, which owns slots as well: two clusters would be merged.",
+            "b holds 1 key and does not know a, which owns slots as well: two clusters would be merged.",
             "give each cluster a topology of its own, or move the data away first",
         )
     ]
@@ -135,7 +123,7 @@ def test_a_copied_nodes_conf_is_refused(
             "b",
             f"a and b have the same node id {three.id(0)}, as after copying nodes.conf or a whole "
             "data folder.",
-            "run CLUSTER RESET HARD on b, or remove nodes.conf there",
+            "run CLUSTER RESET HARD on b, or remove nodes.conf there and start again",
         )
     ]
 
@@ -156,7 +144,7 @@ def test_a_node_with_keys_and_without_slots_is_refused(nodes: Take) -> None:
             "keys-without-slots",
             "b",
             None,
-            "b holds 3 keys but owns no slots: they would be lost or out of reach.",
+            "b holds 3 keys but owns no slots: what it holds would be lost or out of reach.",
             "copy the keys elsewhere and empty the node (FLUSHALL), or leave it out of the topology",
         )
     ]
@@ -172,8 +160,8 @@ def test_a_stranger_is_refused(nodes: Take) -> None:
             three.addresses[2],
             f"a and b know {three.addresses[2]} (id {three.id(2)}), which is not in the topology: the "
             "clusters would be merged.",
-            "add it to the topology if it belongs there, or take these nodes out of its cluster: CLUSTER "
-            "RESET HARD on an empty node, redis-cli --cluster del-node otherwise",
+            "add what belongs there to the topology, or take these nodes out of the other cluster: "
+            "CLUSTER RESET HARD on an empty node, redis-cli --cluster del-node otherwise",
         )
     ]
 
@@ -183,13 +171,14 @@ def test_a_ghost_is_refused_and_told_apart_from_a_stranger(nodes: Take) -> None:
     three.join((0, 1, 2))
     gone = three.id(2)
     three.ok(2, "CLUSTER", "RESET", "HARD")
-    for index in (0, 1):
-        three.until(lambda index=index: "noaddr" in three.ok(index, "CLUSTER", "NODES"), "c is a ghost")
+    three.until(
+        lambda: all("noaddr" in three.ok(index, "CLUSTER", "NODES") for index in (0, 1)), "c is a ghost"
+    )
     assert _refused(three, three.file(nodes=_named(three))) == [
         (
             "ghost",
             "a",
-            "an address nobody knows",
+            None,
             f"a and b still know a node that is gone: an address nobody knows (id {gone}).",
             f"run CLUSTER FORGET {gone} on a and b, all within 60 seconds, then this again",
         )
@@ -213,8 +202,8 @@ def test_everything_that_is_wrong_is_told_in_one_go_and_in_words(any_nodes: Take
         "  → list every server once; behind a load balancer use the servers' own addresses",
         f"error: b knows {four.addresses[0]} (id {four.id(0)}), which is not in the topology: the clusters "
         "would be merged.",
-        "  → add it to the topology if it belongs there, or take these nodes out of its cluster: CLUSTER RESET "
-        "HARD on an empty node, redis-cli --cluster del-node otherwise",
+        "  → add what belongs there to the topology, or take these nodes out of the other cluster: "
+        "CLUSTER RESET HARD on an empty node, redis-cli --cluster del-node otherwise",
     ]
 
 
