@@ -1,7 +1,8 @@
 """A throwaway cluster: servers on free ports under a guardian, made one cluster, gone with this process.
 
     with Throwaway(topology, binary, settings) as cluster:    # the servers are starting
-        result = await cluster.form(timeout=60)               # they are one cluster, and it is Ready
+        cluster.wait(timeout=60)                              # they answer
+        await cluster.form(timeout=60)                        # they are one cluster, and it is Ready
         print(cluster.url)
 
 Servers start before anything heavy is imported: their first two seconds, in which no node of a cluster
@@ -47,6 +48,7 @@ class Throwaway:
         self.result: UpResult | None = None
 
     def __enter__(self) -> Throwaway:
+        self._began = time.monotonic()
         self.keeper = Keeper(self._binary.path)
         try:
             self._servers = [self._server(port) for port in free_ports(len(self._shape.nodes))]
@@ -84,22 +86,44 @@ class Throwaway:
             "REDIS_URL": self.url,
         }
 
-    async def form(self, timeout: float) -> UpResult:
-        """Make the servers one cluster; returns when it is Ready.
+    def wait(self, timeout: float) -> None:
+        """Wait until every server answers; one whose port was taken meanwhile starts on another.
 
-        `timeout` in seconds is for all of it. Raises NodeFailed when a server dies, OutOfTime, and as
+        Nothing heavy is imported before that: it would keep the CPU from the servers, whose two seconds
+        begin when they do. Raises NodeFailed when one dies, OutOfTime `timeout` seconds after the start.
+        """
+        tries = 0
+        silent = list(self._servers)
+        while silent:
+            self.keeper.listen()
+            for server in silent[:]:
+                try:
+                    self._check(server)
+                    if answers(server):
+                        silent.remove(server)
+                except NodeFailed as failed:
+                    tries += 1
+                    if failed.problems[0].code != "port-in-use" or tries > _TRIES * len(self._servers):
+                        raise
+                    silent[silent.index(server)] = self._elsewhere(server)
+            if silent and time.monotonic() - self._began > timeout:
+                raise OutOfTime(*(mute(server, timeout) for server in silent))
+            if silent:
+                time.sleep(_POLL)
+
+    async def form(self, timeout: float) -> UpResult:
+        """Make the servers, which answer (see `wait`), one cluster; returns when it is Ready.
+
+        `timeout` in seconds counts from the start of the servers. Raises OutOfTime, and as
         `clusterboot.bootstrap.up` does.
         """
-        # Here and not above: while this is read from disk, the servers start.
         from clusterboot import bootstrap
         from clusterboot.client import Fleet
 
-        began = time.monotonic()
-        await self._answering(began + timeout, timeout)
         topology = moved(self._shape, [server.port for server in self._servers])
         fleet = Fleet(topology, lambda node: (None, None))
         try:
-            spent = time.monotonic() - began
+            spent = time.monotonic() - self._began
             ledger = _Nothing()
             run = bootstrap.Run(topology, fleet, _nobody, ledger, timeout, spent=spent, boost=topology.boost)
             self.result = await bootstrap.up(run)
@@ -122,29 +146,6 @@ class Throwaway:
     def _start(self, server: Server) -> None:
         prepare(server)
         self.keeper.tell("start", server.port)
-
-    async def _answering(self, end: float, timeout: float) -> None:
-        """Wait until every server answers; one whose port was taken meanwhile starts on another."""
-        import asyncio
-
-        tries = 0
-        silent = list(self._servers)
-        while silent:
-            self.keeper.listen()
-            for server in silent[:]:
-                try:
-                    self._check(server)
-                    if answers(server):
-                        silent.remove(server)
-                except NodeFailed as failed:
-                    tries += 1
-                    if failed.problems[0].code != "port-in-use" or tries > _TRIES * len(self._servers):
-                        raise
-                    silent[silent.index(server)] = self._elsewhere(server)
-            if silent and time.monotonic() > end:
-                raise OutOfTime(*(mute(server, timeout) for server in silent))
-            if silent:
-                await asyncio.sleep(_POLL)
 
     def _check(self, server: Server) -> None:
         """Raise NodeFailed with its last words when the server has died."""

@@ -111,6 +111,7 @@ def _topology(options: RunOptions) -> Topology:
 def _form(cluster: Throwaway, timeout: float) -> UpResult:
     """Form the cluster; on one that is gone then, nobody is told to run `up` again."""
     try:
+        cluster.wait(timeout)
         return run_async(cluster.form(timeout))
     except ClusterbootError as failed:
         first, *rest = failed.problems

@@ -42,7 +42,9 @@ def cluster(
 
     plain = shape.plain(_number("primaries", primaries or "3"), _number("replicas", replicas or "1"))
     with Throwaway(plain, find_server(server)) as throwaway:
-        _in_a_thread(throwaway.form(max(60.0, len(plain.nodes))))
+        timeout = max(60.0, len(plain.nodes))
+        throwaway.wait(timeout)
+        _in_a_thread(throwaway.form(timeout))
         yield throwaway.addresses, throwaway.url, {}
 
 

@@ -169,9 +169,10 @@ def descendants(pid: int) -> list[int]:
 def _parents() -> Iterator[tuple[int, int]]:
     """Return the pid and the parent's pid of every process."""
     if not os.path.exists("/proc/self/stat"):  # noqa: PTH110 (pathlib would double the time to start)
-        for line in os.popen("ps -A -o pid= -o ppid="):  # noqa: S605, S607 (a fixed command)
-            child, parent = line.split()
-            yield int(child), int(parent)
+        with os.popen("ps -A -o pid= -o ppid=") as lines:  # noqa: S605, S607 (a fixed command)
+            for line in lines:
+                child, parent = line.split()
+                yield int(child), int(parent)
         return
     for name in os.listdir("/proc"):  # noqa: PTH208
         if name.isdigit():
