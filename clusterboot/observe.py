@@ -54,7 +54,8 @@ SURVEY: tuple[Command, ...] = (
 # Up to so many nodes everything is read in every round: 64 replies of 64 lines cost less than a tick of
 # the servers' own 100 ms cron, and the screen shows every link as it comes.
 SMALL = 64
-_SAMPLE = 4  # nodes of a large cluster read whole in a round that may well be too early
+# On larger ones a round reads as many nodes whole as give so many lines, and a few in any case.
+_LINES, _FEW = 2_500, 4
 _AT_ONCE = 32  # full replies under way at once: bounds memory, a reply of 1,000 lines is 110 kB
 
 
@@ -99,15 +100,16 @@ async def survey(fleet: Asker, names: Iterable[str], seen: Seen | None = None) -
 
 async def _each(names: Iterable[str], work: Callable[[str], Awaitable[View]]) -> Observed:
     names = tuple(names)
-    found = await asyncio.gather(*(_caught(work(name)) for name in names))
+    found = await asyncio.gather(*(_caught(work, name) for name in names))
     views = {name: result for name, result in zip(names, found, strict=True) if isinstance(result, View)}
     away = {name: result for name, result in zip(names, found, strict=True) if isinstance(result, Problem)}
     return Observed(views, away)
 
 
-async def _caught(work: Awaitable[View]) -> View | Problem:
+async def _caught(work: Callable[[str], Awaitable[View]], name: str) -> View | Problem:
+    # Called here and not before: cancelled in its first moment it would never be awaited, which Python tells.
     try:
-        return await work
+        return await work(name)
     except NodeFailed as failed:
         return failed.problems[0]
 
@@ -209,11 +211,11 @@ class Watch:
         self._complete: set[str] = set()
         self._rounds = 0
         self._read_in = dict.fromkeys(views, 0)
-        self._sample = self._least = _SAMPLE
+        self._sample = self._least = max(_FEW, _LINES // max(1, len(views)))
 
     def sample_at_least(self, count: int) -> None:
         """Read so many nodes of a large cluster whole in every round, even when they may not be complete."""
-        self._sample = self._least = count
+        self._sample = self._least = max(count, self._least)
 
     async def look(self) -> Observed:
         """Look once at all nodes, no more closely than is of use."""
@@ -230,18 +232,18 @@ class Watch:
         return observed
 
     def _next_sample(self, views: Mapping[str, View]) -> list[str]:
-        """Who may be complete by its counts: those read longest ago, and those just found incomplete."""
+        """Half those that may be complete by their counts and were read last, half those not read longest."""
+        left = sorted((name for name in views if name not in self._complete), key=self._read_in.__getitem__)
+        if len(left) <= self._sample:
+            return left
+        half = self._sample // 2
         wanted = len(self._judge.ids)
         maybe = [
             name
-            for name, view in views.items()
-            if name not in self._complete
-            and view.known >= wanted
-            and (view.state_ok or self._judge.mesh_only)
+            for name in left[half:]
+            if views[name].known >= wanted and (views[name].state_ok or self._judge.mesh_only)
         ]
-        maybe.sort(key=self._read_in.__getitem__)
-        half = self._sample // 2
-        return maybe if len(maybe) <= self._sample else maybe[:half] + maybe[-half:]
+        return left[:half] + maybe[-half:]
 
     async def snapshot(self) -> Observed:
         """Read every node whole, all at once: the only kind of look that may find the cluster Ready."""
