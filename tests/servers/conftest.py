@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.harness import servers as harness
 from tests.servers.pool import Nodes, Pool
 
 Take = Callable[[int], Nodes]
@@ -28,3 +30,19 @@ def nodes(server_kind: str, pool: Pool, tmp_path: Path) -> Take:
 def any_nodes(any_server: str, pool: Pool, tmp_path: Path) -> Take:
     """Fresh nodes of one kind, for behaviour that is not the server's: `any_nodes(6)`, once per test."""
     return lambda count: pool.take(any_server, count, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def require() -> Callable[[str], str]:
+    """Return a kind of server that must be here: fails where all must be, else skips with the reason."""
+
+    def need(kind: str) -> str:
+        try:
+            harness.binary(kind)
+        except harness.Missing as reason:
+            if os.environ.get("CLUSTERBOOT_REQUIRE_SERVERS") == "1":
+                pytest.fail(str(reason), pytrace=False)
+            pytest.skip(str(reason))
+        return kind
+
+    return need
