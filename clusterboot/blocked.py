@@ -78,17 +78,17 @@ def each_other(first: Gap, second: Gap, evidence: Evidence) -> Problem:
     )
 
 
-def cut_off(name: str, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
-    """A node that nobody reaches and that reaches nobody; `gaps` in both directions."""
-    to = [gap for gap in gaps if gap.peer == name]
-    ends = _ends(to)
+def cut_off(alone: Sequence[str], gaps: Sequence[Gap], evidence: Evidence) -> Problem:
+    """Nodes that nobody reaches and that reach nobody; `gaps` are those towards them."""
+    ends = _ends(gaps)
+    who = names(alone)
     return _problem(
         "bus-cut-off",
-        f"{name} is cut off from all other nodes on the cluster bus, in both directions: "
-        f"{observed(to, evidence)}, and {name} sees nobody{from_here(ends, evidence)}.",
-        name,
+        f"{who} {_s('is', alone)} cut off from all other nodes on the cluster bus, in both directions: "
+        f"{observed(gaps, evidence)}, and {who} {_s('sees', alone)} nobody{from_here(ends, evidence)}.",
+        alone[0],
         None,
-        f"let TCP port {_ports(ends)} through between {name} and the other nodes, both ways; {AGAIN}",
+        f"let TCP port {_ports(ends)} through between {who} and the other nodes, both ways; {AGAIN}",
     )
 
 
@@ -249,6 +249,7 @@ _PLURAL = {
     "gets": "get",
     "lists": "list",
     "speaks": "speak",
+    "sees": "see",
     "takes": "take",
     "refuses": "refuse",
 }

@@ -18,6 +18,7 @@ from clusterboot.health import Verdict
 from clusterboot.nodes import View, number
 from clusterboot.reach import Gap, Reach, targets
 
+_CLOSELY = 2000  # so many blocked ways are looked at one by one
 _MOST = 5  # so many problems of one kind; more than that are told as one
 
 
@@ -99,11 +100,8 @@ def _bus(reach: Reach, evidence: Evidence, explained: _Explained) -> list[Proble
         if all(blocked.elsewhere(reach, gap) for gap in its):
             tell(blocked.announced(reach, its, evidence), [g for g in gaps if name in (g.node, g.peer)])
     _tell_split(reach, gaps, tell)
-    for name in reach.names if len(reach.names) > 2 else ():
-        both = [gap for gap in gaps if name in (gap.node, gap.peer)]
-        alone = not reach.seen(name) and not reach.sees(name)
-        if alone and {gap.node == name for gap in both} == {True, False}:
-            tell(blocked.cut_off(name, both, evidence), both)
+    _tell_cut_off(reach, gaps, evidence, tell)
+    del gaps[_CLOSELY:]
     for name in reach.names:
         out = [gap for gap in gaps if gap.node == name]
         others_do = all(evidence.ports.get(gap.at) == "open" or reach.seen(gap.peer) for gap in out)
@@ -130,6 +128,21 @@ def _tell_split(reach: Reach, gaps: Sequence[Gap], tell: Callable[[Problem, Iter
     ways = {(side[gap.node], side[gap.peer]) for gap in across}
     if across and all((there, here) in ways for here, there in ways):
         tell(blocked.split(groups), across)
+
+
+def _tell_cut_off(
+    reach: Reach, gaps: Sequence[Gap], evidence: Evidence, tell: Callable[[Problem, Iterable[Gap]], None]
+) -> None:
+    """Nodes with nobody in sight, in both directions: each by itself, many as one."""
+    if len(reach.names) < 3:
+        return
+    tried, missed = {gap.node for gap in gaps}, {gap.peer for gap in gaps}
+    alone = [name for name in reach.names if name in tried and (name in missed or reach.capped)]
+    alone = [name for name in alone if not reach.sees(name) and not reach.seen(name)]
+    for those in [[name] for name in alone] if len(alone) < 3 else [alone]:
+        about = set(those)
+        its = [gap for gap in gaps if gap.node in about or gap.peer in about]
+        tell(blocked.cut_off(those, [gap for gap in its if gap.peer in about], evidence), its)
 
 
 def _alike(reach: Reach, gaps: Sequence[Gap], evidence: Evidence) -> list[list[Gap]]:

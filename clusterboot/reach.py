@@ -20,6 +20,10 @@ from clusterboot.topology import Node, Topology
 Kind = Literal["handshake", "fail", "fail?", "down", "one-sided", "met"]
 Endpoint = tuple[str, int]
 
+# So many failing peers of one node are looked at closely: with more, it is the node that is cut off.
+_MOST = 50
+_ONE = ord("1")
+
 
 @dataclass(frozen=True, slots=True)
 class Gap:
@@ -35,7 +39,10 @@ class Gap:
 
 
 class Reach:
-    """What all views together say about the bus: who sees whom, who lists whom, and every gap."""
+    """What all views together say about the bus: who sees whom, who lists whom, and every gap.
+
+    `capped` tells that some node misses so many that not every gap is there.
+    """
 
     def __init__(self, topology: Topology, views: Views, met: Iterable[tuple[str, str]] = ()) -> None:
         """Take the views; `met` are the pairs for which a MEET was accepted, (sender, receiver)."""
@@ -46,7 +53,9 @@ class Reach:
         # One bit per node, as in plan.group: sets of names would take N² entries.
         self._sees = dict.fromkeys(self.names, 0)
         self._lists = dict.fromkeys(self.names, 0)
+        self._seen = 0
         self.gaps: dict[tuple[str, str], Gap] = {}
+        self.capped = False
         self._from_lines()
         self._from_one_side()
         for node, peer in met:
@@ -59,28 +68,24 @@ class Reach:
 
     def seen(self, node: str) -> bool:
         """Whether any other node sees it."""
-        return any(mask & self._bit[node] for other, mask in self._sees.items() if other != node)
+        return bool(self._seen & self._bit[node])
 
     def groups(self) -> list[list[str]]:
         """Return the groups of nodes that see each other, in the order of the topology."""
-        left = dict.fromkeys(self.names)
+        left = (1 << len(self.names)) - 1
         found = []
         while left:
-            edge = [next(iter(left))]
-            del left[edge[0]]
-            members = list(edge)
+            edge = members = left & -left
+            left &= ~edge
             while edge:
-                node = edge.pop()
-                new = [
-                    other
-                    for other in self.sees(node)
-                    if other in left and self._sees[other] & self._bit[node]
-                ]
-                for other in new:
-                    del left[other]
-                edge += new
-                members += new
-            found.append(sorted(members, key=self._bit.__getitem__))
+                lowest = edge & -edge
+                edge &= ~lowest
+                for other in self._members(self._sees[self.names[lowest.bit_length() - 1]] & left):
+                    if self._sees[other] & lowest:
+                        left &= ~self._bit[other]
+                        edge |= self._bit[other]
+                        members |= self._bit[other]
+            found.append(list(self._members(members)))
         return found
 
     def endpoint(self, name: str) -> Endpoint:
@@ -94,21 +99,38 @@ class Reach:
         for name in self.names:
             for address in _addresses(self.nodes[name], self.views[name]):
                 by_address.setdefault(address, name)
+        # Equal lines share one `Peer`: most of N² lines need no more than one look-up, and a node's masks
+        # are made of its lines in one go.
+        place = {name: len(self.names) - 1 - index for index, name in enumerate(self.names)}
+        well: dict[int, int] = {}
         for name in self.names:
             shaking: dict[str, Peer] = {}
+            row = bytearray(b"0" * len(self.names))
+            missed = 0
             for line in self.views[name].peers:
+                at = well.get(id(line))
+                if at is not None:
+                    row[at] = _ONE
+                    continue
                 other = by_id.get(line.id)
                 if line.myself or other == name:
                     continue
                 if other is None:
                     if line.handshake and (other := by_address.get((line.ip, line.port))) not in (None, name):
                         shaking[str(other)] = line
-                elif other in self._bit:
-                    self._lists[name] |= self._bit[other]
+                elif other in place:
                     if line.seen:
-                        self._sees[name] |= self._bit[other]
-                    else:
+                        row[place[other]] = _ONE
+                        well[id(line)] = place[other]
+                        continue
+                    missed += 1
+                    self._lists[name] |= self._bit[other]
+                    if missed <= _MOST:
                         self._add(Gap(name, other, _kind(line), self._tried(other, line)))
+            self._sees[name] = int(row, 2)
+            self._lists[name] |= self._sees[name]
+            self._seen |= self._sees[name]
+            self.capped |= missed > _MOST
             for other, line in shaking.items():
                 if not self._lists[name] & self._bit[other]:
                     self._add(Gap(name, other, "handshake", self._tried(other, line)))

@@ -1,0 +1,196 @@
+"""Facts in, exact problems out: what a set of views and the evidence come to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import pytest
+
+from clusterboot.blocked import Evidence
+from clusterboot.diagnose import diagnose
+from clusterboot.errors import Exit, Problem
+from clusterboot.health import Judge
+from clusterboot.nodes import View, parse_nodes
+from clusterboot.placement import place
+from clusterboot.reach import Reach
+from clusterboot.topology import Topology, load
+
+NAMES = "abcdefghijkl"
+
+
+def topology(count: int) -> Topology:
+    nodes = "".join(f"  - {{name: {NAMES[i]}, host: 10.0.0.{i + 1}, port: 6379}}\n" for i in range(count))
+    return load(f"version: 1\nslots: none\nnodes:\n{nodes}", "t.yaml")
+
+
+def line(name: str, flags: str, link: str = "connected", *, shaking: bool = False) -> str:
+    index = NAMES.index(name)
+    node_id = f"{index + 1 + 1000 * shaking:040x}"
+    return f"{node_id} 10.0.0.{index + 1}:6379@16379 {flags} - 0 0 0 {link}\n"
+
+
+def views(count: int, **lists: Mapping[str, str]) -> dict[str, View]:
+    """Views of `count` nodes; `a={"b": "fail?"}` is what a lists of b. Whatever is not given is seen.
+
+    "" is not listed at all, "handshake" a handshake with its address, "down" a link that is down.
+    """
+    found = {}
+    for name in NAMES[:count]:
+        text = line(name, "myself,master")
+        for other in NAMES[:count].replace(name, ""):
+            what = lists.get(name, {}).get(other, "master")
+            if what == "handshake":
+                text += line(other, "handshake", shaking=True)
+            elif what == "down":
+                text += line(other, "master", "disconnected")
+            elif what:
+                text += line(other, what if what == "master" else f"master,{what}")
+        view = View(name, f"10.0.0.{NAMES.index(name) + 1}", parse_nodes(text), {"role": "master"})
+        found[name] = view
+    return found
+
+
+def told(
+    found: Mapping[str, View], evidence: Evidence | None = None, met: Iterable[tuple[str, str]] = ()
+) -> list[tuple[str, str]]:
+    top = topology(len(found))
+    judge = Judge(place(top), {name: view.id for name, view in found.items()}, mesh_only=True)
+    problems = diagnose(Reach(top, found, met), judge.verdict(found), evidence or Evidence())
+    assert all(problem.exit is Exit.NOT_READY for problem in problems)
+    return [(problem.code, problem.message) for problem in problems]
+
+
+def nobody(name: str, count: int, what: str = "") -> dict[str, str]:
+    return dict.fromkeys(NAMES[:count].replace(name, ""), what)
+
+
+def test_a_mesh_has_nothing_to_be_told_about() -> None:
+    assert told(views(4)) == []
+
+
+def test_two_halves_are_one_split_and_not_eight_pairs() -> None:
+    left, right = dict.fromkeys("cd", "fail?"), dict.fromkeys("ab", "fail?")
+    assert told(views(4, a=left, b=left, c=right, d=right)) == [
+        (
+            "bus-split",
+            "the nodes are split on the cluster bus: a and b see each other; c and d see each other; nothing "
+            "passes between them (CLUSTER NODES of all).",
+        )
+    ]
+
+
+def test_one_node_that_all_others_miss_and_that_misses_all_is_cut_off() -> None:
+    found = views(4, b=nobody("b", 4, "fail?"), a={"b": "fail"}, c={"b": "fail"}, d={"b": "fail"})
+    assert told(found, Evidence(ports={("10.0.0.2", 16379): "silent"})) == [
+        (
+            "bus-cut-off",
+            "b is cut off from all other nodes on the cluster bus, in both directions: a, c and d list it as "
+            "fail (CLUSTER NODES), and b sees nobody; from here it does not answer either: most likely a "
+            "firewall drops the packets.",
+        )
+    ]
+
+
+def test_more_than_five_blocked_ways_become_five_and_a_rest() -> None:
+    # i misses a, j misses b, …: each way has a target and a teller of its own.
+    lists = {teller: {target: "fail?"} for teller, target in zip("ghijkl", "abcdef", strict=True)}
+    problems = told(views(12, **lists))
+    assert len(problems) == 6
+    assert problems[0] == (
+        "bus-unreachable",
+        "g cannot reach a on its bus port 10.0.0.1:16379: g lists it as fail? (CLUSTER NODES).",
+    )
+    assert problems[5] == (
+        "bus-unreachable",
+        "1 more ways between nodes are blocked on the cluster bus: l to f (10.0.0.6:16379).",
+    )
+
+
+def test_several_nodes_that_the_same_others_miss_alike_are_one_problem() -> None:
+    found = views(4, a={"c": "fail?", "d": "fail?"}, b={"c": "fail?", "d": "fail?"})
+    assert told(found) == [
+        (
+            "bus-unreachable",
+            "no other node can reach c and d on their bus ports 10.0.0.3:16379 and 10.0.0.4:16379: a "
+            "and b list "
+            "them as fail? (CLUSTER NODES).",
+        )
+    ]
+
+
+def test_knowledge_on_one_side_only_is_a_way_back_that_is_blocked() -> None:
+    found = views(2, b=nobody("b", 2))
+    assert told(found, Evidence(ports={("10.0.0.1", 16379): "refused"})) == [
+        (
+            "bus-unreachable",
+            "b cannot reach a on its bus port 10.0.0.1:16379: it lists b, but b does not list it "
+            "(CLUSTER NODES "
+            "of both); from here it refuses connections too: most likely nothing listens there, or a "
+            "firewall "
+            "rejects them.",
+        )
+    ]
+
+
+def test_a_handshake_that_expired_is_told_from_what_was_sent() -> None:
+    alone = {name: nobody(name, 2) for name in "ab"}
+    assert told(views(2, **alone), met=[("a", "b")]) == [
+        (
+            "bus-unreachable",
+            "a cannot reach b on its bus port 10.0.0.2:16379: a met it, and the handshake has "
+            "expired (CLUSTER "
+            "NODES).",
+        )
+    ]
+
+
+def test_a_connection_that_stands_without_an_answer_is_no_firewall() -> None:
+    found = views(2, a={"b": "handshake"}, b=nobody("b", 2))
+    assert told(found, Evidence(links={"a": {("10.0.0.2", 16379): True}})) == [
+        (
+            "handshake-stuck",
+            "a and b never finish their handshake on the cluster bus, 10.0.0.2:16379: a gets a "
+            "connection to it "
+            "but no answer (CLUSTER LINKS): most likely something else answers there.",
+        )
+    ]
+
+
+def test_nodes_that_nobody_introduced_are_groups_and_not_blocked() -> None:
+    alone = {name: nobody(name, 7) for name in NAMES[:7]}
+    assert told(views(7, **alone)) == [
+        ("not-met", "the nodes are 7 groups that do not know each other: a | b | c | d | e | and 2 more.")
+    ]
+
+
+def test_a_gap_that_has_closed_by_now_is_not_told() -> None:
+    found = views(3, a={"b": "down"})
+    assert told(found, Evidence(closed={("a", "b")})) == [("not-seen", "a does not see b.")]
+
+
+def test_tls_on_one_side_is_told_before_what_a_firewall_might_do() -> None:
+    found = views(2, a={"b": "handshake"}, b=nobody("b", 2))
+    assert told(found, Evidence(tls={"a": False, "b": True})) == [
+        (
+            "bus-tls-differs",
+            "b speaks TLS on the cluster bus and a does not, so their handshake never completes (CONFIG GET "
+            "tls-cluster of both).",
+        )
+    ]
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 12])
+def test_whatever_all_nodes_miss_of_each_other_a_few_sentences_say_it(count: int) -> None:
+    for what in ("", "handshake", "fail?", "fail", "down"):
+        lists = {name: nobody(name, count, what) for name in NAMES[:count]}
+        problems = told(views(count, **lists))
+        assert 1 <= len(problems) <= 6, problems
+
+
+def test_a_node_that_does_not_answer_explains_what_the_others_miss() -> None:
+    found = views(3, a={"b": "fail?"}, c={"b": "fail?"})
+    top = topology(3)
+    judge = Judge(place(top), {name: view.id for name, view in found.items()}, mesh_only=True)
+    gone = Problem("connection-refused", "b cannot be reached.", node="b", exit=Exit.NODE)
+    del found["b"]
+    assert diagnose(Reach(top, found), judge.verdict(found, {"b": gone}), Evidence()) == (gone,)
