@@ -20,7 +20,7 @@ from clusterboot.observe import SMALL, Watch
 from clusterboot.plan import Meet, Plan, Replicate, Views, group
 
 if TYPE_CHECKING:
-    from clusterboot.bootstrap import Run
+    from clusterboot.course import Run
 
 # The pause between two rounds: as long as the round itself took, on large clusters twice as long, so that
 # the nodes have the time that looking would take; within these bounds in seconds.

@@ -57,7 +57,9 @@ RUNNING: dict[str, set[str]] = {
     "evidence": {*PURE, "observe", "addresses"},
     "status": {*PURE, "observe", "boost", "evidence"},
     "reset": {*PURE, "observe", "boost", "follow"},
-    "bootstrap": {*PURE, "observe", "act", "boost", "follow", "evidence"},
+    "course": {*PURE, "observe", "act", "boost"},
+    "ending": {*PURE, "observe", "course", "boost", "evidence"},
+    "bootstrap": {*PURE, "observe", "act", "boost", "course", "follow", "ending"},
 }
 PACKAGES = {
     "yaml": {"topology"},

@@ -1,0 +1,125 @@
+"""One run of `up`: what it was given, where it stands, and how looking at the nodes moves it on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from clusterboot import preflight
+from clusterboot.act import Actor
+from clusterboot.adopt import adopt
+from clusterboot.announced import out_of_reach
+from clusterboot.boost import Ledger
+from clusterboot.diagnose import changed
+from clusterboot.errors import NodeFailed, Problem, from_problems
+from clusterboot.events import Looked, Note, Planned, Reporter, Warned
+from clusterboot.health import Judge, Verdict
+from clusterboot.nodes import Seen
+from clusterboot.observe import Asker, Observed, survey
+from clusterboot.placement import Placement
+from clusterboot.plan import Plan, Views, plan
+from clusterboot.results import BoostReport
+from clusterboot.topology import Topology
+
+
+@dataclass
+class Run:
+    """One run of `up`: what it was given, and where it stands."""
+
+    topology: Topology
+    fleet: Asker
+    report: Reporter
+    ledger: Ledger
+    timeout: float
+    spent: float = 0.0
+    mesh_only: bool = False
+    boost: bool = True
+    dry_run: bool = False
+    seen: Seen = field(default_factory=dict)
+    away: Mapping[str, Problem] = field(default_factory=dict)
+    views: Views = field(default_factory=dict)
+    goal: Goal | None = None
+    verdict: Verdict | None = None
+    lent: BoostReport | None = None
+    warned: dict[Problem, None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.names = tuple(node.name for node in self.topology.nodes)
+        self.addresses = {node.name: node.address for node in self.topology.nodes}
+        self.mesh_only = self.mesh_only or self.topology.slots == "none"
+        self.actor = Actor(self.fleet, self.report)
+        # Seconds that were spent before (on starting servers) count for the deadline.
+        self.start = asyncio.get_running_loop().time() - self.spent
+
+    def warn(self, problems: Iterable[Problem]) -> None:
+        """Tell a warning once, however often it is found."""
+        for problem in problems:
+            if problem not in self.warned:
+                self.warned[problem] = None
+                self.report(Warned(problem))
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What one full look comes to: the views, the target around them, the plan to get there."""
+
+    observed: Observed
+    target: Placement
+    plan: Plan
+    judge: Judge
+
+
+async def first_look(run: Run) -> Observed:
+    """Look at every node; wait for those that are loading; NodeFailed with all that cannot be used."""
+    told = False
+    while True:
+        observed = await survey(run.fleet, run.names, run.seen)
+        run.away = observed.away
+        problems = observed.away.values()
+        if not problems:
+            return observed
+        if any(problem.code != "loading" for problem in problems):
+            raise NodeFailed(*problems)
+        if not told:
+            told = True
+            run.report(Note(f"waiting for {', '.join(observed.away)}: loading data"))
+        await asyncio.sleep(0.2)
+
+
+async def all_back(run: Run, goal: Goal) -> Observed:
+    """Look at every node until all answer: one that restarts is waited for, up to the deadline."""
+    while True:
+        observed = await survey(run.fleet, run.names, run.seen)
+        if not observed.away:
+            return observed
+        run.views = observed.views
+        run.verdict = goal.judge.verdict(observed.views, observed.away)
+        run.report(Looked(run.verdict, tuple(observed.away)))
+        await asyncio.sleep(0.2)
+
+
+def assess(run: Run, observed: Observed) -> Goal:
+    """Compare a full look with the topology: the target and the plan, or all that forbids going on."""
+    views = {name: observed.views[name] for name in run.names}
+    adopted = adopt(run.topology, views)
+    problems = (*preflight.refusals(run.topology, views), *adopted.refusals)
+    if not run.mesh_only:
+        problems += preflight.no_way_in(adopted.target, views)
+    if run.goal is not None:
+        problems = changed(run.goal.judge.ids, views, problems, acted=bool(run.actor.done))
+    if problems:
+        raise from_problems(problems)
+    run.warn((*run.topology.warnings, *preflight.warnings(views), *adopted.target.warnings))
+    steps = plan(run.topology, adopted.target, views)
+    if run.mesh_only:
+        steps = Plan(steps.meets, steps.groups)
+    if unmeetable := out_of_reach(run.topology, steps.meets, views):
+        raise from_problems(unmeetable)
+    run.report(Planned(adopted.target, steps))
+    ids = {name: view.id for name, view in views.items()}
+    judge = Judge(adopted.target, ids, mesh_only=run.mesh_only)
+    run.views = views
+    run.verdict = judge.verdict(views)
+    run.goal = Goal(Observed(views, {}), adopted.target, steps, judge)
+    return run.goal
