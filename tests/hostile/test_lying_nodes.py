@@ -112,6 +112,25 @@ def run(command: str, file: Path, capsys: pytest.CaptureFixture[str], *, json: b
     return status, out, err
 
 
+def test_nothing_but_resp2_is_spoken_and_an_answer_in_resp3_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Fake({}) as fake:
+        run(
+            "up",
+            topology(tmp_path, fake.address, auth={"username": "u", "password": "secret"}),
+            capsys,
+            json=True,
+        )
+        assert fake.asked[0] == ("AUTH", "u", "secret")
+        assert {command[0] for command in fake.asked} <= {"AUTH", "INFO", "CLUSTER", "CONFIG"}
+    for reply in (b"%1\r\n+a\r\n+b\r\n", b"=8\r\ntxt:some\r\n", b"_\r\n", b">1\r\n+x\r\n", b"#t\r\n"):
+        with Fake({NODES: reply}) as fake:
+            status, out, _ = run("up", topology(tmp_path, fake.address), capsys, json=True)
+            assert status is Exit.NODE
+            assert json.loads(out)["errors"][0]["code"] == "not-redis"
+
+
 def drip(connection: socket.socket) -> None:
     for _ in range(10_000):
         connection.sendall(b"$")
