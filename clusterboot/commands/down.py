@@ -1,0 +1,108 @@
+"""`down` and `ls`: what was spawned, and returning live nodes to single ones."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clusterboot.commands.reaching import Reach, ask, connected, usage
+from clusterboot.errors import Exit
+from clusterboot.shell import Shell, run_async
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from clusterboot.topology import Topology
+
+# How long `down` waits for another clusterboot that is at work on the same spawned cluster.
+_LOCK_SECONDS = 10.0
+
+
+def down(shell: Shell, file: Path, reach: Reach, *, reset: bool, yes: bool, flush: bool) -> Exit:
+    """Stop what `--spawn` started; with `reset`, return live nodes to single, empty-handed ones.
+
+    Where there is no such file, it may be the name of a spawned cluster, or one whose file is gone.
+    """
+    from clusterboot import local
+    from clusterboot.files import read
+    from clusterboot.render import json
+    from clusterboot.results import DownResult
+
+    if flush and not reset:
+        raise usage("--flush goes with --reset", "add --reset --yes to reset the nodes as well")
+    if reset and not yes:
+        raise usage(
+            "--reset takes every node of the topology out of its cluster for good",
+            "add --yes if that is what you want",
+        )
+    result = DownResult()
+    named = None
+    if not reset and not file.exists():
+        named = local.stop_named(str(file), wait=_LOCK_SECONDS)
+    if named is not None:
+        result = replace(result, stopped=named.stopped, gone=named.gone)
+    else:
+        topology = read(file)
+        if reset:
+            result = replace(result, reset=run_async(_reset(shell, topology, reach, flush=flush)))
+        stopped = local.stop(topology, file=file, wait=min(_LOCK_SECONDS, reach.left(topology)))
+        if stopped is not None:
+            result = replace(result, stopped=stopped.stopped, gone=stopped.gone)
+        elif not reset:
+            result = replace(result, left=tuple(node.name for node in topology.nodes))
+
+    def text(console: Console) -> None:
+        from clusterboot.render.text import down as draw
+
+        draw(console, result)
+
+    shell.warn(result.warnings)
+    shell.result(lambda: json.down(result), text)
+    return Exit.DONE
+
+
+async def _reset(shell: Shell, topology: Topology, reach: Reach, *, flush: bool) -> tuple[str, ...]:
+    from clusterboot.ledger import FileLedger
+    from clusterboot.render.live import reporter
+    from clusterboot.reset import reset
+
+    password = ask(reach)
+    with reporter(shell.console(stderr=True), quiet=shell.quiet) as report:
+        async with connected(topology, password, reach.left(topology)) as fleet:
+            return await reset(
+                topology, fleet, report, FileLedger(topology), flush=flush, timeout=reach.left(topology)
+            )
+
+
+def ls(shell: Shell) -> Exit:
+    """List the spawned clusters, and which of their servers run."""
+    from clusterboot import local
+    from clusterboot.render import json
+    from clusterboot.results import ClusterRow, LsResult, ServerRow
+
+    found, problems = local.spawned()
+    result = LsResult(
+        tuple(
+            ClusterRow(
+                cluster.name,
+                str(cluster.file),
+                next((node.version for node in cluster.nodes), None),
+                tuple(
+                    ServerRow(node.address, node.process.pid if node.process else None, node.running)
+                    for node in cluster.nodes
+                ),
+            )
+            for cluster in found
+        ),
+        warnings=tuple(problems),
+    )
+
+    def text(console: Console) -> None:
+        from clusterboot.render.text import ls as draw
+
+        draw(console, result)
+
+    shell.warn(result.warnings)
+    shell.result(lambda: json.ls(result), text)
+    return Exit.DONE

@@ -1,0 +1,64 @@
+"""`validate` and `plan`: what a topology file comes to on fresh nodes, without touching any."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from clusterboot.errors import Exit
+from clusterboot.shell import Shell, write
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from clusterboot.results import Validated
+
+
+def validate(shell: Shell, file: Path) -> Exit:
+    """Check a topology file and tell what it comes to."""
+    from clusterboot.render import json
+
+    result = _fresh(shell, file)
+
+    def text(console: Console) -> None:
+        from clusterboot.render.text import validated
+
+        validated(console, result, str(file))
+
+    shell.result(lambda: json.validated(result), text)
+    return Exit.DONE
+
+
+def plan(shell: Shell, file: Path, form: Literal["table", "json", "commands"]) -> Exit:
+    """Print the plan for fresh nodes, without touching any."""
+    from clusterboot.render import json
+
+    if form == "json":
+        shell = replace(shell, json=True)
+    result = _fresh(shell, file)
+    if form == "commands" and not shell.json:
+        from clusterboot.render.commands import script
+
+        write(script(result.topology, result.plan, str(file)))
+        return Exit.DONE
+
+    def text(console: Console) -> None:
+        from clusterboot.render.plan_text import plan as draw
+
+        draw(console, result)
+
+    shell.result(lambda: json.validated(result, "plan"), text)
+    return Exit.DONE
+
+
+def _fresh(shell: Shell, file: Path) -> Validated:
+    from clusterboot.files import read
+    from clusterboot.placement import place
+    from clusterboot.plan import plan as make_plan
+    from clusterboot.results import Validated
+
+    topology = read(file)
+    placement = place(topology)
+    shell.warn((*topology.warnings, *placement.warnings))
+    return Validated(topology, placement, make_plan(topology, placement))

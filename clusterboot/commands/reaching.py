@@ -1,0 +1,126 @@
+"""Reaching the nodes of a topology: the deadline, the password from the prompt, the connections."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clusterboot.errors import Exit, Problem, UsageError
+
+if TYPE_CHECKING:
+    from clusterboot.client import Fleet
+    from clusterboot.topology import Topology
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How commands that talk to nodes do it: the deadline in seconds, and a password from the prompt."""
+
+    timeout: float | None = None
+    ask_pass: bool = False
+
+    def deadline(self, topology: Topology) -> float:
+        """Return the deadline: the one given, else a second per node and at least a minute."""
+        return self.timeout if self.timeout is not None else max(60.0, len(topology.nodes))
+
+    @cached_property
+    def _began(self) -> float:
+        return time.monotonic()
+
+    def spent(self) -> float:
+        """Return the seconds since this was first asked: the parts of one command share its deadline."""
+        return time.monotonic() - self._began
+
+    def left(self, topology: Topology) -> float:
+        """Return how much of the deadline is left, and a moment at least."""
+        return max(0.1, self.deadline(topology) - self.spent())
+
+
+@contextlib.asynccontextmanager
+async def connected(
+    topology: Topology, password: str | None, seconds: float | None = None
+) -> AsyncIterator[Fleet]:
+    """Yield a fleet with its credentials, and close it; `seconds` bound every connect and request.
+
+    Raises UsageError with every password that is missing, before anything is connected to.
+    """
+    import asyncio
+
+    from clusterboot import credentials
+    from clusterboot.client import Fleet
+
+    found = credentials.load(topology, password)
+    # Before the deadline of the whole, so that the end of it can still name who did not answer.
+    deadline = asyncio.get_running_loop().time() + 0.9 * seconds if seconds is not None else None
+    fleet = Fleet(topology, lambda node: found[node.name], deadline)
+    try:
+        yield fleet
+    finally:
+        await fleet.close()
+
+
+@contextlib.asynccontextmanager
+async def bounded(seconds: float) -> AsyncIterator[None]:
+    """Raise OutOfTime when the work inside takes longer than `seconds`."""
+    import asyncio
+
+    from clusterboot.errors import OutOfTime
+
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as over:
+        raise OutOfTime(
+            Problem(
+                "out-of-time",
+                f"not all nodes answered within {seconds:g} s.",
+                hint="--timeout gives them longer",
+                exit=Exit.NOT_READY,
+            )
+        ) from over
+
+
+def careless(topology: Topology, file: Path) -> tuple[Problem, ...]:
+    """Return warnings about passwords that others can read and certificates that nobody checks."""
+    from clusterboot import credentials
+
+    found = credentials.warnings(topology, str(file))
+    if topology.tls is not None and not topology.tls.verify:
+        found += (
+            Problem(
+                "tls-unverified",
+                "certificates are not checked (tls.verify: false): anybody on the way can read and change "
+                "everything, passwords included.",
+                hint="give tls.ca instead",
+                exit=Exit.DONE,
+            ),
+        )
+    return found
+
+
+def ask(reach: Reach) -> str | None:
+    """Return the password typed at the prompt with --ask-pass, else None; UsageError without a terminal."""
+    if not reach.ask_pass:
+        return None
+    if not sys.stdin.isatty():
+        raise usage("--ask-pass needs a terminal", "use password_env or password_file in the topology")
+    import getpass
+
+    try:
+        password = getpass.getpass("Password: ", stream=sys.stderr)
+    except EOFError:
+        password = ""
+    if not password:
+        raise usage("no password was typed", "type it, or leave out --ask-pass")
+    return password
+
+
+def usage(message: str, hint: str) -> UsageError:
+    """Return the error for flags that do not fit, with the next step."""
+    return UsageError(Problem("usage", f"{message}.", hint=hint, exit=Exit.USAGE))

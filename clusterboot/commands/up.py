@@ -1,0 +1,103 @@
+"""`up`: bring the nodes of a topology to Ready, after starting local servers where that is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from clusterboot.commands.reaching import Reach, ask, careless, connected
+from clusterboot.errors import ClusterbootError, Exit
+from clusterboot.shell import Shell, run_async
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from clusterboot.results import UpResult
+    from clusterboot.topology import Topology
+
+
+@dataclass(frozen=True)
+class UpOptions:
+    """The flags of `up`; None leaves the strategy to the file."""
+
+    dry_run: bool = False
+    strategy: Literal["star", "chain"] | None = None
+    mesh_only: bool = False
+    boost: bool = True
+    spawn: bool = False
+
+
+def up(shell: Shell, file: Path, options: UpOptions, reach: Reach) -> Exit:
+    """Bring the nodes of a topology to Ready."""
+    from clusterboot.files import read
+
+    topology = read(file)
+    if options.strategy is not None and options.strategy != topology.strategy:
+        topology = replace(topology, strategy=options.strategy, hub=None)
+    passwords = ask(reach)
+    if options.spawn:
+        _spawn(shell, topology, file, reach, passwords)
+
+    from clusterboot import bootstrap
+    from clusterboot.ledger import FileLedger
+    from clusterboot.render import github, json
+
+    async def work() -> Callable[[], Exit]:
+        # What is printed is printed after the screen is clear and the loop has ended.
+        with github.reporter(shell.console(stderr=True), quiet=shell.quiet) as report:
+            async with connected(topology, passwords, reach.left(topology)) as fleet:
+                run = bootstrap.Run(
+                    topology,
+                    fleet,
+                    report,
+                    FileLedger(topology),
+                    timeout=reach.deadline(topology),
+                    spent=reach.spent(),
+                    mesh_only=options.mesh_only,
+                    boost=options.boost,
+                    dry_run=options.dry_run,
+                )
+                run.warn(careless(topology, file))
+                try:
+                    result = await bootstrap.up(run)
+                except ClusterbootError as failed:
+                    if run.goal is None or not run.actor.done:
+                        raise
+                    # Part of it was done: the document tells which steps, beside why it ended.
+                    problems = failed.problems
+                    far = bootstrap.outcome(run)
+                    shell.summarise(lambda: github.summary(far, problems))
+                    document = json.up(far, problems, failed.exit)
+                    return lambda: shell.fail("up", problems, document)
+        return lambda: _show(shell, result)
+
+    return run_async(work())()
+
+
+def _show(shell: Shell, result: UpResult) -> Exit:
+    from clusterboot.render import github, json
+
+    shell.summarise(lambda: github.summary(result))
+
+    def text(console: Console) -> None:
+        from clusterboot.render.text import up as draw
+
+        draw(console, result)
+
+    shell.result(lambda: json.up(result), text)
+    return Exit.DONE
+
+
+def _spawn(shell: Shell, topology: Topology, file: Path, reach: Reach, password: str | None) -> None:
+    """Start a local server for every loopback node that does not answer."""
+    from clusterboot import credentials, local
+
+    found = credentials.load(topology, password)
+    mine = [node for node in topology.nodes if local.is_loopback(node.host)]
+    passwords = {name: secret for name, (_, secret) in found.items() if secret is not None}
+    spawned = local.spawn(topology, mine, file=file, timeout=reach.left(topology), passwords=passwords)
+    if spawned.started:
+        count = len(spawned.started)
+        shell.note(f"started {count} local server{'' if count == 1 else 's'}: {spawned.server}")
