@@ -76,10 +76,11 @@ async def form(run: Run, goal: Goal, boost: Boost) -> None:
         boost.decline(declined)
     again = False
     while True:
-        run.report(Phase("meet", describe(goal.plan)))
         first = [step for step in goal.plan.steps if step.kind in ("epoch", "slots")]
         await run.actor.send(first, views)
-        await run.actor.send(goal.plan.meets, views, again=again)
+        if goal.plan.meets:
+            run.report(Phase("meet", describe(goal.plan)))
+            await run.actor.send(goal.plan.meets, views, again=again)
         watch = Watch(run.fleet, views, goal.judge, run.seen)
         run.verdict = await follow(run, goal.plan, watch, goal.judge, wait, boost.hasten)
         if run.verdict.ready:

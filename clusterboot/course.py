@@ -116,7 +116,8 @@ def assess(run: Run, observed: Observed) -> Goal:
         steps = Plan(steps.meets, steps.groups)
     if unmeetable := out_of_reach(run.topology, steps.meets, views):
         raise from_problems(unmeetable)
-    run.report(Planned(adopted.target, steps))
+    if run.goal is None or steps.steps:
+        run.report(Planned(adopted.target, steps))
     ids = {name: view.id for name, view in views.items()}
     judge = Judge(adopted.target, ids, mesh_only=run.mesh_only)
     run.views = views
