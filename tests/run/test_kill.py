@@ -9,7 +9,7 @@ import select
 import signal
 import sys
 import time
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -35,13 +35,13 @@ COMMANDS = (
 @pytest.mark.parametrize(
     "batch", [*range(3), *(pytest.param(batch, marks=pytest.mark.soak) for batch in range(3, 30))]
 )
-def test_nothing_outlives_a_killed_clusterboot(batch: int, tmp_path: Path) -> None:
+def test_nothing_outlives_a_killed_clusterboot(batch: int, start: Callable[..., Running]) -> None:
     """30 seeded moments of start-up, run and teardown, ten at a time; 300 in the soak."""
     moments = random.Random(batch)
     runs = []
     for number in range(AT_ONCE):
         command = COMMANDS[moments.randrange(3)]
-        run = Running(tmp_path, "--primaries", str(1 + 2 * (number % 2)), "--", *command)
+        run = start("--primaries", str(1 + 2 * (number % 2)), "--", *command)
         runs.append((time.monotonic() + moments.uniform(0.0, 5.5), run, set[int]()))
     for due, run, ports in sorted(runs, key=lambda each: each[0]):
         while time.monotonic() < due and run.process.poll() is None:
@@ -53,8 +53,8 @@ def test_nothing_outlives_a_killed_clusterboot(batch: int, tmp_path: Path) -> No
         run.check_nothing_left(sorted(ports), deadline=GONE)
 
 
-def test_a_kill_in_the_teardown_leaves_nothing(tmp_path: Path) -> None:
-    run = Running(tmp_path, "--", "echo", "there")
+def test_a_kill_in_the_teardown_leaves_nothing(start: Callable[..., Running]) -> None:
+    run = start("--", "echo", "there")
     assert run.process.stdout is not None
     assert run.process.stdout.readline() == b"there\n"
     ports = run.ports()

@@ -7,9 +7,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -56,27 +55,6 @@ auth: {password_env: NOT_SET_HERE}
 tls: true
 servers: {config: {maxmemory: 64mb}}
 """
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("run")
-
-
-@pytest.fixture(scope="module")
-def start(place: Path) -> Iterator[Callable[..., Running]]:
-    """Start a run; whatever still runs at the end of the module is killed."""
-    begun: list[Running] = []
-
-    def start(*args: str | Path, **how: Any) -> Running:
-        begun.append(Running(place, *args, **how))
-        return begun[-1]
-
-    yield start
-    for run in begun:
-        if run.process.poll() is None:
-            run.kill()
-            run.process.communicate()
 
 
 @pytest.fixture(scope="module")
