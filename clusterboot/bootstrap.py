@@ -35,10 +35,13 @@ async def up(run: Run) -> UpResult:
     is cancelled.
     """
     try:
-        async with asyncio.timeout_at(run.start + run.timeout):
+        deadline = run.start + run.timeout
+        # The first look has bounds of its own, a little earlier: its end is what names who is silent.
+        async with asyncio.timeout_at(deadline + 0.8) as clock:
             run.report(Phase("look", f"{len(run.names)} nodes"))
             run.topology = await announced(run.topology)
             goal = assess(run, await first_look(run))
+            clock.reschedule(deadline)
             if run.dry_run:
                 return dry(run, goal)
             boost = Boost(run.fleet, run.addresses, run.ledger)

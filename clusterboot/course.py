@@ -85,6 +85,8 @@ async def first_look(run: Run) -> Observed:
             told = True
             run.report(Note(f"waiting for {', '.join(observed.away)}: loading data"))
         await asyncio.sleep(0.2)
+        if asyncio.get_running_loop().time() >= run.start + run.timeout:
+            raise TimeoutError
 
 
 async def all_back(run: Run, goal: Goal) -> Observed:

@@ -142,6 +142,8 @@ class Reach:
         for name, mask in self._sees.items():
             active |= self._bit[name] if mask else 0
         for name in self.names:
+            if self._sees[name]:
+                continue  # gossip of those whom it sees will bring it the others
             if name in tried:
                 continue  # who does not get through to one peer takes no gossip about the others either
             for other in self._members(everybody & active & ~self._lists[name] & ~self._bit[name]):
