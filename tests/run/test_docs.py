@@ -20,9 +20,7 @@ from tests.harness.servers import free_ports
 from tests.run.test_pytest_plugin import LOAD
 
 PAGES = {name: (ROOT / "docs" / f"{name}.md").read_text() for name in ("testing", "ci", "docker")}
-# The README has it in the end; until then it is a page of its own.
-_DRAFT = ROOT / "docs" / "readme-parts.md"
-README = (_DRAFT if _DRAFT.exists() else ROOT / "README.md").read_text()
+README = (ROOT / "README.md").read_text()
 
 
 def blocks(text: str, kind: str) -> list[str]:
@@ -35,6 +33,13 @@ def test_pages_parse_and_point_at_what_is_there(page: str) -> None:
         assert yaml.safe_load(block)
     for link in re.findall(r"\]\(([^)#]+)\)", PAGES[page]):
         assert (ROOT / "docs" / link).exists(), link
+
+
+def test_the_readme_points_at_what_is_there_and_cites_every_topology() -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
+    assert [link for link in links if not (ROOT / link).exists()] == []
+    files = {f"topologies/{file.name}" for file in (ROOT / "topologies").glob("*.yaml")}
+    assert files - set(links) == set()
 
 
 def test_every_option_of_run_and_of_the_plugin_is_told() -> None:
