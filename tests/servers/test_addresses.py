@@ -33,8 +33,8 @@ def met(servers: Servers) -> list[list[str]]:
     ]
 
 
-def test_host_names_are_met_at_their_addresses_and_shown_with_the_one_taken(nodes: Take) -> None:
-    six = nodes(6)
+def test_host_names_are_met_at_their_addresses_and_shown_with_the_one_taken(any_nodes: Take) -> None:
+    six = any_nodes(6)
     file = six.file(nodes=[f"localhost:{port}" for port in six.ports], replicas=1)
     outcome = six.ready_up(file, "-o", "json")
     assert six.sent("CLUSTER", "MEET") == [
@@ -74,8 +74,8 @@ def test_a_name_without_a_living_address_is_told_with_all_it_has(any_nodes: Take
     assert two.changes() == {}
 
 
-def test_six_nodes_on_ipv6_are_ready(server_kind: str, servers: Start, tmp_path: Path) -> None:
-    six = servers(server_kind, 6, host="::1")
+def test_six_nodes_on_ipv6_are_ready(any_server: str, servers: Start, tmp_path: Path) -> None:
+    six = servers(any_server, 6, host="::1")
     outcome = clusterboot("up", write(tmp_path, six, replicas=1))
     assert outcome.exit == 0, outcome
     assert why_not_ready(six.addresses) is None
@@ -197,7 +197,7 @@ def move(servers: Servers, ports: list[int]) -> None:
     ("kind", "how"),
     [
         ("redis70", "to new ports"),
-        ("redis70", "to the port of the next one"),
+        pytest.param("redis70", "to the port of the next one", marks=pytest.mark.soak),
         pytest.param("valkey91", "to new ports", marks=pytest.mark.soak),
         pytest.param("valkey91", "to the port of the next one", marks=pytest.mark.soak),
         pytest.param("redis62", "to new ports", marks=pytest.mark.soak),

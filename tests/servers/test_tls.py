@@ -10,6 +10,10 @@ from typing import Any
 
 import pytest
 
+from clusterboot import commands
+from clusterboot.commands import Reach, UpOptions
+from clusterboot.errors import Exit
+from clusterboot.shell import Shell
 from tests.harness.certs import Pki
 from tests.harness.cli import Outcome, clusterboot
 from tests.harness.ready import why_not_ready
@@ -221,7 +225,7 @@ def test_a_plain_port_and_a_tls_port_are_told_apart(mutual: Secured, tmp_path: P
 
 
 def test_files_that_cannot_be_used_are_named_before_anything_is_connected_to(
-    pki: Pki, tmp_path: Path
+    pki: Pki, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     garbage = tmp_path / "garbage.pem"
     garbage.write_text("nothing\n")
@@ -261,8 +265,9 @@ def test_files_that_cannot_be_used_are_named_before_anything_is_connected_to(
         entries = ", ".join(f"{name}: '{path}'" for name, path in tls.items())
         # Nobody listens there: a connection would end with another status.
         file.write_text(f"version: 1\nnodes: ['127.0.0.1:1']\ntls: {{{entries}}}\n")
-        outcome = clusterboot("up", file, "-o", "json")
-        assert outcome.exit == 2, outcome
-        (problem,) = problems(outcome)
+        shell = Shell(json=True)
+        status = shell.guard("up", lambda: commands.up(shell, file, UpOptions(), Reach(5.0)))  # noqa: B023
+        assert status is Exit.USAGE
+        (problem,) = json.loads(capsys.readouterr().out)["errors"]
         assert problem["code"] == "tls-file"
-        assert problem["message"].startswith(message), outcome
+        assert problem["message"].startswith(message), problem
