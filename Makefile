@@ -13,8 +13,9 @@ PYTEST := $(BIN)/python -m pytest
 demo: $(VENV)/.installed
 	@sh examples/demo.sh $(BIN)/clusterboot topologies/local.yaml
 
+# Most tests wait for servers, so three at a time are not too many for two cores.
 test: check
-	$(PYTEST) -m "not soak"
+	$(PYTEST) -m "not soak" -n 3 --dist worksteal
 
 check: $(VENV)/.developing
 	$(BIN)/ruff check
