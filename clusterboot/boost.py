@@ -32,6 +32,7 @@ _MARK = 37
 
 # Up to so many nodes links are made so soon that one low timeout does for all.
 _ONE_STAGE = 80
+_NUDGE_SECONDS = 0.25  # nodes look whom to ping every 100 ms (clusterCron)
 
 Settings = Mapping[str, str]
 
@@ -56,18 +57,15 @@ def lowered(count: int) -> dict[str, str]:
     flags healthy nodes as failing. Where many nodes share a machine, making all the links keeps it busy
     for seconds, and a handshake that takes longer than the timeout is begun anew: 150 Redis 7.0 nodes on
     2 cores took 8 s with a high timeout while links were made, 14 s with 4.5 s, and went round in
-    circles for 80 s with 2.5 s. So large clusters are hastened later (`hastened`).
+    circles for 80 s with 2.5 s. So large clusters are nudged later (`Boost.nudge`).
     """
     timeout = 500 if count <= 16 else 900 if count <= _ONE_STAGE else 14_000
     return {NO_FAILOVER: "yes", DELAY: "0", TIMEOUT: str(timeout + _MARK)}
 
 
-def hastened(count: int) -> str | None:
-    """Return the timeout for `count` nodes most of which know each other, or None to leave it.
-
-    A new role reaches those whose links were there before with the next ping, within half of it.
-    """
-    return None if count <= _ONE_STAGE else str(25 * count // 100 * 100 + _MARK)
+def nudged(count: int) -> str | None:
+    """Return the timeout that makes `count` nodes ping each other at once, or None where none is needed."""
+    return None if count <= _ONE_STAGE else str(2000 + _MARK)
 
 
 def ours(config: Settings) -> bool:
@@ -165,28 +163,37 @@ class Boost:
 
         return max(await asyncio.gather(*(one(name) for name in views)))
 
-    async def hasten(self, *, on: bool) -> float | None:
-        """Lower the timeout of a large cluster once more, now that most links are made, or raise it again.
+    async def nudge(self) -> bool:
+        """Let every node of a large cluster ping almost all others at once; False where that is not needed.
 
-        Returns the node timeout then in force, in seconds, or None where there is nothing to hasten.
+        A ping carries roles, and a node sends one to whomever nobody has vouched for during half its
+        timeout (clusterProcessGossipSection renews pong_received). With a timeout that stays low all nodes
+        vouch for all others all the time, and a view can stay stale for minutes; one that is low for a
+        moment after some quiet seconds makes them ask for themselves.
         """
-        first, low = lowered(len(self._addresses))[TIMEOUT], hastened(len(self._addresses))
-        if low is None or int(low) >= int(first):
-            return None
-        return await self._pace(int(low if on else first))
+        low = nudged(len(self._addresses))
+        if low is None or TIMEOUT not in self._set:
+            return False
+        back = int(self._set[TIMEOUT])
+
+        async def one(name: str, own: int) -> None:
+            await self._ask(name, ("CONFIG", "SET", TIMEOUT, low), seconds=5.0)
+            await asyncio.sleep(_NUDGE_SECONDS)
+            await self._ask(name, ("CONFIG", "SET", TIMEOUT, str(min(back, own))), seconds=5.0)
+
+        own = {name: number(old.get(TIMEOUT, "")) for name, old in self._old.items()}
+        await asyncio.gather(*(one(name, value) for name, value in own.items() if value > int(low)))
+        return True
 
     async def ease(self) -> float | None:
         """Raise the lowered timeouts fourfold, since nothing moves: nodes short of CPU lose their links.
 
         Returns the node timeout then in force, in seconds, or None where none was lowered.
         """
-        return await self._pace(int(self._set.get(TIMEOUT, "0")) // 100 * 400 + _MARK)
-
-    async def _pace(self, timeout: int) -> float | None:
-        """Set `timeout` on all nodes whose own is higher or was lowered; theirs where that is lower."""
-        own = {name: number(old[TIMEOUT]) for name, old in self._old.items() if TIMEOUT in old}
-        lowest = min(timeout, int(self._set.get(TIMEOUT, "0")))
-        wanted = {name: min(timeout, value) for name, value in own.items() if value > lowest > 0}
+        lowered_to = int(self._set.get(TIMEOUT, "0"))
+        timeout = lowered_to // 100 * 400 + _MARK
+        own = {name: number(old.get(TIMEOUT, "")) for name, old in self._old.items()}
+        wanted = {name: min(timeout, value) for name, value in own.items() if value > lowered_to > 0}
         if not wanted:
             return None
         self._set[TIMEOUT] = str(timeout)

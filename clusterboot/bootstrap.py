@@ -85,7 +85,7 @@ async def form(run: Run, goal: Goal, boost: Boost) -> None:
             run.report(Phase("meet", describe(goal.plan)))
             await run.actor.send(goal.plan.meets, views, again=again)
         watch = Watch(run.fleet, views, goal.judge, run.seen)
-        run.verdict = await follow(run, goal.plan, watch, goal.judge, wait, boost.hasten)
+        run.verdict = await follow(run, goal.plan, watch, goal.judge, wait, boost.nudge)
         if run.verdict.ready:
             run.goal = replace(goal, observed=Observed(watch.views, {}))
             return

@@ -8,9 +8,9 @@ There is no deadline in here: the caller bounds the whole run.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from clusterboot.events import Looked, Phase, PhaseName
 from clusterboot.health import Judge, Verdict
@@ -29,15 +29,14 @@ _SHORTEST, _LONGEST = 0.02, 0.5
 _PAIR_SECONDS = 0.5
 # Nodes of a large cluster read whole in a round while somebody joins it.
 _AT_ONCE = 32
-# The share of all pairs that must know each other before a large cluster is hastened.
+# The share of all pairs that must know each other before a large cluster is nudged.
 _MOST = 0.9
+# Seconds between two nudges: too short, and nodes vouch for each other instead of asking.
+_QUIET = 2.5
 
 
-class Hasten(Protocol):
-    """Lowers the node timeout once more, or raises it again."""
-
-    def __call__(self, *, on: bool) -> Awaitable[float | None]:
-        """Return the node timeout then in force, in seconds; None where nothing was changed."""
+# Lets every node ping almost all others at once; False where that is never needed.
+Nudge = Callable[[], Awaitable[bool]]
 
 
 def handshake_seconds(node_timeout: float) -> float:
@@ -50,12 +49,11 @@ def handshake_seconds(node_timeout: float) -> float:
 
 
 async def follow(
-    run: Run, todo: Plan, watch: Watch, judge: Judge, patience: float, hasten: Hasten | None = None
+    run: Run, todo: Plan, watch: Watch, judge: Judge, patience: float, nudge: Nudge | None = None
 ) -> Verdict:
     """Look and REPLICATE until Ready, or until nothing has moved for `patience` seconds.
 
-    `hasten` is switched on as soon as most nodes know each other, and off again where that does not
-    help: nodes that have too little CPU for that many pings would only lose the links they have.
+    `nudge` is called as soon as most nodes know each other, and again after some quiet seconds.
     """
     clock = asyncio.get_running_loop().time
     pending = {step for step in todo.steps if isinstance(step, Replicate)}
@@ -63,7 +61,7 @@ async def follow(
     small = len(watch.views) <= SMALL
     phases = _Phases(run)
     guess = _Guess(judge.ids, small=small)
-    ease: float | None = None  # when to end the hurry
+    quiet = 0.0  # until when there is no nudge
     best: tuple[int, ...] = ()
     stirred = clock()
     while True:
@@ -94,11 +92,9 @@ async def follow(
                 watch.unsettle()
         if hurrying is not None:
             await hurrying.round(verdict, {step.node: step.primary for step in pending})
-        if hasten is not None and (known >= _MOST * len(judge.ids) ** 2 if ease is None else clock() > ease):
-            timeout = await hasten(on=ease is None)
-            hasten = hasten if timeout is not None and ease is None else None
-            ease = clock() + 4 * (timeout or 0.0)
-            patience = patience if timeout is None else handshake_seconds(timeout)
+        if nudge is not None and known >= _MOST * len(judge.ids) ** 2 and clock() > quiet:
+            nudge = nudge if await nudge() else None
+            quiet = clock() + _QUIET
         now = clock()
         reached = (verdict.links, verdict.complete, -len(pending), known)
         if not best or any(new > old for new, old in zip(reached, best, strict=True)):

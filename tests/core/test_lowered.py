@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from clusterboot.boost import DEFAULTS, DELAY, NO_FAILOVER, TIMEOUT, hastened, lowered, ours, refusal
+from clusterboot.boost import DEFAULTS, DELAY, NO_FAILOVER, TIMEOUT, lowered, nudged, ours, refusal
 from clusterboot.placement import place
 from clusterboot.plan import plan
 from tests.core.world import fresh, topology
@@ -25,7 +25,7 @@ def test_elections_are_off_before_and_for_as_long_as_the_timeout_is_low(count: i
 
 @pytest.mark.parametrize("count", SIZES)
 def test_every_lowered_timeout_is_known_as_ours(count: int) -> None:
-    values = {lowered(count)[TIMEOUT], hastened(count)} - {None}
+    values = {lowered(count)[TIMEOUT], nudged(count)} - {None}
     assert all(ours({TIMEOUT: value}) for value in values)
 
 
@@ -41,12 +41,10 @@ def test_a_node_that_does_not_tell_its_timeout_has_none_of_ours() -> None:
 def test_more_nodes_never_get_a_lower_timeout_than_fewer() -> None:
     first = [int(lowered(count)[TIMEOUT]) for count in SIZES]
     assert first == sorted(first)
-    second = [int(hastened(count) or lowered(count)[TIMEOUT]) for count in SIZES]
-    assert second == sorted(second)
 
 
-def test_only_large_clusters_are_hastened_later() -> None:
-    assert [count for count in SIZES if hastened(count) is not None] == [c for c in SIZES if c > 80]
+def test_only_large_clusters_are_nudged() -> None:
+    assert [count for count in SIZES if nudged(count) is not None] == [c for c in SIZES if c > 80]
 
 
 def test_fresh_nodes_may_be_boosted_and_only_when_that_is_wanted() -> None:

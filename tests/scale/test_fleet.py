@@ -53,8 +53,8 @@ def test_a_hundred_nodes_cost_no_more_commands_and_bytes_than_they_must(
     assert sent["CLUSTER SET-CONFIG-EPOCH"] == 2 * (COUNT // 2)
     # A REPLICATE may come too early a few times, never in every round.
     assert COUNT // 2 < sent["CLUSTER REPLICATE"] <= 12 * (COUNT // 2)
-    # Three settings each: lowered, lowered once more, put back.
-    assert sent["CONFIG SET"] <= 7 * COUNT
+    # Three settings each, lowered and put back, and two for every nudge.
+    assert sent["CONFIG SET"] <= 16 * COUNT
     # Whole views: the first look, a growing sample, the last snapshot; not all of them in every round.
     assert sent["CLUSTER NODES"] <= COUNT + 12 * COUNT
     assert stats["sent"] <= 16 * stats["snapshot"]
