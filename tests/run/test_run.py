@@ -270,7 +270,9 @@ def test_a_signal_before_the_command_began_ends_the_run(
 
 def test_ignored_signals_stay_ignored_and_no_others(at_once: dict[str, Ended]) -> None:
     """As under nohup; Python itself ignores SIGPIPE and SIGXFSZ, which is no business of the command."""
-    assert int(at_once["ignored"].out.split()[1], 16) == 1 << (signal.SIGHUP - 1)
+    # 32 and 33 belong to the C library, and may come ignored from whoever started the tests.
+    named = sum(1 << (number - 1) for number in signal.Signals)
+    assert int(at_once["ignored"].out.split()[1], 16) & named == 1 << (signal.SIGHUP - 1)
 
 
 def test_a_killed_guardian_leaves_nothing_either(waiting: dict[str, Running]) -> None:
