@@ -6,7 +6,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from clusterboot.render import words
-from clusterboot.render.page import BAD, DIM, GLUE, GOOD, HEAD, NICE, WARN, Column, Page, Part, Piece
+from clusterboot.render.page import (
+    BAD,
+    DIM,
+    GLUE,
+    GOOD,
+    HEAD,
+    NICE,
+    WARN,
+    Column,
+    Page,
+    Part,
+    Piece,
+    cells_of,
+)
 from clusterboot.render.safe import clean
 
 if TYPE_CHECKING:
@@ -140,15 +153,18 @@ def who_sees_whom(page: Page, rows: Sequence[NodeRow]) -> None:
     gap = " " if 8 + 2 * len(rows) + _NAME <= room else ""
     width = len(str(len(rows)))
     numbers = [str(number).rjust(width) for number in range(1, len(rows) + 1)]
-    longest = max(len(clean(row.name)) for row in rows)
-    label = max(0, min(longest, room - 4 - width - len(rows) * (1 + len(gap))))
+    longest = max(cells_of(clean(row.name)) for row in rows)
+    cells_width = len(rows) + (len(rows) - 1) * len(gap)
+    # Two spaces each before the number, the name and the cells.
+    label = max(0, min(longest, room - 6 - width - cells_width))
     if label < 4:
         label = 0
     margin = " " * (2 + width + (2 + label if label else 0) + 2)
     for digit in range(width):
         page.line((margin + gap.join(number[digit] for number in numbers).rstrip(), DIM))
     for row, number in zip(rows, numbers, strict=True):
-        name = f"  {clean(row.name, label).ljust(label)}" if label else ""
+        name = page.fit(clean(row.name), label) if label else ""
+        name = f"  {name}{' ' * (label - cells_of(name))}" if label else ""
         cells: list[Piece] = []
         unseen = set(row.unseen)
         for other in rows:

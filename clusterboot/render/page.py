@@ -87,7 +87,7 @@ class Page:
             line: list[Piece] = [(" " * indent, "")] if indent else []
             for position, index in enumerate(kept):
                 text, style = row[index]
-                text = _shorten(text, widths[index])
+                text = self.fit(text, widths[index])
                 space = " " * (widths[index] - cells_of(text))
                 last = position == len(kept) - 1
                 if columns[index].right:
@@ -97,6 +97,19 @@ class Page:
                 if not last:
                     line.append(("  ", ""))
             self.lines.append(_trim(line))
+
+    def fit(self, text: str, width: int, *, tail: bool = False) -> str:
+        """Return `text` without its middle where it takes more than `width` columns, or only its `tail`."""
+        if cells_of(text) <= width:
+            return text
+        # A stream without the character for an ellipsis shows three dots.
+        dots = "…" if self._unicode else "..."
+        room = max(1, width - len(dots) + 1)
+        if not tail:
+            return _shorten(text, room).replace("…", dots)
+        while cells_of(text) >= room and text:
+            text = text[1:]
+        return f"{dots}{text}"
 
     def text(self) -> Text:
         """Return everything as one rich text."""

@@ -277,6 +277,28 @@ def test_long_names_lose_their_middle_in_tables_only_where_they_do_not_fit() -> 
     assert nodes[0].name in written(wide)
 
 
+def service(number: int = 6) -> Topology:
+    """Nodes with the long names of a Kubernetes service; the addresses are the names."""
+    hosts = (f"redis-cluster-{n}.redis-cluster-headless.production.svc.cluster.local" for n in range(number))
+    return Topology(tuple(Node(f"{host}:6379", host, 6379) for host in hosts), replicas=1)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+@pytest.mark.parametrize("width", [40, 80, 89, 90, 91, 100])
+def test_who_sees_whom_fits_its_terminal_with_long_names(width: int, encoding: str) -> None:
+    topology = service()
+    missing = {topology.nodes[0].name: (topology.nodes[1].name,)}
+    to = console(width, encoding=encoding)
+    text.status(to, StatusResult(topology, verdict(topology, missing), node_rows(topology, missing)))
+    lines = written(to).splitlines()
+    assert max(cells_of(line) for line in lines) <= width
+    assert [line[-11:] for line in lines[-7:-5]] == [
+        "1 2 3 4 5 6",
+        ("– ✗ · · · ·", "- x . . . .")[encoding == "ascii"],
+    ]
+    assert ("cluster.local:6379" in lines[-1]) == (width > 40)
+
+
 def test_wide_characters_keep_columns_in_line() -> None:
     topology = Topology((Node("数据库", "h", 1), Node("ab", "h", 2)))
     to = console(80)
