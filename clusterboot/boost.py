@@ -98,6 +98,7 @@ class Boost:
         self._addresses = addresses
         self._ledger = ledger
         self._old: dict[str, dict[str, str]] = {}
+        self._recorded: Mapping[str, Settings] = {}
         self._set: dict[str, str] = {}
         self._restored = 0
         self._reason: str | None = None
@@ -106,7 +107,7 @@ class Boost:
 
     def take_over(self, views: Mapping[str, View]) -> None:
         """Take what an earlier run left lowered as borrowed by this one, so that it is put back."""
-        recorded = self._ledger.recall()
+        recorded = self._recorded = self._ledger.recall()
         marked = any(ours(view.config) for view in views.values())
         for name, view in views.items():
             record = recorded.get(self._addresses[name], {})
@@ -122,6 +123,11 @@ class Boost:
                 self._old[name] = {key: DEFAULTS[key] for key in (DELAY, NO_FAILOVER)}
                 self._guessed.add(name)
 
+    @property
+    def owes(self) -> bool:
+        """Whether there is something to put back."""
+        return bool(self._old)
+
     def decline(self, reason: str) -> None:
         """Borrow nothing, and say why in the report."""
         self._reason = reason
@@ -134,11 +140,18 @@ class Boost:
         fresh = await self._look_again()
         self._set = lowered(len(views))
         low = int(self._set[TIMEOUT])
+        outdated: list[str] = []
         for name, view in views.items():
             if name not in self._old:
                 config = fresh.get(name, view.config)
                 self._old[name] = {key: config[key] for key in self._set if key in config}
+                # What an interrupted run wrote down of a server that was there before this one.
+                recorded = self._recorded.get(self._addresses[name], {})
+                if any(recorded.get(key, value) != value for key, value in self._old[name].items()):
+                    outdated.append(self._addresses[name])
         try:
+            if outdated:
+                await asyncio.to_thread(self._ledger.forget, outdated)
             await asyncio.to_thread(
                 self._ledger.remember, {self._addresses[name]: old for name, old in self._old.items()}
             )

@@ -110,6 +110,9 @@ def assess(run: Run, observed: Observed) -> Goal:
         problems += preflight.no_way_in(adopted.target, views)
     if run.goal is not None:
         problems = changed(run.goal.judge.ids, views, problems, acted=bool(run.actor.done))
+    # One server at two addresses looks like two clusters as well: only the cause is told.
+    if twice := [problem for problem in problems if problem.code in ("same-server", "same-id")]:
+        problems = tuple(twice)
     if problems:
         raise from_problems(problems)
     run.warn((*run.topology.warnings, *preflight.warnings(views), *adopted.target.warnings))

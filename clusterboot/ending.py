@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from clusterboot.boost import Boost, refusal
 from clusterboot.course import Goal, Run
@@ -13,6 +14,7 @@ from clusterboot.results import BoostReport, UpResult, rows
 
 # How long putting things back may take when a run is cut short: within the two seconds of grace.
 GRACE = 1.2
+_SHOWN = 5
 
 
 def outcome(run: Run, plan: Plan | None = None) -> UpResult:
@@ -30,7 +32,7 @@ def outcome(run: Run, plan: Plan | None = None) -> UpResult:
         verdict=run.verdict,
         nodes=rows(run.topology, goal.observed.views, run.verdict, goal.judge.ids),
         steps=tuple(run.actor.done),
-        boost=run.lent,
+        boost=run.lent if run.lent is not None and (run.lent.used or run.lent.reason) else None,
         seconds=asyncio.get_running_loop().time() - run.start,
         dry_run=run.dry_run,
         mesh_only=run.mesh_only,
@@ -70,4 +72,11 @@ async def out_of_time(run: Run) -> OutOfTime:
     left = run.start + run.timeout + GRACE - asyncio.get_running_loop().time()
     seconds = max(0.2, min(1.0, left))
     reasons = await why(run.fleet, run.topology, run.views, run.verdict, met, seconds=seconds, fresh=False)
-    return OutOfTime(head, *dict.fromkeys((*run.actor.failures.values(), *reasons)))
+    return OutOfTime(head, *dict.fromkeys((*run.actor.failures.values(), *_refused(run), *reasons)))
+
+
+def _refused(run: Run) -> list[Problem]:
+    """What nodes went on refusing to do of what is still planned, in their own words."""
+    planned = run.goal.plan.steps if run.goal is not None else ()
+    found = [run.actor.refusals[step] for step in planned if step in run.actor.refusals]
+    return [replace(problem, exit=Exit.NOT_READY) for problem in found[:_SHOWN]]

@@ -8,6 +8,7 @@ have expired.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Mapping
 
 from clusterboot import preflight
 from clusterboot.boost import Boost, Ledger
@@ -46,7 +47,7 @@ async def _reset(
     topology: Topology, fleet: Asker, report: Reporter, ledger: Ledger, *, flush: bool
 ) -> tuple[str, ...]:
     names = tuple(node.name for node in topology.nodes)
-    report(Phase("look", f"{len(names)} nodes"))
+    report(Phase("look", f"{len(names)} node{'' if len(names) == 1 else 's'}"))
     observed = await survey(fleet, names)
     if observed.away:
         raise NodeFailed(*observed.away.values())
@@ -54,12 +55,14 @@ async def _reset(
     problems = [found for found in preflight.refusals(topology, views) if found.code == "stranger"]
     if not flush:
         problems += [_keys(name, view) for name, view in views.items() if view.keys]
+    if not problems:
+        problems = await _forbidden(fleet, views)
     if problems:
         raise from_problems(problems)
-    report(Phase("down", f"{len(names)} nodes"))
+    report(Phase("down", f"{len(names)} node{'' if len(names) == 1 else 's'}"))
     boost = Boost(fleet, {node.name: node.address for node in topology.nodes}, ledger)
     boost.take_over(views)
-    await asyncio.gather(*(_empty(fleet, name, view) for name, view in views.items()))
+    await _empty_all(fleet, views.values())
     # The nodes serve nothing any more, so short timers are safe: handshakes expire in one second.
     try:
         wait = handshake_seconds(await boost.borrow(views))
@@ -69,19 +72,57 @@ async def _reset(
             left = [view for view in observed.views.values() if len(view.peers) > 1 or view.me.slots]
             if not left and not observed.away:
                 return names
-            await asyncio.gather(*(_empty(fleet, view.name, view) for view in left))
+            await _empty_all(fleet, left)
             await asyncio.sleep(wait)
     finally:
         await asyncio.shield(boost.give_back(patient=False))
 
 
-async def _empty(fleet: Asker, name: str, view: View) -> None:
-    commands: list[Command] = [("CLUSTER", "RESET", "HARD")]
-    if view.keys and not view.me.replica:
-        commands.insert(0, ("FLUSHALL",))
-    for sent, reply in zip(commands, await fleet.ask(name, *commands, timeout=30.0), strict=True):
-        if isinstance(reply, Rejected):
-            raise NodeFailed(explain(reply, name, sent))
+async def _forbidden(fleet: Asker, views: Mapping[str, View]) -> list[Problem]:
+    """A problem for every node whose user may not run what is to be sent: half a reset is worse than none.
+
+    The probes have an argument that every server refuses, after it has looked at the permission.
+    """
+
+    async def one(view: View) -> list[Problem]:
+        probes = [
+            ("CLUSTER", "RESET", "x") if "RESET" in needed else (*needed, "x") for needed in _needed(view)
+        ]
+        replies = await fleet.ask(view.name, *probes)
+        return [
+            explain(reply, view.name, sent)
+            for sent, reply in zip(probes, replies, strict=True)
+            if isinstance(reply, Rejected) and reply.refuses_permission
+        ]
+
+    found = await asyncio.gather(*(one(view) for view in views.values()))
+    return [problem for problems in found for problem in problems]
+
+
+async def _empty_all(fleet: Asker, views: Iterable[View]) -> None:
+    """Empty the nodes, all at once; NodeFailed with every one that could not be, once all have been tried."""
+    found = await asyncio.gather(*(_empty(fleet, view) for view in views))
+    problems = [problem for problems in found for problem in problems]
+    if problems:
+        raise NodeFailed(*problems)
+
+
+async def _empty(fleet: Asker, view: View) -> list[Problem]:
+    commands = _needed(view)
+    try:
+        replies = await fleet.ask(view.name, *commands, timeout=30.0)
+    except NodeFailed as failed:
+        return list(failed.problems)
+    return [
+        explain(reply, view.name, sent)
+        for sent, reply in zip(commands, replies, strict=True)
+        if isinstance(reply, Rejected)
+    ]
+
+
+def _needed(view: View) -> list[Command]:
+    reset: Command = ("CLUSTER", "RESET", "HARD")
+    return [("FLUSHALL",), reset] if view.keys and not view.me.replica else [reset]
 
 
 def _keys(name: str, view: View) -> Problem:

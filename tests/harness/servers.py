@@ -49,6 +49,8 @@ PROBES = (
     ("CLUSTER", "ADDSLOTSRANGE", "x", "x"),
     ("CLUSTER", "SET-CONFIG-EPOCH", "x"),
     ("CONFIG", "SET", "cluster-node-timeout", "x"),
+    ("CLUSTER", "RESET", "x"),
+    ("FLUSHALL", "x"),
 )
 
 # Holds a pipe to the test process. When that process is gone, however it died, the pipe closes and
