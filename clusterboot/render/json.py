@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from clusterboot.errors import Exit, Problem, worst
 from clusterboot.plan import AddSlots, Meet, Plan, Replicate, SetEpoch, Step
+from clusterboot.render import words
 from clusterboot.results import BoostReport, DownResult, LsResult, NodeRow, StatusResult, UpResult, Validated
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ def ls(result: LsResult) -> Document:
             {
                 "name": cluster.name,
                 "file": cluster.file,
-                "version": cluster.version,
+                "version": words.server(cluster.version),
                 "running": cluster.running,
                 "nodes": [
                     {"address": server.address, "pid": server.pid, "running": server.running}

@@ -210,7 +210,7 @@ def ls(console: Console, result: LsResult) -> None:
         if index:
             page.line()
         page.paragraph(*_cluster(cluster.running, len(cluster.servers)), (clean(cluster.name), HEAD), hang=2)
-        for name, value in (("file", cluster.file), ("server", cluster.version)):
+        for name, value in (("file", cluster.file), ("server", words.server(cluster.version))):
             if value:
                 page.paragraph((f"  {name.ljust(7)} ", DIM), clean(value, 4000), hang=10)
         running = [server.address for server in cluster.servers if server.running]

@@ -41,6 +41,12 @@ def names(found: Sequence[str], most: int) -> str:
     return f"{shown} and {len(found) - most} more" if len(found) > most else shown
 
 
+def server(found: str | None) -> str | None:
+    """Return a server and its version as a node tells it, "redis 7.0.15", where the binary says "Redis"."""
+    kind, space, version = (found or "").partition(" ")
+    return f"{kind.lower()} {version}" if space and kind in ("Redis", "Valkey") else found
+
+
 def slots(found: Slots) -> str:
     """Return slots for people: all ranges of a few, the first ones and the size of many."""
     if len(found.ranges) <= _SHOWN_RANGES:

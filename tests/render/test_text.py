@@ -15,7 +15,7 @@ from rich.console import Console
 
 from clusterboot.errors import Exit, Problem
 from clusterboot.plan import Plan, SetEpoch
-from clusterboot.render import plan_text, problems, text
+from clusterboot.render import json, plan_text, problems, text
 from clusterboot.render.page import cells_of
 from clusterboot.results import (
     BoostReport,
@@ -297,6 +297,23 @@ def test_who_sees_whom_fits_its_terminal_with_long_names(width: int, encoding: s
         ("– ✗ · · · ·", "- x . . . .")[encoding == "ascii"],
     ]
     assert ("cluster.local:6379" in lines[-1]) == (width > 40)
+
+
+@pytest.mark.parametrize(
+    ("binary", "shown"),
+    [
+        ("Redis 7.0.15", "redis 7.0.15"),
+        ("Valkey 9.1.2", "valkey 9.1.2"),
+        ("valkey 9.1.2", "valkey 9.1.2"),
+        ("/opt/Redis 7/redis-server", "/opt/Redis 7/redis-server"),
+    ],
+)
+def test_ls_tells_the_server_as_status_does(binary: str, shown: str) -> None:
+    found = LsResult((ClusterRow("local", None, binary, (ServerRow("a:1", 1, True),)),))
+    to = console(80)
+    text.ls(to, found)
+    assert f"server  {shown}\n" in written(to)
+    assert json.ls(found)["clusters"][0]["version"] == shown
 
 
 def test_wide_characters_keep_columns_in_line() -> None:
