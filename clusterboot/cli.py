@@ -30,6 +30,10 @@ _shell = Shell()
 File = Annotated[
     Path, typer.Argument(metavar="TOPOLOGY", help="The topology file (YAML).", show_default=False)
 ]
+Strategy = Annotated[
+    Literal["star", "chain"] | None,
+    typer.Option("--strategy", help="Who meets whom; overrides the file.", show_default=False),
+]
 Timeout = Annotated[
     float | None,
     typer.Option(
@@ -80,9 +84,10 @@ def plan(
         Literal["table", "json", "commands"],
         typer.Option("--format", help="'commands' is a shell script of redis-cli lines that does the same."),
     ] = "table",
+    strategy: Strategy = None,
 ) -> None:
     """Print the plan for fresh nodes, without touching any."""
-    _run("plan", lambda: commands.plan(_shell, topology, form))
+    _run("plan", lambda: commands.plan(_shell, topology, form, strategy))
 
 
 @app.command()
@@ -92,10 +97,7 @@ def up(
         bool,
         typer.Option("--dry-run", help="Look at the live nodes and print what is missing; change nothing."),
     ] = False,
-    strategy: Annotated[
-        Literal["star", "chain"] | None,
-        typer.Option("--strategy", help="Who meets whom; overrides the file.", show_default=False),
-    ] = None,
+    strategy: Strategy = None,
     meet_only: Annotated[bool, typer.Option("--meet-only", help="Stop at the full mesh.")] = False,
     no_boost: Annotated[
         bool, typer.Option("--no-boost", help="Leave the timers of fresh nodes alone; much slower.")

@@ -31,6 +31,8 @@ def down(shell: Shell, file: Path, reach: Reach, *, reset: bool, yes: bool, flus
 
     if flush and not reset:
         raise usage("--flush goes with --reset", "add --reset --yes to reset the nodes as well")
+    if yes and not reset:
+        raise usage("--yes goes with --reset", "leave it out, or add --reset to reset the nodes as well")
     if reset and not yes:
         raise usage(
             "--reset takes every node of the topology out of its cluster for good",
@@ -38,8 +40,11 @@ def down(shell: Shell, file: Path, reach: Reach, *, reset: bool, yes: bool, flus
         )
     result = DownResult()
     named = None
-    if not reset and not file.exists():
+    if not reset and _missing(file):
         named = local.stop_named(str(file), wait=_LOCK_SECONDS)
+        if named is None:
+            message = f"{file} is neither a topology file nor the name of a spawned cluster"
+            raise usage(message, "'clusterboot ls' shows what was spawned")
     if named is not None:
         result = replace(result, stopped=named.stopped, gone=named.gone)
     else:
@@ -60,6 +65,17 @@ def down(shell: Shell, file: Path, reach: Reach, *, reset: bool, yes: bool, flus
     shell.warn(result.warnings)
     shell.result(lambda: json.down(result), text)
     return Exit.DONE
+
+
+def _missing(file: Path) -> bool:
+    """Whether there is no such file; one that may not be looked at is left to whoever reads it."""
+    try:
+        file.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
 
 
 async def _reset(shell: Shell, topology: Topology, reach: Reach, *, flush: bool) -> tuple[str, ...]:

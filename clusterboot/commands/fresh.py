@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from clusterboot.errors import Exit
 from clusterboot.shell import Shell, write
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from clusterboot.results import Validated
+    from clusterboot.topology import Topology
+
+Strategy: TypeAlias = Literal["star", "chain"]
 
 
 def validate(shell: Shell, file: Path) -> Exit:
@@ -30,13 +33,15 @@ def validate(shell: Shell, file: Path) -> Exit:
     return Exit.DONE
 
 
-def plan(shell: Shell, file: Path, form: Literal["table", "json", "commands"]) -> Exit:
+def plan(
+    shell: Shell, file: Path, form: Literal["table", "json", "commands"], strategy: Strategy | None
+) -> Exit:
     """Print the plan for fresh nodes, without touching any."""
     from clusterboot.render import json
 
     if form == "json":
         shell = replace(shell, json=True)
-    result = _fresh(shell, file)
+    result = _fresh(shell, file, strategy)
     if form == "commands" and not shell.json:
         from clusterboot.render.commands import script
 
@@ -52,13 +57,20 @@ def plan(shell: Shell, file: Path, form: Literal["table", "json", "commands"]) -
     return Exit.DONE
 
 
-def _fresh(shell: Shell, file: Path) -> Validated:
+def restyled(topology: Topology, strategy: Strategy | None) -> Topology:
+    """Return the topology with the strategy asked for, without the hub of another; None leaves the file's."""
+    if strategy is None or strategy == topology.strategy:
+        return topology
+    return replace(topology, strategy=strategy, hub=None)
+
+
+def _fresh(shell: Shell, file: Path, strategy: Strategy | None = None) -> Validated:
     from clusterboot.files import read
     from clusterboot.placement import place
     from clusterboot.plan import plan as make_plan
     from clusterboot.results import Validated
 
-    topology = read(file)
+    topology = restyled(read(file), strategy)
     placement = place(topology)
     shell.warn((*topology.warnings, *placement.warnings))
     return Validated(topology, placement, make_plan(topology, placement))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from clusterboot.commands.reaching import Reach, ask, careless, connected
+from clusterboot.commands.fresh import Strategy, restyled
+from clusterboot.commands.reaching import Reach, ask, careless, connected, usage
 from clusterboot.errors import ClusterbootError, Exit
 from clusterboot.shell import Shell, run_async
 
@@ -23,7 +24,7 @@ class UpOptions:
     """The flags of `up`; None leaves the strategy to the file."""
 
     dry_run: bool = False
-    strategy: Literal["star", "chain"] | None = None
+    strategy: Strategy | None = None
     mesh_only: bool = False
     boost: bool = True
     spawn: bool = False
@@ -33,9 +34,12 @@ def up(shell: Shell, file: Path, options: UpOptions, reach: Reach) -> Exit:
     """Bring the nodes of a topology to Ready."""
     from clusterboot.files import read
 
-    topology = read(file)
-    if options.strategy is not None and options.strategy != topology.strategy:
-        topology = replace(topology, strategy=options.strategy, hub=None)
+    if options.spawn and options.dry_run:
+        raise usage(
+            "--spawn starts servers and --dry-run changes nothing: they do not go together",
+            "leave out one of them; 'clusterboot plan' needs no servers",
+        )
+    topology = restyled(read(file), options.strategy)
     passwords = ask(reach)
     if options.spawn:
         _spawn(shell, topology, file, reach, passwords)
@@ -94,8 +98,11 @@ def _spawn(shell: Shell, topology: Topology, file: Path, reach: Reach, password:
     """Start a local server for every loopback node that does not answer."""
     from clusterboot import credentials, local
 
-    found = credentials.load(topology, password)
     mine = [node for node in topology.nodes if local.is_loopback(node.host)]
+    if not mine:
+        message = "no node of this topology is on this machine (loopback): there is nothing to spawn"
+        raise usage(message, "leave out --spawn and start the servers yourself")
+    found = credentials.load(topology, password)
     passwords = {name: secret for name, (_, secret) in found.items() if secret is not None}
     spawned = local.spawn(topology, mine, file=file, timeout=reach.left(topology), passwords=passwords)
     if spawned.started:

@@ -542,9 +542,12 @@ def test_a_cluster_is_stopped_by_its_name_or_by_the_path_of_a_file_that_is_gone(
     assert local.stop_named("other", wait=5) is None
     assert local.stop_named("orders", wait=5) == local.Stopped(names(topology), ())
     spawn(topology, file)
-    for args in ((file.with_name("none.yaml"),), (file, "--reset", "--yes")):
-        outcome = clusterboot("down", *args)
-        assert (outcome.exit, "there is no such file" in outcome.err) == (2, True)
+    for args, told in (
+        ((file.with_name("none.yaml"),), "is neither a topology file nor the name of a spawned cluster."),
+        ((file, "--reset", "--yes"), "there is no such file"),
+    ):
+        outcome = clusterboot("down", *args, env={"COLUMNS": "300"})
+        assert (outcome.exit, told in outcome.err) == (2, True), outcome
     assert clusterboot("down", file, "-o", "json").json()["stopped"] == list(names(topology))
     assert local.spawned() == ((), ())
 
