@@ -116,8 +116,20 @@ def up(
 @app.command()
 def status(
     topology: File,
-    watch: Annotated[bool, typer.Option("--watch", help="Keep looking and refresh in place.")] = False,
-    timeout: Timeout = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Keep looking and refresh in place, until Ctrl-C.")
+    ] = False,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            "--timeout",
+            metavar="SECONDS",
+            min=0.1,
+            help="Bound on the whole run; with --watch: of each look. "
+            "Default: one second per node, at least 60.",
+            show_default=False,
+        ),
+    ] = None,
     ask_pass: AskPass = False,
 ) -> None:
     """Tell whether the cluster is Ready, and every reason why not. Changes nothing."""

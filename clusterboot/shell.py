@@ -7,6 +7,7 @@ failure too. A traceback is shown with --debug only.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -47,7 +48,7 @@ class Shell:
 
             write(dumps(document()) + "\n")
         elif not self.quiet:
-            with _unread():
+            with unread():
                 text(self.console())
 
     def note(self, text: str) -> None:
@@ -87,7 +88,7 @@ class Shell:
         else:
             from clusterboot.render.problems import errors
 
-            with _unread():
+            with unread():
                 errors(self.console(stderr=True), problems)
         return worst(problem.exit for problem in problems)
 
@@ -121,15 +122,15 @@ class Shell:
 
 def write(text: str) -> None:
     """Write a result to stdout as UTF-8, whatever the locale says."""
-    with _unread():
+    with unread():
         sys.stdout.flush()
         sys.stdout.buffer.write(text.encode())
         sys.stdout.buffer.flush()
 
 
 @contextmanager
-def _unread() -> Iterator[None]:
-    """A reader that has gone away (`| head`) is nobody's error: the status stays that of the command.
+def unread() -> Iterator[None]:
+    """Let a reader that has gone away (`| head`) be nobody's error: the status stays that of the command.
 
     rich ends the program with status 1 then, which would say that clusterboot has a defect.
     """
@@ -143,6 +144,13 @@ def _unread() -> Iterator[None]:
                     stream.flush()
                 except BrokenPipeError:
                     os.dup2(null, stream.fileno())
+
+
+def reader_gone() -> bool:
+    """Return whether whoever read stdout has gone away; for those who have nothing to write just now."""
+    watched = select.poll()
+    watched.register(sys.stdout, 0)  # what is wrong is told without being asked for
+    return bool(watched.poll(0))
 
 
 def _traceback() -> None:

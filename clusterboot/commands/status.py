@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clusterboot.commands.reaching import Reach, ask, bounded, careless, connected, usage
-from clusterboot.errors import Exit
-from clusterboot.shell import Shell, run_async
+from clusterboot.errors import Exit, Interrupted
+from clusterboot.shell import Shell, reader_gone, run_async, unread
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,28 +29,49 @@ def status(shell: Shell, file: Path, reach: Reach, *, watch: bool) -> Exit:
 
     if watch and shell.json:
         raise usage("--watch shows text only", "leave out --watch or -o json")
+    if watch and shell.quiet:
+        raise usage("--watch does nothing but show", "leave out --watch or --quiet")
     topology = read(file)
     passwords = ask(reach)
 
-    async def once() -> StatusResult:
-        seconds = reach.left(topology)
+    async def once(seconds: float) -> StatusResult:
         # A moment more than the nodes have: enough to find out why they are not Ready.
         async with connected(topology, passwords, seconds) as fleet, bounded(seconds + 1.0):
-            result = await look(topology, fleet)
-        return replace(result, warnings=(*result.warnings, *careless(topology, file)))
+            return await look(topology, fleet)
+
+    async def looks() -> AsyncIterator[StatusResult]:
+        if reach.timeout is not None:
+            # The deadline of a fleet is one for all it does: each look gets one of its own.
+            while True:
+                yield await once(reach.timeout)
+        async with connected(topology, passwords) as fleet:
+            while True:
+                async with bounded(reach.deadline(topology)):
+                    result = await look(topology, fleet)
+                yield result
 
     async def again_and_again() -> None:
         from clusterboot.render.live import watch as screen
 
-        async with connected(topology, passwords) as fleet:
-            with screen(shell.console()) as show:
-                while True:
-                    show(await look(topology, fleet))
+        async with contextlib.aclosing(looks()) as results:
+            with unread(), screen(shell.console()) as show:
+                async for result in results:
+                    show(result)
                     await asyncio.sleep(1.0)
+                    if reader_gone():
+                        return
 
     if watch:
-        run_async(again_and_again())
-    result = run_async(once())
+        try:
+            run_async(again_and_again())
+        except Interrupted as stopped:
+            # Ctrl-C is the way out, and nothing was borrowed.
+            if stopped.exit is not Exit.SIGINT:
+                raise
+            return Exit.SIGINT
+        return Exit.DONE
+    result = run_async(once(reach.left(topology)))
+    result = replace(result, warnings=(*result.warnings, *careless(topology, file)))
 
     def text(console: Console) -> None:
         from clusterboot.render.text import status as draw

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -130,12 +131,46 @@ def test_watch_goes_on_until_a_signal_and_ends_cleanly(
         out, err = process.communicate(timeout=20)
     assert process.returncode == status, err
     assert "Traceback" not in out + err
+    # Ctrl-C is the way out.
+    assert (err == "") == (number == signal.SIGINT)
     assert two.changes() == {}
+
+
+def test_watch_ends_when_nobody_reads_any_more(any_nodes: Take) -> None:
+    two = any_nodes(2)
+    file = two.file()
+    two.ready_up(file)
+    with launch("status", file, "--watch") as process:
+        read_until(process, process.stdout, "Ready: 2 nodes")
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.wait(timeout=20) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+
+
+def test_each_look_of_watch_is_bounded(any_nodes: Take) -> None:
+    two = any_nodes(2)
+    file = two.file()
+    two.ready_up(file)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        nodes = [*two.addresses, f"127.0.0.1:{mute.getsockname()[1]}@1"]
+        with launch("status", two.file(nodes=nodes), "--watch", "--timeout", "0.5") as process:
+            read_until(process, process.stdout, "did not answer within 0.", seconds=10)
+            # A second look would end like the first: it goes on.
+            mute.settimeout(10)
+            for _ in range(3):
+                mute.accept()[0].close()
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=20)
+    assert process.returncode == 130
 
 
 def test_watch_is_text_only(any_nodes: Take) -> None:
     outcome = _status(any_nodes(2).file(), "--watch", "-o", "json", exit=2)
     assert [(p["code"], p["message"]) for p in problems(outcome)] == [("usage", "--watch shows text only.")]
+    outcome = _status(any_nodes(2).file(), "--watch", "--quiet", exit=2)
+    assert outcome.err.startswith("error: --watch does nothing but show.")
 
 
 def test_a_dry_run_prints_the_missing_steps_and_changes_nothing(nodes: Take) -> None:
