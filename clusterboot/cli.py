@@ -14,7 +14,7 @@ from typer.exceptions import TyperException
 from clusterboot import __version__, commands
 from clusterboot.commands import Reach, UpOptions
 from clusterboot.errors import Exit, Problem
-from clusterboot.shell import Shell, leave
+from clusterboot.shell import Shell, leave, open_streams, unwritable
 
 app = typer.Typer(
     name="clusterboot",
@@ -239,6 +239,7 @@ def _run(command: str, work: commands.Work) -> NoReturn:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and end the process with the exit status of the contract."""
+    open_streams()
     given = list(sys.argv[1:] if arguments is None else arguments)
     ordered, behind = globals_first(given), []
     command = next((word for word in ordered if word in _NAMES), "clusterboot")
@@ -259,6 +260,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         leave(Exit.SIGINT)
     except BrokenPipeError:
         leave(Exit.DONE)
+    except OSError as error:  # of --help and --version; commands have a guard
+        leave(_shell.fail(command, unwritable(error).problems))
     leave(status or 0)
 
 

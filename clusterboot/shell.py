@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from clusterboot.errors import ClusterbootError, Exit, Interrupted, Problem, worst
+from clusterboot.errors import ClusterbootError, Exit, Interrupted, Problem, UsageError, worst
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,13 +42,16 @@ class Shell:
         return console(stderr=stderr, no_color=not self.color)
 
     def result(self, document: Callable[[], Document], text: Callable[[Console], None]) -> None:
-        """Print a result: as the one JSON document, or as text unless quiet."""
+        """Print a result: as the one JSON document, or as text unless quiet.
+
+        Raises UsageError where stdout takes nothing: a full disk, or a stream that is closed.
+        """
         if self.json:
             from clusterboot.render.json import dumps
 
             write(dumps(document()) + "\n")
         elif not self.quiet:
-            with unread():
+            with unread(), _written():
                 text(self.console())
 
     def note(self, text: str) -> None:
@@ -84,13 +87,20 @@ class Shell:
         if self.json:
             from clusterboot.render.json import dumps, failure
 
-            write(dumps(document or failure(command, problems)) + "\n")
+            try:
+                write(dumps(document or failure(command, problems)) + "\n")
+            except UsageError as unwritten:
+                self._tell((*problems, *(unwritten.problems if problems != unwritten.problems else ())))
         else:
-            from clusterboot.render.problems import errors
-
-            with unread():
-                errors(self.console(stderr=True), problems)
+            self._tell(problems)
         return worst(problem.exit for problem in problems)
+
+    def _tell(self, problems: Sequence[Problem]) -> None:
+        from clusterboot.render.problems import errors
+
+        # Where stderr takes nothing either, the status has to do.
+        with unread(), suppress(OSError):
+            errors(self.console(stderr=True), problems)
 
     def guard(self, command: str, work: Callable[[], Exit]) -> Exit:
         """Run a command: its own errors become messages, a defect becomes a request to report it."""
@@ -121,11 +131,52 @@ class Shell:
 
 
 def write(text: str) -> None:
-    """Write a result to stdout as UTF-8, whatever the locale says."""
-    with unread():
+    """Write a result to stdout as UTF-8, whatever the locale says; UsageError where it takes nothing."""
+    with unread(), _written():
         sys.stdout.flush()
         sys.stdout.buffer.write(text.encode())
         sys.stdout.buffer.flush()
+
+
+def unwritable(error: OSError) -> UsageError:
+    """Return what it means that stdout takes nothing."""
+    return UsageError(
+        Problem(
+            "output-unwritable",
+            f"cannot write the output: {error.strerror or error}.",
+            hint="what the command did is done; send its output elsewhere",
+            exit=Exit.USAGE,
+        )
+    )
+
+
+@contextmanager
+def _written() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise unwritable(error) from error
+
+
+def open_streams() -> None:
+    """Put something in the place of standard streams that are closed (`>&-`).
+
+    Python has None for them, and the next file or socket would get their number. Writing to stdout
+    fails then, as it does for other programs; for those who write nothing to it, nothing changes.
+    """
+    for number, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, flags), True)  # the lowest number that is free
+    if sys.stdin is None:
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
 
 
 @contextmanager
@@ -220,5 +271,9 @@ def leave(status: int) -> NoReturn:
     except BrokenPipeError:
         # Python would complain once more when it closes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        # Told already where something failed for it.
+        if status == Exit.DONE:
+            status = Shell().fail("", unwritable(error).problems)
     # Not sys.exit: threads that still wait for a name server must not hold the end.
     os._exit(status)

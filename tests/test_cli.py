@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.harness.cli import clusterboot
+from tests.harness.cli import ROOT, clusterboot, environment
 
 WIDE = {"COLUMNS": "200"}
 
@@ -42,3 +44,43 @@ def test_a_plan_can_be_seen_with_the_other_strategy(file: Path) -> None:
         if (document := clusterboot("plan", file, "--strategy", strategy, "-o", "json").json())
     ]
     assert meets == [[("1", "2"), ("1", "3")], [("1", "2"), ("2", "3")]]
+
+
+@pytest.mark.parametrize(
+    ("redirection", "reason"), [(">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")]
+)
+@pytest.mark.parametrize("words", ["plan FILE", "plan FILE -o json", "plan FILE --format commands", "--help"])
+def test_output_that_cannot_be_written_is_one_sentence(
+    file: Path, words: str, redirection: str, reason: str
+) -> None:
+    done = _redirected(words, file, redirection)
+    assert done.returncode == 2, done
+    assert done.stderr.startswith(f"error: cannot write the output: {reason}.\n"), done
+    assert done.stderr.count("\n") == 2, done
+
+
+def test_who_writes_nothing_needs_no_stdout(file: Path) -> None:
+    done = _redirected("validate FILE --quiet", file, ">&-")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_failure_has_its_status_even_where_nothing_can_be_said(file: Path) -> None:
+    file.write_text("nodes: 3\n")
+    assert _redirected("plan FILE -o json", file, ">&- 2>&- <&-").returncode == 2
+    assert _redirected("plan FILE", file, "2>/dev/full").returncode == 2
+
+
+def _redirected(words: str, file: Path, redirection: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [
+            "sh",
+            "-c",
+            f'exec "$0" -m clusterboot {words.replace("FILE", str(file))} {redirection}',
+            sys.executable,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        cwd=ROOT,
+        env=environment(),
+    )
