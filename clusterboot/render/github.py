@@ -95,11 +95,11 @@ def summary(result: UpResult, errors: Sequence[Problem] = ()) -> str:
     lines += [f"- {_cell(error.message)}" for error in errors[:_MOST_ROWS]]
     lines += ["", "| node | address | role | slots | state | version |", "|---|---|---|---|---|---|"]
     for row in result.nodes[:_MOST_ROWS]:
-        of = f"replica of {_cell(row.primary)}" if row.primary else row.role or ""
+        of = f"replica of {_cell(words.node(row.primary))}" if row.primary else row.role or ""
         cells = (_cell(row.name), _cell(row.address), of, words.slots(row.slots), _STATES[row.state])
         lines.append(f"| {' | '.join((*cells, _cell(row.version or '')))} |")
     if len(result.nodes) > _MOST_ROWS:
-        lines.append(f"\n… and {len(result.nodes) - _MOST_ROWS} more nodes.")
+        lines.append(f"\n… and {words.count(len(result.nodes) - _MOST_ROWS, 'more node')}.")
     if len(result.nodes) <= _MOST_DRAWN:
         lines += ["", "```mermaid", *_picture(result.nodes), "```"]
     return "\n".join(lines) + "\n"

@@ -89,7 +89,7 @@ class Progress:
             parts.append(words.count(self._extra, "extra MEET"))
         if self._looked and self.verdict is not None:
             parts.append(f"{self.verdict.links} of {self.verdict.total} links")
-            parts.append(f"{self.verdict.complete} of {self.size} nodes complete")
+            parts.append(f"{self.verdict.complete} of {words.count(self.size, 'node')} complete")
         if self.away:
             parts.append(f"not answering: {words.names(self.away, 5)}")
         return ", ".join(parts)

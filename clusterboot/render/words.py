@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from clusterboot.health import NodeHealth
 
 _SHOWN_RANGES = 3
+_ID = re.compile("[0-9a-f]{40}")
 _STEPS = (
     (SetEpoch, "config epoch", "config epochs"),
     (AddSlots, "slot range", "slot ranges"),
@@ -39,6 +41,11 @@ def names(found: Sequence[str], most: int) -> str:
     """Return up to `most` names, and how many more there are."""
     shown = ", ".join(clean(name) for name in found[:most])
     return f"{shown} and {len(found) - most} more" if len(found) > most else shown
+
+
+def node(found: str) -> str:
+    """Return a node's name; of the 40 digits of an id, which stand for a node without one, the first 8."""
+    return f"{found[:8]}…" if _ID.fullmatch(found) else found
 
 
 def server(found: str | None) -> str | None:
