@@ -67,7 +67,7 @@ def found(page: Page, topology: Topology, rows: Sequence[NodeRow]) -> None:
         sees = len(rows) - 1 - len([other for other in row.unseen if other != name])
         role: str = "" if mesh_only or row.role is None else row.role
         if role == "replica" and not replica:
-            role = f"replica of {clean(row.primary or '?')}"
+            role = f"replica of {clean(words.node(row.primary or '?'))}"
         table.append(
             [
                 _name(name, replica),
@@ -136,8 +136,12 @@ def places(page: Page, topology: Topology, target: Placement) -> None:
 
 
 def who_sees_whom(page: Page, rows: Sequence[NodeRow]) -> None:
-    """Add the matrix of links, or in a big cluster only its holes; nothing where everybody sees everybody."""
-    if not any(row.unseen or row.id is None for row in rows) or len(rows) < 2:
+    """Add the matrix of links, or in a big cluster only its holes; nothing where everybody sees everybody.
+
+    Nor is there anything to see where no node answers.
+    """
+    silent = [row for row in rows if row.id is None]
+    if len(rows) < 2 or len(silent) == len(rows) or not (silent or any(row.unseen for row in rows)):
         return
     page.line()
     if len(rows) > SMALL:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from clusterboot.plan import AddSlots, Meet, Plan, Replicate, SetEpoch
 from clusterboot.render import nodes, words
-from clusterboot.render.page import DIM, GLUE, HEAD, Column, Page, Part, Piece, cells_of
+from clusterboot.render.page import DIM, GLUE, HEAD, Column, Page, Piece, cells_of
 from clusterboot.render.safe import clean
 
 if TYPE_CHECKING:
@@ -74,12 +74,22 @@ def steps(page: Page, found: Plan, *, big: bool) -> None:
         _draw(page, found.meets, most)
     if replicates:
         rows = [(clean(step.node), f"of {clean(step.primary)}") for step in replicates]
-        _listed(page, words.count(len(replicates), "REPLICATE"), rows, most)
+        _listed(page, words.count(len(replicates), "REPLICATE"), rows, most, names=True)
 
 
-def _listed(page: Page, title: str, rows: Sequence[Sequence[Part]], most: int) -> None:
+def _listed(
+    page: Page, title: str, rows: Sequence[tuple[str, str]], most: int, *, names: bool = False
+) -> None:
     page.line(f"  {title}")
-    page.table((Column("", least=12), Column("", least=12)), rows[:most], indent=4)
+    shown = rows[:most]
+    wide = 6 + sum(max(cells_of(row[index]) for row in shown) for index in (0, 1))
+    if names and page.width is not None and wide > page.width:
+        # Names that are cut to fit would all look alike: the second goes below the first, both whole.
+        for first, second in shown:
+            page.line(f"    {first}")
+            page.line(f"      {second}")
+    else:
+        page.table((Column("", least=12), Column("", least=12)), shown, indent=4)
     if len(rows) > most:
         page.line((f"    and {len(rows) - most} more", DIM))
 

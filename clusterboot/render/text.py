@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from clusterboot.render import nodes, plan_text, problems, words
@@ -152,25 +152,40 @@ def add_status(page: Page, result: StatusResult) -> None:
 
 
 def _reasons(page: Page, reasons: tuple[Problem, ...]) -> None:
-    """Every reason; where there are hundreds, the first of each kind and how many more there are."""
+    """Every reason; where there are hundreds, the first of each kind and how many more there are.
+
+    A hint that the following reasons share stands once, below the last of them.
+    """
+    shown = list(_some(reasons))
+    for index, (reason, more) in enumerate(shown):
+        if more:
+            page.paragraph((f"  · and {more} more like these; -o json lists all", DIM), hang=4)
+        else:
+            first, *rest = problems.message(reason.message)
+            page.paragraph(("  · ", DIM), first, hang=4)
+            for line in rest:
+                page.paragraph((f"    {line}", DIM), hang=4)
+        following = shown[index + 1][0].hint if index + 1 < len(shown) else None
+        if reason.hint and reason.hint != following:
+            for line in problems.message(reason.hint):
+                page.paragraph(("    → ", DIM), line, hang=6)
+
+
+def _some(reasons: Sequence[Problem]) -> Iterator[tuple[Problem, int]]:
+    """Return the reasons to show, each with 0; once more with how many follow that are left out."""
     number = Counter(reason.code for reason in reasons)
     seen: Counter[str] = Counter()
+    last: dict[str, Problem] = {}
     for reason in reasons:
         seen[reason.code] += 1
         if len(reasons) > _SHOWN_REASONS and number[reason.code] > _SHOWN_ALIKE + 1:
             if seen[reason.code] > _SHOWN_ALIKE + 1:
                 continue
             if seen[reason.code] == _SHOWN_ALIKE + 1:
-                more = number[reason.code] - _SHOWN_ALIKE
-                page.paragraph((f"  · and {more} more like these; -o json lists all", DIM), hang=4)
+                yield last[reason.code], number[reason.code] - _SHOWN_ALIKE
                 continue
-        first, *rest = problems.message(reason.message)
-        page.paragraph(("  · ", DIM), first, hang=4)
-        for line in rest:
-            page.paragraph((f"    {line}", DIM), hang=4)
-        if reason.hint and number[reason.code] <= _SHOWN_ALIKE + 1:
-            for line in problems.message(reason.hint):
-                page.paragraph(("    → ", DIM), line, hang=6)
+        last[reason.code] = reason
+        yield reason, 0
 
 
 def down(console: Console, result: DownResult) -> None:
@@ -212,7 +227,11 @@ def ls(console: Console, result: LsResult) -> None:
         page.paragraph(*_cluster(cluster.running, len(cluster.servers)), (clean(cluster.name), HEAD), hang=2)
         for name, value in (("file", cluster.file), ("server", words.server(cluster.version))):
             if value:
-                page.paragraph((f"  {name.ljust(7)} ", DIM), clean(value, 4000), hang=10)
+                shown = clean(value, 4000)
+                if name == "file" and page.width is not None:
+                    # The end of a path tells more than its beginning; -o json has the whole.
+                    shown = page.fit(shown, page.width - 10, tail=True)
+                page.paragraph((f"  {name.ljust(7)} ", DIM), shown, hang=10)
         running = [server.address for server in cluster.servers if server.running]
         ended = [server.address for server in cluster.servers if not server.running]
         if running:

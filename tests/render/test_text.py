@@ -316,6 +316,86 @@ def test_ls_tells_the_server_as_status_does(binary: str, shown: str) -> None:
     assert json.ls(found)["clusters"][0]["version"] == shown
 
 
+def silent(count: int) -> StatusResult:
+    """A cluster of which no node answers."""
+    topology = local(count)
+    missing = {node.name: (node.name,) for node in topology.nodes}
+    reasons = tuple(
+        Problem(
+            "unreachable", f"{name} cannot be reached: refused.", node=name, hint="start it", exit=Exit.NODE
+        )
+        for name in missing
+    )
+    return StatusResult(topology, verdict(topology, missing, reasons), node_rows(topology, missing))
+
+
+@pytest.mark.parametrize(("count", "more"), [(6, 0), (16, 0), (17, 12), (40, 35)])
+def test_reasons_that_share_a_hint_show_it_once_below_the_last(count: int, more: int) -> None:
+    to = console(80)
+    text.status(to, silent(count))
+    lines = written(to).splitlines()
+    assert lines[1:3] == [f"  · 127.0.0.1:{port} cannot be reached: refused." for port in (7001, 7002)]
+    end = lines.index("    → start it")
+    last = f"  · and {more} more like these; -o json lists all" if more else lines[count]
+    assert lines.count(lines[end]) == 1
+    assert lines[end - 1] == last
+    assert end == (7 if more else count + 1)
+
+
+def test_hints_that_differ_stand_below_their_reasons() -> None:
+    reasons = tuple(Problem("x", f"{n}.", hint=f"mend {n // 2}") for n in range(4))
+    to = console(80)
+    text.status(to, StatusResult(local(1), verdict(local(1), {"127.0.0.1:7001": ()}, reasons), ()))
+    assert [line.strip() for line in written(to).splitlines()[1:7]] == [
+        *("· 0.", "· 1.", "→ mend 0"),
+        *("· 2.", "· 3.", "→ mend 1"),
+    ]
+
+
+def test_who_sees_whom_is_not_shown_where_nobody_answers() -> None:
+    to = console(80)
+    text.status(to, silent(6))
+    assert "who" not in written(to)
+    assert written(to).count("away") == 6
+
+
+def test_of_a_primary_that_is_only_known_by_its_id_the_first_digits_are_shown() -> None:
+    topology = local(2)
+    rows = list(node_rows(topology))
+    rows[1] = replace(rows[1], role="replica", primary="cb0d4aa4" * 5)
+    for encoding, shown in (("utf-8", "replica of cb0d4aa4…  "), ("ascii", "replica of cb0d4aa4...  ")):
+        to = console(80, encoding=encoding)
+        text.status(to, StatusResult(topology, verdict(topology), tuple(rows)))
+        assert shown in written(to)
+
+
+def test_the_names_of_a_replicate_go_below_each_other_where_both_do_not_fit() -> None:
+    topology = service()
+    replica, primary = topology.nodes[3].name, topology.nodes[0].name
+    apart, together = [f"    {replica}", f"      of {primary}"], [f"    {replica}  of {primary}"]
+    enough = len(together[0])
+    for width, shown in ((40, apart), (80, apart), (enough - 1, apart), (enough, together)):
+        to = console(width)
+        plan_text.plan(to, valid(topology))
+        lines = written(to).splitlines()
+        start = lines.index("  3 REPLICATEs") + 1
+        assert lines[start : start + len(shown)] == shown
+
+
+@pytest.mark.parametrize(("encoding", "dots"), [("utf-8", "…"), ("ascii", "...")])
+def test_ls_cuts_a_long_path_from_the_left_on_a_terminal_only(encoding: str, dots: str) -> None:
+    path = "/home/somebody/projects/orders/deployment/topologies/local.yaml"
+    found = LsResult((ClusterRow("local", path, None, (ServerRow("a:1", 1, True),)),))
+    narrow, pipe = console(40, encoding=encoding), console(40, terminal=False)
+    text.ls(narrow, found)
+    text.ls(pipe, found)
+    line = written(narrow).splitlines()[1]
+    assert len(line) == 40
+    assert line.startswith(f"  file    {dots}")
+    assert path.endswith(line.partition(dots)[2])
+    assert f"  file    {path}\n" in written(pipe)
+
+
 def test_wide_characters_keep_columns_in_line() -> None:
     topology = Topology((Node("数据库", "h", 1), Node("ab", "h", 2)))
     to = console(80)
