@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from clusterboot import tls
 from clusterboot.errors import Exit, Problem
 from clusterboot.topology import Node, Tls
+from clusterboot.topology.hosts import is_loopback
 
 
 def lost(
@@ -41,7 +42,7 @@ def lost(
                 "connection-refused",
                 f"{node.name} cannot be reached: nothing listens at {where}.",
                 node,
-                "start the server, or mend its host and port in the topology",
+                _start(node, security),
             )
         if isinstance(error, ConnectionAbortedError) and security:  # what asyncio makes of its own time limit
             return _problem(
@@ -119,6 +120,12 @@ def of_all(node: Node, found: Mapping[str, Problem]) -> Problem:
         node,
         "start the server, or check the name, firewalls and the way to these addresses",
     )
+
+
+def _start(node: Node, security: Tls | None) -> str:
+    # What --spawn can start: servers of this machine, without TLS.
+    spawned = "let --spawn start it, or " if security is None and is_loopback(node.host) else ""
+    return f"start the server, or {spawned}mend its host and port in the topology"
 
 
 _NO_WAY = {
