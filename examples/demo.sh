@@ -21,7 +21,8 @@ say() { printf '\n$ clusterboot %s\n' "$*"; }
 say up "$topology" --spawn
 "$clusterboot" up "$topology" --spawn
 say up "$topology" "   # once more: nothing is left to do"
-"$clusterboot" up "$topology" --quiet && echo "exit status 0"
+"$clusterboot" up "$topology" 2>/dev/null
+echo "exit status $?"
 say status "$topology"
 "$clusterboot" status "$topology"
 say down "$topology"

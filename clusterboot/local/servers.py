@@ -151,7 +151,7 @@ def check_able(binary: Binary, servers: Sequence[Server]) -> None:
             "setting-unusable",
             f"{server.name}: the setting {name!r} has a line break or a control character in it",
             node=server.name,
-            hint="correct servers.config",
+            hint="correct servers.config or --set",
             exit=Exit.USAGE,
         )
         for server in servers
@@ -257,7 +257,7 @@ def died(server: Server, status: int, offset: int = 0) -> Problem:
         "server-died",
         f"{server.name}: the server died at once ({how}){': ' + words if words else ' without a word'}",
         node=server.name,
-        hint="correct servers.config, or choose another server",
+        hint="correct servers.config or --set, or choose another server",
         exit=Exit.NODE,
     )
 
@@ -275,7 +275,7 @@ def mute(server: Server, timeout: float) -> Problem:
         f"{server.name}: the server runs but does not answer on port {server.port} after {seconds}"
         f"{'; it says: ' + words if words else ''}",
         node=server.name,
-        hint="look at servers.config (bind, unixsocket), or give it more time with --timeout",
+        hint="look at servers.config or --set (bind, unixsocket), or give it more time with --timeout",
         exit=Exit.NOT_READY,
     )
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from clusterboot.errors import Exit, Problem, UsageError
 from clusterboot.run.ports import HOST, PORTS
 from clusterboot.topology import MAX_NODES, Node, Topology
+from clusterboot.topology.report import counted
 
 # Clients would need the password, and clusterboot too; nobody but this machine reaches loopback.
 _PASSWORDS = ("requirepass", "masterauth", "masteruser", "user", "aclfile")
@@ -28,7 +29,8 @@ def plain(primaries: int, replicas: int) -> Topology:
         raise UsageError(
             Problem(
                 "usage",
-                f"{primaries} primaries with {replicas} replicas each do not make 1 to {MAX_NODES} nodes.",
+                f"{counted(primaries, 'primary', 'primaries')} with "
+                f"{counted(replicas, 'replica', 'replicas')} each do not make 1 to {MAX_NODES} nodes.",
                 hint="give at least one primary and no fewer than zero replicas",
                 exit=Exit.USAGE,
             )

@@ -135,7 +135,7 @@ def test_without_a_server_the_error_names_the_extra(
     ("args", "said"),
     [
         (("--redis-cluster-primaries=three",), "*redis-cluster-primaries is a number, not 'three'*"),
-        (("--redis-cluster-primaries=0",), "*0 primaries with 1 replicas each do not make*"),
+        (("--redis-cluster-primaries=0",), "*0 primaries with 1 replica each do not make*"),
         (("--redis-cluster-server=./nothing",), "*there is no server ./nothing*"),
         (("--redis-cluster-topology=none.yaml",), "*there is no such file*"),
         (("--redis-cluster-topology=x", "--redis-cluster-replicas=1"), "*leave out primaries, replicas*"),

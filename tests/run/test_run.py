@@ -199,7 +199,7 @@ def test_a_command_that_the_system_refuses_is_126(at_once: dict[str, Ended]) -> 
     ("args", "said"),
     [
         ((), b"there is no command to run"),
-        (("--primaries", "0", "--", "true"), b"0 primaries with 1 replicas each do not make"),
+        (("--primaries", "0", "--", "true"), b"0 primaries with 1 replica each do not make"),
         (("no-such.yaml", "--", "true"), b"there is no such file"),
         (("no-such.yaml", "--primaries", "3", "--", "true"), b"the topology says how many nodes there are"),
         (("--server", "no-such-server", "--", "true"), b"there is no no-such-server on PATH"),
