@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
+from typer.core import TyperCommand
 from typer.exceptions import TyperException
 
 from clusterboot import __version__, commands
@@ -20,12 +23,14 @@ app = typer.Typer(
     name="clusterboot",
     help="Make a Redis or Valkey Cluster out of running nodes: declarative, safe to repeat, never hanging.",
     epilog="Global options may stand before or after the command.",
+    context_settings={"help_option_names": ["-h", "--help"]},
     add_completion=False,
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 _shell = Shell()
+_GLOBAL = "Global options, before or after the command: {}-q/--quiet, --no-color, --debug."
+_command = partial(app.command, epilog=_GLOBAL.format("-o/--output text|json, "))
 
 File = Annotated[
     Path, typer.Argument(metavar="TOPOLOGY", help="The topology file (YAML).", show_default=False)
@@ -71,13 +76,13 @@ def _globals(
     _shell.quiet, _shell.debug, _shell.color = quiet, debug, not no_color
 
 
-@app.command()
+@_command()
 def validate(topology: File) -> None:
-    """Check a topology file: all its problems at once, each with line and column."""
+    """Check a topology file. All its problems are told at once, each with line and column."""
     _run("validate", lambda: commands.validate(_shell, topology))
 
 
-@app.command()
+@_command()
 def plan(
     topology: File,
     form: Annotated[
@@ -90,7 +95,7 @@ def plan(
     _run("plan", lambda: commands.plan(_shell, topology, form, strategy))
 
 
-@app.command()
+@_command()
 def up(
     topology: File,
     dry_run: Annotated[
@@ -113,7 +118,7 @@ def up(
     _run("up", lambda: commands.up(_shell, topology, options, Reach(timeout, ask_pass)))
 
 
-@app.command()
+@_command()
 def status(
     topology: File,
     watch: Annotated[
@@ -136,7 +141,7 @@ def status(
     _run("status", lambda: commands.status(_shell, topology, Reach(timeout, ask_pass), watch=watch))
 
 
-@app.command()
+@_command()
 def down(
     topology: Annotated[
         Path,
@@ -154,20 +159,26 @@ def down(
     timeout: Timeout = None,
     ask_pass: AskPass = False,
 ) -> None:
-    """Stop what 'up --spawn' started, or empty live nodes with --reset --yes."""
+    """Stop what 'up --spawn' started; with --reset: empty live nodes."""
     _run(
         "down",
         lambda: commands.down(_shell, topology, Reach(timeout, ask_pass), reset=reset, yes=yes, flush=flush),
     )
 
 
-@app.command()
+@_command()
 def ls() -> None:
-    """List the clusters that 'up --spawn' started, and whether they run."""
+    """List what 'up --spawn' started, and whether it runs."""
     _run("ls", lambda: commands.ls(_shell))
 
 
-@app.command()
+class _Run(TyperCommand):
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [*super().collect_usage_pieces(ctx), "-- COMMAND [ARGS]..."]
+
+
+# Its stdout is the command's: no --output.
+@app.command(cls=_Run, epilog=_GLOBAL.format(""))
 def run(
     context: typer.Context,
     topology: Annotated[
@@ -218,11 +229,12 @@ def run(
         ),
     ] = None,
 ) -> None:
-    """Run a command (written behind `--`) with a throwaway cluster of its own.
+    """Run a command with a throwaway cluster of its own.
 
-    The command finds the cluster in CLUSTERBOOT_NODES and REDIS_CLUSTER_NODES (host:port,...) and in
-    CLUSTERBOOT_URL and REDIS_URL (redis://host:port). Its exit status is the one of `run`; 125 means that
-    clusterboot itself failed, 126 that the command cannot be executed, 127 that it is not there.
+    The command is written behind two dashes: clusterboot run -- pytest -q. It finds the cluster in
+    CLUSTERBOOT_NODES and REDIS_CLUSTER_NODES (host:port,...) and in CLUSTERBOOT_URL and REDIS_URL
+    (redis://host:port). Its exit status is the one of `run`; 125 means that clusterboot itself failed,
+    126 that the command cannot be executed, 127 that it is not there.
     """
     from clusterboot.run.command import RunOptions
     from clusterboot.run.command import run as throwaway
@@ -249,11 +261,19 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         ordered, behind = ordered[:cut], ordered[cut + 1 :]
     _shell.json = command != "run" and "json" in _output(ordered)
     try:
+        if not given:
+            app(["--help"], prog_name="clusterboot", standalone_mode=False)
+            leave(Exit.USAGE)
         status = app(ordered, prog_name="clusterboot", standalone_mode=False, obj=behind)
     except TyperException as wrong:
+        message = plainly(wrong.format_message())
         hint = f"clusterboot {command} --help" if command in _NAMES else "clusterboot --help"
-        problem = Problem("usage", wrong.format_message(), hint=hint, exit=Exit.USAGE)
-        status = _shell.fail(command, [problem])
+        if command == "run" and "--" not in given and message.startswith(_EXTRA):
+            from clusterboot.run.command import no_command
+
+            status = _shell.fail(command, no_command().problems)
+        else:
+            status = _shell.fail(command, [Problem("usage", message, hint=hint, exit=Exit.USAGE)])
         # Status 2 may be one of the user's command; env(1) and others of its kind end with 125.
         leave(125 if command == "run" else status)
     except (typer.Abort, KeyboardInterrupt):
@@ -284,6 +304,24 @@ def globals_first(arguments: Sequence[str]) -> list[str]:
         else:
             rest.append(word)
     return front + rest
+
+
+_EXTRA = "unexpected argument"
+_PLAINLY = (
+    (r"Value error, ", ""),
+    (r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)\.?$", rf"{_EXTRA}: \1."),
+    (r"Input should be a valid number.*", "it is not a number."),
+    (r"Input should be a finite number.*", "it is not a finite number."),
+    (r"Input should be a valid integer.*", "it is not a whole number."),
+    (r"Input should be greater than or equal to (.*)", r"it has to be \1 or more."),
+)
+
+
+def plainly(message: str) -> str:
+    """Return what the parser of options says, without the words of its own trade."""
+    for technical, plain in _PLAINLY:
+        message = re.sub(technical, plain, message, flags=re.DOTALL)
+    return message if message.endswith((".", "?")) else f"{message}."
 
 
 def _output(arguments: Sequence[str]) -> set[str]:

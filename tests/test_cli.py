@@ -70,6 +70,66 @@ def test_a_failure_has_its_status_even_where_nothing_can_be_said(file: Path) -> 
     assert _redirected("plan FILE", file, "2>/dev/full").returncode == 2
 
 
+COMMANDS = ("validate", "plan", "up", "status", "down", "ls", "run")
+
+
+def test_no_command_at_all_is_the_help_and_status_2() -> None:
+    alone = clusterboot()
+    assert (alone.exit, alone.err) == (2, "")
+    assert alone.out == clusterboot("--help").out == clusterboot("-h").out
+    assert alone.out.startswith("Usage: clusterboot [OPTIONS] COMMAND [ARGS]...\n")
+
+
+def test_no_summary_is_cut_in_the_overview() -> None:
+    outcome = clusterboot("-h", env={"COLUMNS": "80"})
+    overview = outcome.out.split("Commands:\n")[1].split("\n\n")[0].splitlines()
+    assert [line.split()[0] for line in overview] == list(COMMANDS), outcome
+    assert all(line.endswith(".") and not line.endswith("...") for line in overview), outcome
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_every_command_names_the_global_options(command: str) -> None:
+    outcome = clusterboot(command, "-h")
+    told = " ".join(outcome.out.split()).partition("Global options, before or after the command: ")[2]
+    assert told == f"{'' if command == 'run' else '-o/--output text|json, '}-q/--quiet, --no-color, --debug."
+
+
+def test_the_usage_of_run_shows_where_the_command_stands() -> None:
+    usage = clusterboot("run", "--help", env=WIDE).out.splitlines()[0]
+    assert usage == "Usage: clusterboot run [OPTIONS] [TOPOLOGY] -- COMMAND [ARGS]..."
+
+
+@pytest.mark.parametrize("words", ["pytest", "echo hi", "--replicas 0 echo hi"])
+def test_a_command_without_its_dashes_is_told_where_to_stand(words: str) -> None:
+    outcome = clusterboot("run", *words.split(), env=WIDE)
+    assert (outcome.exit, outcome.err) == (
+        125,
+        "error: there is no command to run.\n  → write it behind two dashes: clusterboot run -- pytest -q\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("plan FILE --format x", "'--format': 'x' is not one of 'table', 'json', 'commands'."),
+        ("ls -o xml", "'--output' / '-o': 'xml' is not one of 'text', 'json'."),
+        ("status FILE --timeout abc", "'--timeout': it is not a number."),
+        ("status FILE --timeout 0", "'--timeout': it has to be 0.1 or more."),
+        ("up FILE --timeout nan", "'--timeout': it has to be 0.1 or more."),
+        ("run --replicas 1.5 -- true", "'--replicas': it is not a whole number."),
+        ("run a b -- true", "unexpected argument: b."),
+        ("ls a", "unexpected argument: a."),
+        ("ls --nope", "No such option: --nope."),
+    ],
+)
+def test_wrong_values_are_told_in_plain_words(file: Path, words: str, told: str) -> None:
+    outcome = clusterboot(*words.replace("FILE", str(file)).split(), env=WIDE)
+    assert (
+        outcome.err.splitlines()[0].removeprefix("error: Invalid value for ").removeprefix("error: ") == told
+    )
+    assert outcome.exit == (125 if words.startswith("run") else 2)
+
+
 def _redirected(words: str, file: Path, redirection: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [

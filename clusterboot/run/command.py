@@ -72,9 +72,7 @@ def run(shell: Shell, options: RunOptions) -> int:
 
 def _run(options: RunOptions, ignore: frozenset[signal.Signals]) -> int:
     if not options.command:
-        raise _usage(
-            "there is no command to run.", "write it behind two dashes: clusterboot run -- pytest -q"
-        )
+        raise no_command()
     child.find(options.command[0])
     topology = _topology(options)
     settings = shape.settings(topology, options.settings)
@@ -145,6 +143,11 @@ def _write(file: Path, result: UpResult, url: str) -> None:
             temporary.unlink()
         reason = (error.strerror or str(error)).lower()
         raise _usage(f"--info {file} cannot be written: {reason}.", "name another file") from error
+
+
+def no_command() -> UsageError:
+    """Return what is said where nothing stands behind two dashes."""
+    return _usage("there is no command to run.", "write it behind two dashes: clusterboot run -- pytest -q")
 
 
 def _usage(message: str, hint: str) -> UsageError:
