@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,7 +39,7 @@ def status(shell: Shell, file: Path, reach: Reach, *, watch: bool) -> Exit:
         async with connected(topology, passwords, seconds) as fleet, bounded(seconds + 1.0):
             return await look(topology, fleet)
 
-    async def looks() -> AsyncIterator[StatusResult]:
+    async def looks() -> AsyncGenerator[StatusResult, None]:
         if reach.timeout is not None:
             # The deadline of a fleet is one for all it does: each look gets one of its own.
             while True:
