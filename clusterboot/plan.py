@@ -188,26 +188,32 @@ def loopback(host: str) -> bool:
 
 
 def _epochs(target: Placement, views: Views | None) -> Iterable[SetEpoch]:
-    """An epoch of its own for each primary that is about to get its first slots.
+    """An epoch of its own for each node of a cluster that is to serve: replicas below all primaries.
 
-    Only a node that knows nobody and whose epoch is 0 takes one (SET-CONFIG-EPOCH); a newcomer
-    without slots keeps 0, so that it never outranks a node that serves.
+    Every node is a primary until its REPLICATE, and primaries with equal epochs bump one of them past all
+    others. Valkey from 8.1 on ignores as stale what a replica says of itself while its primary's epoch is
+    lower than the one that it had; some nodes then took it for a primary for good (measured: one run in
+    six of 150 nodes). Only a node that knows nobody and whose epoch is 0 takes one (SET-CONFIG-EPOCH). Who
+    joins nodes that serve, and is to have no slots, keeps 0: it must never outrank them.
     """
-    used = {peer.epoch for view in views.values() for peer in (view.me,)} if views else set()
+    serving = any(view.state_ok and view.me.slots for view in views.values()) if views else False
+    used = {view.me.epoch for view in views.values()} if views else set()
+    ranked = sorted(target.spots, key=lambda name: target.spots[name].role == "primary")
     epoch = 0
-    for name, spot in target.spots.items():
-        if spot.role == "replica" or not spot.slots:
+    chosen: dict[str, int] = {}
+    for name in ranked:
+        spot = target.spots[name]
+        if not spot.slots and (spot.role == "primary" or serving):
             continue
         epoch += 1
-        if views is None:
-            yield SetEpoch(name, epoch)
+        view = views[name] if views else None
+        if view is not None and (view.me.epoch or len(view.peers) > 1 or view.me.slots):
             continue
-        view = views[name]
-        if view.me.epoch == 0 and len(view.peers) == 1 and not view.me.slots:
-            while epoch in used:
-                epoch += 1
-            used.add(epoch)
-            yield SetEpoch(name, epoch)
+        while epoch in used:
+            epoch += 1
+        used.add(epoch)
+        chosen[name] = epoch
+    return (SetEpoch(name, chosen[name]) for name in target.spots if name in chosen)
 
 
 def _missing_slots(target: Placement, views: Views | None) -> Iterable[AddSlots]:

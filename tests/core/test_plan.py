@@ -43,8 +43,11 @@ def test_the_whole_plan_for_fresh_nodes_in_the_order_epochs_slots_meets_replicat
     top = topology("a", "b", "c", "d", replicas=1)
     assert plan(top, place(top)) == Plan(
         (
-            SetEpoch("a", 1),
-            SetEpoch("b", 2),
+            # Each its own, replicas below all primaries.
+            SetEpoch("a", 3),
+            SetEpoch("b", 4),
+            SetEpoch("c", 1),
+            SetEpoch("d", 2),
             AddSlots("a", slots("0-8191")),
             AddSlots("b", slots("8192-16383")),
             Meet("a", "b", "10.0.0.1", 7002),
@@ -297,5 +300,5 @@ def test_two_thousand_nodes_form_and_are_planned_again() -> None:
     top = topology(*(f"n{index}" for index in range(2000)), replicas=1)
     found = plan(top, place(top))
     assert len(found.meets) == 1999
-    assert len(found.steps) == 1000 + 1000 + 1999 + 1000
+    assert len(found.steps) == 2000 + 1000 + 1999 + 1000
     assert sum(len(step.slots) for step in found.steps if isinstance(step, AddSlots)) == len(ALL)

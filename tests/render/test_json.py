@@ -128,9 +128,9 @@ def test_a_problem() -> None:
 
 def test_steps_and_nodes_of_a_plan() -> None:
     document = json.validated(valid(local(6, replicas=1)), "plan")
-    assert document["plan"]["steps"][0] == {"kind": "epoch", "node": "127.0.0.1:7001", "epoch": 1}
-    assert document["plan"]["steps"][3] == {"kind": "slots", "node": "127.0.0.1:7001", "slots": "0-5460"}
-    assert document["plan"]["steps"][6] == {
+    assert document["plan"]["steps"][0] == {"kind": "epoch", "node": "127.0.0.1:7001", "epoch": 4}
+    assert document["plan"]["steps"][6] == {"kind": "slots", "node": "127.0.0.1:7001", "slots": "0-5460"}
+    assert document["plan"]["steps"][9] == {
         "kind": "meet",
         "node": "127.0.0.1:7001",
         "peer": "127.0.0.1:7002",
@@ -138,7 +138,7 @@ def test_steps_and_nodes_of_a_plan() -> None:
         "port": 7002,
         "bus_port": None,
     }
-    assert document["plan"]["steps"][11] == {
+    assert document["plan"]["steps"][14] == {
         "kind": "replicate",
         "node": "127.0.0.1:7004",
         "primary": "127.0.0.1:7001",

@@ -88,11 +88,11 @@ def test_plain_lines_without_a_terminal() -> None:
     assert reporter.warned == [WARNING]
     assert written(to) == (
         "   0.0 s  look: 6 nodes\n"
-        "   0.1 s  plan: 3 config epochs, 3 slot ranges, 5 MEETs, 3 REPLICATEs\n"
+        "   0.1 s  plan: 6 config epochs, 3 slot ranges, 5 MEETs, 3 REPLICATEs\n"
         "warning: only two primaries.\n"
         "  → use three\n"
         "   0.1 s  meet: 5 MEETs, star around 127.0.0.1:7001\n"
-        "   0.3 s    3 config epochs, 3 slot ranges, 5 MEETs\n"
+        "   0.3 s    6 config epochs, 3 slot ranges, 5 MEETs\n"
         "   0.3 s  mesh\n"
         "   0.7 s    waiting for 127.0.0.1:7003: it is loading its data\n"
         "   1.4 s    1 MEET sent again, 30 of 30 links, 6 of 6 nodes complete\n"
