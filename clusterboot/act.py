@@ -10,7 +10,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from clusterboot.errors import NodeFailed, Problem
+from clusterboot.errors import Exit, NodeFailed, Problem
 from clusterboot.events import Done, Reporter
 from clusterboot.nodes import View
 from clusterboot.observe import Asker
@@ -19,6 +19,8 @@ from clusterboot.replies import Command, Rejected, explain
 
 # So many commands go to one node in one go: a hub of 1,000 nodes gets its MEETs in ten portions.
 _PORTION = 100
+# Slots whose keys are counted in one go.
+_COUNTED = 1000
 
 
 def command(step: Step, views: Mapping[str, View]) -> Command:
@@ -66,6 +68,45 @@ async def forbidden(fleet: Asker, steps: Iterable[Step], views: Mapping[str, Vie
     return [problem for problems in found for problem in problems]
 
 
+async def stranded(fleet: Asker, steps: Iterable[Step], views: Mapping[str, View]) -> list[Problem]:
+    """Return a problem for every node with keys in slots that nobody serves and another node is to get.
+
+    Nobody would find these keys any more. It takes DELSLOTS on a node with keys to come to that; asked is
+    only where somebody has keys and slots are missing.
+    """
+    homeless = [(slot, step.node) for step in steps if isinstance(step, AddSlots) for slot in step.slots]
+    keyed = [name for name, view in views.items() if view.keys and not view.me.replica] if homeless else []
+
+    async def one(node: str) -> list[Problem]:
+        asked = [(slot, heir) for slot, heir in homeless if heir != node]
+        for start in range(0, len(asked), _COUNTED):
+            portion = asked[start : start + _COUNTED]
+            sent = [("CLUSTER", "COUNTKEYSINSLOT", str(slot)) for slot, _ in portion]
+            replies = await fleet.ask(node, *sent)
+            for (slot, heir), line, reply in zip(portion, sent, replies, strict=True):
+                if isinstance(reply, Rejected):
+                    return [explain(reply, node, line)]
+                if reply:
+                    return [_stranded(node, slot, heir)]
+        return []
+
+    found = await asyncio.gather(*(one(name) for name in keyed))
+    return [problem for problems in found for problem in problems]
+
+
+def _stranded(node: str, slot: int, heir: str) -> Problem:
+    return Problem(
+        "keys-elsewhere",
+        f"{node} holds keys in slot {slot}, which nobody serves and which {heir} would get: nobody would "
+        "find them any more.",
+        node=node,
+        peer=heir,
+        hint=f"give the slot back to the node that has its keys: CLUSTER ADDSLOTS {slot} on {node}, and so "
+        "for every slot that was taken from it",
+        exit=Exit.REFUSED,
+    )
+
+
 class Actor:
     """Sends steps and keeps what was done, in order."""
 
@@ -75,6 +116,8 @@ class Actor:
         self._report = report
         self.done: list[Done] = []
         self.failures: dict[str, Problem] = {}
+        # What was refused at the last try, for a reason that may pass.
+        self.refusals: dict[Step, Problem] = {}
 
     async def send(
         self,
@@ -106,12 +149,14 @@ class Actor:
                     return
                 self.failures.pop(node, None)
                 for step, line, reply in zip(portion, sent, replies, strict=True):
+                    self.refusals.pop(step, None)
                     if not isinstance(reply, Rejected):
                         done = Done(step, again=again, extra=extra)
                         self.done.append(done)
                         self._report(done)
                     elif reply.transient:
                         refused[step] = reply
+                        self.refusals[step] = explain(reply, node, line)
                     else:
                         final.append(explain(reply, node, line))
 

@@ -46,7 +46,8 @@ def adopt(topology: Topology, views: Views) -> Adopted:
     refusals = [*_split_ownership(topology, views, fresh)]
     if topology.slots == "none":
         return Adopted(target, tuple(refusals))
-    refusals += [*lost, *_keys_without_slots(views), *_contradictions(topology, fresh, target, pins)]
+    refusals += [*lost, *_resharding(views, target), *_keys_without_slots(views)]
+    refusals += [*_contradictions(topology, fresh, target, pins)]
     warnings = (*target.warnings, *kept(topology, fresh, pins))
     return Adopted(replace(target, warnings=warnings), tuple(refusals))
 
@@ -150,6 +151,22 @@ def _overlapping(groups: Sequence[_Group]) -> Iterable[tuple[_Group, _Group]]:
     return ((one, other) for one, other in combinations(groups, 2) if one[1] & other[1])
 
 
+def _resharding(views: Views, target: Placement) -> list[Problem]:
+    """Nodes that are importing their first slots are on their way to be primaries, and may have keys."""
+    return [
+        _refusal(
+            "resharding",
+            f"{name} is importing slots, and would become a replica of {target.spots[name].primary}: a "
+            "reshard is under way or was cut off.",
+            name,
+            "wait until it is done, or run redis-cli --cluster fix; then this again",
+            peer=target.spots[name].primary,
+        )
+        for name, view in views.items()
+        if view.me.moving and not view.me.replica and target.spots[name].role == "replica"
+    ]
+
+
 def _keys_without_slots(views: Views) -> list[Problem]:
     return [
         _refusal(
@@ -159,7 +176,7 @@ def _keys_without_slots(views: Views) -> list[Problem]:
             "copy the keys elsewhere and empty the node (FLUSHALL), or leave it out of the topology",
         )
         for name, view in views.items()
-        if view.keys and not view.me.slots and not view.me.replica
+        if view.keys and not view.me.slots and not view.me.replica and not view.me.moving
     ]
 
 

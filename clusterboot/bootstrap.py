@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from clusterboot.act import forbidden
+from clusterboot.act import forbidden, stranded
 from clusterboot.boost import Boost, refusal
 from clusterboot.course import Goal, Run, all_back, assess, first_look
 from clusterboot.ending import cut_short, dry, out_of_time, outcome
@@ -42,14 +42,16 @@ async def up(run: Run) -> UpResult:
             run.topology = await announced(run.topology)
             goal = assess(run, await first_look(run))
             clock.reschedule(deadline)
+            problems = await stranded(run.fleet, goal.plan.steps, goal.observed.views)
+            if not run.dry_run:
+                problems += await forbidden(run.fleet, goal.plan.steps, goal.observed.views)
+            if problems:
+                raise from_problems(problems)
             if run.dry_run:
                 return dry(run, goal)
             boost = Boost(run.fleet, run.addresses, run.ledger)
             boost.take_over(goal.observed.views)
             run.warn(boost.warnings)
-            problems = await forbidden(run.fleet, goal.plan.steps, goal.observed.views)
-            if problems:
-                raise from_problems(problems)
             try:
                 await form(run, goal, boost)
                 run.report(Phase("give-back"))

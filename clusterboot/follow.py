@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from clusterboot.events import Looked, Phase, PhaseName
 from clusterboot.health import Judge, Verdict
 from clusterboot.moved import moved
-from clusterboot.newcomers import hurry, newcomers
+from clusterboot.newcomers import hurry, newcomers, pause
 from clusterboot.observe import SMALL, Watch
 from clusterboot.plan import Meet, Plan, Replicate, Views, group
 
@@ -148,7 +148,8 @@ class _Hurry:
         if self._joining:
             # Nobody is busy making links: whoever misses a newcomer can be found sooner.
             watch.sample_at_least(_AT_ONCE)
-        self._last: dict[tuple[str, str], float] = {}
+        # When a pair got its last extra MEET, and how many it had: they become rarer where they do not help.
+        self._last: dict[tuple[str, str], tuple[float, int]] = {}
         self._connected = False
 
     async def round(self, verdict: Verdict, attaching: Mapping[str, str]) -> None:
@@ -159,11 +160,12 @@ class _Hurry:
             lost = moved(self._nodes, self._watch.views)
             found += [(meet, self._pause) for meet in lost]
             self._moved = bool(lost)
-        steps = [
-            meet for meet, pause in found if now - self._last.get((meet.node, meet.peer), -pause) >= pause
-        ]
-        for meet in steps:
-            self._last[meet.node, meet.peer] = now
+        steps: list[Meet] = []
+        for meet, seconds in found:
+            last, count = self._last.get((meet.node, meet.peer), (-seconds, 0))
+            if now - last >= pause(seconds, count):
+                self._last[meet.node, meet.peer] = now, count + 1
+                steps.append(meet)
         await self._run.actor.send(steps, self._watch.views, extra=True)
 
     def _of_newcomers(self, verdict: Verdict, attaching: Mapping[str, str]) -> Iterator[Meet]:

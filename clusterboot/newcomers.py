@@ -16,6 +16,8 @@ from clusterboot.topology import Node
 
 # So many extra MEETs one newcomer sends in a round: more links at once would all be down at once.
 BATCH = 16
+# So many of them a pair gets one after the other; then each pause is twice the last, up to 32 times.
+OFTEN = 4
 
 
 def newcomers(views: Views) -> frozenset[str]:
@@ -23,6 +25,15 @@ def newcomers(views: Views) -> frozenset[str]:
     if not any(view.state_ok and view.me.slots for view in views.values()):
         return frozenset()
     return frozenset(name for name, view in views.items() if len(view.peers) == 1 and not view.me.slots)
+
+
+def pause(seconds: float, count: int) -> float:
+    """Return the pause before the next extra MEET of a pair that had `count` of them, `seconds` at first.
+
+    Who is still not reached after a few has another reason than slow gossip, such as a role that changed
+    meanwhile, and its link is not to be cut off twice a second for ever.
+    """
+    return seconds * float(2 ** max(0, min(count - OFTEN, 5)))
 
 
 def hurry(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from clusterboot.health import Judge
-from clusterboot.newcomers import BATCH, hurry, newcomers
+from clusterboot.newcomers import BATCH, hurry, newcomers, pause
 from clusterboot.placement import place
 from clusterboot.plan import plan
 from tests.core.world import World, fresh, topology
@@ -59,3 +59,7 @@ def test_one_that_is_to_become_a_replica_meets_only_its_primary_until_it_is_one(
     nodes = {each.name: each for each in top.nodes}
     meets = hurry(nodes, ["n5"], judge.verdict(views), views, {"n5": "n2"})
     assert [(meet.node, meet.peer) for meet in meets] == [("n5", "n2")]
+
+
+def test_extra_meets_of_a_pair_become_rarer_where_they_do_not_help() -> None:
+    assert [pause(0.5, count) for count in range(12)] == [*[0.5] * 5, 1, 2, 4, 8, 16, 16, 16]

@@ -269,3 +269,17 @@ def test_the_dry_run_tells_whether_there_would_be_a_boost(any_nodes: Take) -> No
     assert three.up(three.file(), "--dry-run", "-o", "json").json()["boost"]["used"] is True
     told = three.up(three.file(), "--dry-run", "--no-boost", "-o", "json").json()["boost"]
     assert (told["used"], told["reason"]) == (False, "switched off")
+
+
+def test_a_record_of_servers_that_are_no_more_is_not_believed(any_nodes: Take) -> None:
+    three = any_nodes(3)
+    _configured(three)
+    file = three.file()
+    _dying(three, file, 4)
+    # As other servers at the same addresses: what was written down of the first is not theirs.
+    others = {**OLD, "cluster-node-timeout": "8000"}
+    three.configure(others)
+    _dying(three, file, 9)
+    assert three.all_timers() != [others] * 3
+    three.ready_up(file)
+    assert three.all_timers() == [others] * 3

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.harness.servers import Servers
 from tests.servers.conftest import Take
 from tests.servers.pool import Nodes, problems
@@ -225,3 +227,37 @@ def test_a_dry_run_refuses_as_well(any_nodes: Take) -> None:
     outcome = three.up(three.file(nodes=_named(three, 2)), "--dry-run", "-o", "json", exit=3)
     assert [found["code"] for found in problems(outcome)] == ["stranger"]
     assert three.changes() == {}
+
+
+def test_keys_in_a_slot_that_another_node_would_get_are_refused(nodes: Take) -> None:
+    three = nodes(3)
+    three.configure({"cluster-node-timeout": "500"})
+    three.join((0,), ((0, 16383),))
+    three.until(lambda: "cluster_state:ok" in three.ok(0, "CLUSTER", "INFO"), "a serves")
+    slot = three.ok(0, "CLUSTER", "KEYSLOT", "foo")
+    keys = [f"{{foo}}{number}" for number in range(3)]
+    for key in (*keys, "x"):
+        three.ok(0, "SET", key, "1")
+    three.ok(0, "CLUSTER", "DELSLOTS", str(slot))
+    if three.ok(0, "CLUSTER", "COUNTKEYSINSLOT", str(slot)) == 0:
+        pytest.skip("this server drops the keys of a slot together with it")
+    found = _refused(three, three.file(nodes=_named(three)))
+    assert [(code, node) for code, node, *_ in found] == [("keys-elsewhere", "a")]
+    assert str(slot) in str(found[0][3])
+
+
+def test_a_node_that_is_importing_slots_does_not_become_a_replica(nodes: Take) -> None:
+    two = nodes(2)
+    two.configure({"cluster-node-timeout": "500"})
+    two.join((0, 1), ((0, 16383),))
+    two.until(lambda: "cluster_state:ok" in two.ok(0, "CLUSTER", "INFO"), "a serves")
+    two.ok(1, "CLUSTER", "SETSLOT", "5", "IMPORTING", two.id(0))
+    assert _refused(two, two.file(nodes=_named(two), replicas=1)) == [
+        (
+            "resharding",
+            "b",
+            "a",
+            "b is importing slots, and would become a replica of a: a reshard is under way or was cut off.",
+            "wait until it is done, or run redis-cli --cluster fix; then this again",
+        )
+    ]
