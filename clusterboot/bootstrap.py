@@ -38,8 +38,9 @@ async def up(run: Run) -> UpResult:
         deadline = run.start + run.timeout
         # The first look has bounds of its own, a little earlier: its end is what names who is silent.
         async with asyncio.timeout_at(deadline + 0.8) as clock:
-            run.report(Phase("look", f"{len(run.names)} nodes"))
+            run.report(Phase("look", nodes(run)))
             run.topology = await announced(run.topology)
+            # Refuses what is unsafe, and plans what is missing.
             goal = assess(run, await first_look(run))
             clock.reschedule(deadline)
             problems = await stranded(run.fleet, goal.plan.steps, goal.observed.views)
@@ -49,12 +50,14 @@ async def up(run: Run) -> UpResult:
                 raise from_problems(problems)
             if run.dry_run:
                 return dry(run, goal)
+            # Up to here nothing was changed, and no node is known that would refuse a step.
             boost = Boost(run.fleet, run.addresses, run.ledger)
             boost.take_over(goal.observed.views)
             run.warn(boost.warnings)
             try:
                 await form(run, goal, boost)
-                run.report(Phase("give-back"))
+                if boost.owes:
+                    run.report(Phase("give-back"))
                 run.lent = await boost.give_back(patient=True)
             except BaseException:
                 await cut_short(run, boost)
@@ -75,7 +78,7 @@ async def form(run: Run, goal: Goal, boost: Boost) -> None:
     wait = handshake_seconds(max(view.node_timeout for view in views.values()))
     declined = refusal(run.topology, views, wanted=run.boost)
     if declined is None:
-        run.report(Phase("borrow", f"{len(run.names)} nodes"))
+        run.report(Phase("borrow", nodes(run)))
         wait = handshake_seconds(await boost.borrow(views))
     else:
         boost.decline(declined)
@@ -86,6 +89,7 @@ async def form(run: Run, goal: Goal, boost: Boost) -> None:
         if goal.plan.meets:
             run.report(Phase("meet", describe(goal.plan)))
             await run.actor.send(goal.plan.meets, views, again=again)
+        # Replicas follow their primaries in here, as soon as they know them, and Ready is found in here.
         watch = Watch(run.fleet, views, goal.judge, run.seen)
         run.verdict = await follow(run, goal.plan, watch, goal.judge, wait, boost.nudge)
         if run.verdict.ready:
@@ -99,8 +103,13 @@ async def form(run: Run, goal: Goal, boost: Boost) -> None:
         wait = wait if eased is None else handshake_seconds(eased)
 
 
+def nodes(run: Run) -> str:
+    """Say how many nodes there are."""
+    return f"{len(run.names)} node{'' if len(run.names) == 1 else 's'}"
+
+
 def describe(steps: Plan) -> str:
-    """Say a plan in a few words, as in "5 MEETs around a, 3 replicas"."""
+    """Say a MEET plan in a few words, as in "5 MEETs around a"."""
     hubs = {step.node for step in steps.meets}
     around = f" around {next(iter(hubs))}" if len(hubs) == 1 else ""
     count = len(steps.meets)
