@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from clusterboot.errors import Problem
+from clusterboot.errors import Exit, Problem
 from clusterboot.events import Done
 from clusterboot.health import Verdict
 from clusterboot.nodes import View
@@ -112,6 +112,14 @@ class StatusResult:
     def ready(self) -> bool:
         """Whether the cluster is Ready; a full mesh that was all that was wanted is not."""
         return self.verdict.ready and self.topology.slots != "none"
+
+    @property
+    def exit(self) -> Exit:
+        """The exit status: not Ready is 4 whatever the reason, but for a node that cannot be used (5)."""
+        if self.verdict.ready:
+            return Exit.DONE
+        away = any(reason.exit is Exit.NODE for reason in self.verdict.reasons)
+        return Exit.NODE if away else Exit.NOT_READY
 
 
 @dataclass(frozen=True, slots=True)

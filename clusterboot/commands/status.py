@@ -22,7 +22,6 @@ def status(shell: Shell, file: Path, reach: Reach, *, watch: bool) -> Exit:
     """Tell whether a cluster is Ready, and why not; with `watch`, again and again until Ctrl-C."""
     import asyncio
 
-    from clusterboot.errors import worst
     from clusterboot.files import read
     from clusterboot.render import json
     from clusterboot.status import status as look
@@ -80,6 +79,4 @@ def status(shell: Shell, file: Path, reach: Reach, *, watch: bool) -> Exit:
 
     shell.warn(result.warnings)
     shell.result(lambda: json.status(result), text)
-    if result.verdict.ready:
-        return Exit.DONE
-    return worst((Exit.NOT_READY, *(reason.exit for reason in result.verdict.reasons)))
+    return result.exit

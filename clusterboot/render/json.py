@@ -128,14 +128,11 @@ def up(result: UpResult, errors: Sequence[Problem] = (), exit: Exit | None = Non
 
 
 def status(result: StatusResult, errors: Sequence[Problem] = ()) -> Document:
-    """Return the document of `status`; its exit status is that of the errors and of the reasons."""
+    """Return the document of `status`; its exit status is that of the errors, else of the verdict."""
     verdict = result.verdict
-    found = worst(one.exit for one in (*errors, *(() if verdict.ready else verdict.reasons)))
-    if found is Exit.DONE and not verdict.ready:
-        found = Exit.NOT_READY
     return document(
         "status",
-        found,
+        worst(one.exit for one in errors) or result.exit,
         errors,
         result.warnings,
         ready=result.ready,

@@ -113,7 +113,7 @@ def test_a_mesh_is_what_slots_none_asks_for(any_nodes: Take) -> None:
 def test_what_up_would_refuse_is_a_reason(any_nodes: Take) -> None:
     three = any_nodes(3)
     three.join((0, 1, 2))
-    outcome = _status(three.file(nodes=three.addresses[:2]), "-o", "json", exit=3)
+    outcome = _status(three.file(nodes=three.addresses[:2]), "-o", "json", exit=4)
     assert problems(outcome, "reasons")[0]["code"] == "stranger"
 
 
