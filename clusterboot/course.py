@@ -105,14 +105,14 @@ def assess(run: Run, observed: Observed) -> Goal:
     """Compare a full look with the topology: the target and the plan, or all that forbids going on."""
     views = {name: observed.views[name] for name in run.names}
     adopted = adopt(run.topology, views)
-    problems = (*preflight.refusals(run.topology, views), *adopted.refusals)
-    if not run.mesh_only:
-        problems += preflight.no_way_in(adopted.target, views)
+    problems = preflight.refusals(run.topology, views)
+    # A server that is listed twice looks like two clusters as well: only the cause is told then.
+    if not any(problem.code in ("same-server", "same-id") for problem in problems):
+        problems += adopted.refusals
+        if not run.mesh_only:
+            problems += preflight.no_way_in(adopted.target, views)
     if run.goal is not None:
         problems = changed(run.goal.judge.ids, views, problems, acted=bool(run.actor.done))
-    # One server at two addresses looks like two clusters as well: only the cause is told.
-    if twice := [problem for problem in problems if problem.code in ("same-server", "same-id")]:
-        problems = tuple(twice)
     if problems:
         raise from_problems(problems)
     run.warn((*run.topology.warnings, *preflight.warnings(views), *adopted.target.warnings))
