@@ -129,12 +129,12 @@ def test_status_2_of_ls_and_of_no_command_at_all() -> None:
     assert clusterboot("ls", "-o", "xml").exit == 2
 
 
-def test_status_3_of_up_status_and_down(any_nodes: Take) -> None:
+def test_status_3_of_up_and_down_where_status_has_4(any_nodes: Take) -> None:
     three = any_nodes(3)
     three.join((0, 1, 2))
     file = three.file(nodes=three.addresses[:2])
     holds(clusterboot("up", file, "-o", "json"), "up", 3)
-    holds(clusterboot("status", file, "-o", "json"), "status", 3)
+    holds(clusterboot("status", file, "-o", "json"), "status", 4)
     holds(clusterboot("down", file, "--reset", "--yes", "-o", "json"), "down", 3)
 
 
