@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # the nodes have the time that looking would take; within these bounds in seconds.
 _SHORTEST, _LONGEST = 0.02, 0.5
 # A pair gets its next extra MEET no sooner: a handshake takes ~200 ms, and one more would cut it off.
-_PAIR_SECONDS = 0.5
+_PAIR_SECONDS = 0.3
 # Nodes of a large cluster read whole in a round while somebody joins it.
 _AT_ONCE = 32
 # The share of all pairs that must know each other before a large cluster is nudged.
@@ -155,26 +155,40 @@ class _Hurry:
     async def round(self, verdict: Verdict, attaching: Mapping[str, str]) -> None:
         """Send the next batch; `attaching` are the nodes that have yet to REPLICATE, and whom."""
         now = asyncio.get_running_loop().time()
-        found = [(meet, _PAIR_SECONDS) for meet in self._of_newcomers(verdict, attaching)]
+        resting = {
+            pair for pair, (last, count) in self._last.items() if now - last < pause(_PAIR_SECONDS, count)
+        }
+        steps = [*self._of_newcomers(verdict, attaching, resting)]
         if self._moved:
             lost = moved(self._nodes, self._watch.views)
-            found += [(meet, self._pause) for meet in lost]
             self._moved = bool(lost)
-        steps: list[Meet] = []
-        for meet, seconds in found:
-            last, count = self._last.get((meet.node, meet.peer), (-seconds, 0))
-            if now - last >= pause(seconds, count):
-                self._last[meet.node, meet.peer] = now, count + 1
-                steps.append(meet)
+            for meet in lost:
+                last, count = self._last.get((meet.node, meet.peer), (-self._pause, 0))
+                if now - last >= pause(self._pause, count):
+                    steps.append(meet)
+        for meet in steps:
+            # Either direction gives the pair a new link, and the other one has to wait for it.
+            for pair in ((meet.node, meet.peer), (meet.peer, meet.node)):
+                self._last[pair] = now, self._last.get(pair, (now, 0))[1] + 1
         await self._run.actor.send(steps, self._watch.views, extra=True)
 
-    def _of_newcomers(self, verdict: Verdict, attaching: Mapping[str, str]) -> Iterator[Meet]:
-        self._connected = self._connected or (bool(self._joining) and len(group(self._watch.views)) == 1)
-        if self._joining and self._connected:
-            for meet in hurry(self._nodes, self._joining, verdict, self._watch.views, attaching):
-                unseen = meet.node in verdict.nodes[meet.peer].unseen
+    def _of_newcomers(
+        self, verdict: Verdict, attaching: Mapping[str, str], resting: set[tuple[str, str]]
+    ) -> Iterator[Meet]:
+        if not self._joining:
+            return
+        if not self._connected:
+            self._connected = len(group(self._watch.views)) == 1
+            # The links of the planned MEETs are being made: their handshakes are not cut off.
+            now = asyncio.get_running_loop().time()
+            met = {(peer, name) for name in self._joining for peer in verdict.nodes if peer != name}
+            self._last |= dict.fromkeys(met, (now, 0))
+            resting |= met
+        if self._connected:
+            for meet in hurry(self._nodes, self._joining, verdict, self._watch.views, attaching, resting):
+                told, receiver = verdict.nodes[meet.peer], self._watch.views[meet.peer]
                 # A peer of a large cluster may have been read long ago; how many it knows is always new.
-                if self._small or not unseen or self._watch.views[meet.peer].known < len(self._nodes):
+                if self._small or meet.node not in told.unseen or receiver.known < len(self._nodes):
                     yield meet
 
 

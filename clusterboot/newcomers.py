@@ -8,7 +8,7 @@ about 100 ms. These MEETs come on top of the minimal plan and are counted apart.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 
 from clusterboot.health import Verdict
 from clusterboot.plan import Meet, Views, meeting_point
@@ -42,26 +42,33 @@ def hurry(
     verdict: Verdict,
     views: Views,
     attaching: Mapping[str, str] | None = None,
+    resting: Container[tuple[str, str]] = (),
 ) -> tuple[Meet, ...]:
     """Return the MEETs that tell those about a newcomer who miss it or take it for something else.
 
+    A MEET brings the news of its sender: its receiver learns by it, while the reply only ends the
+    handshake and is not read on (clusterProcessPacket). So whom only the newcomer has wrong meets it.
     `attaching` are newcomers that have yet to become replicas, with their primaries: such a one meets its
-    primary only, since whoever heard of it before would have to hear of its new role once more.
+    primary only, since whoever heard of it before would have to hear of its new role once more. Pairs of
+    sender and receiver that are `resting` are left out.
     """
     attaching = attaching or {}
     found: list[Meet] = []
     for name in joining:
-        behind = [
-            peer
+        behind = {
+            peer: (name, peer)
             for peer, health in verdict.nodes.items()
             if peer != name and (name in health.unseen or name in health.stale)
+        }
+        own = verdict.nodes.get(name)
+        for peer in (*own.unseen, *own.stale) if own is not None else ():
+            if peer != name:
+                behind.setdefault(peer, (peer, name))
+        pairs = [
+            pair for peer, pair in behind.items() if pair not in resting and attaching.get(name, peer) == peer
         ]
-        health = verdict.nodes.get(name)
-        if health is not None:
-            behind += [
-                peer for peer in (*health.unseen, *health.stale) if peer not in behind and peer != name
-            ]
-        if name in attaching:
-            behind = [peer for peer in behind if peer == attaching[name]]
-        found += [Meet(name, peer, *meeting_point(nodes[peer], views[peer])) for peer in behind[:BATCH]]
+        found += [
+            Meet(sender, receiver, *meeting_point(nodes[receiver], views[receiver]))
+            for sender, receiver in pairs[:BATCH]
+        ]
     return tuple(found)

@@ -63,3 +63,29 @@ def test_one_that_is_to_become_a_replica_meets_only_its_primary_until_it_is_one(
 
 def test_extra_meets_of_a_pair_become_rarer_where_they_do_not_help() -> None:
     assert [pause(0.5, count) for count in range(12)] == [*[0.5] * 5, 1, 2, 4, 8, 16, 16, 16]
+
+
+def test_whom_only_the_newcomer_has_wrong_sends_the_meet_since_its_receiver_learns() -> None:
+    world, names = grown(4)
+    top = topology(*names)
+    world.join(*names)
+    world["n3"].knows.discard("n1")
+    views = world.views()
+    judge = Judge(place(top), {name: view.id for name, view in views.items()}, mesh_only=True)
+    nodes = {each.name: each for each in top.nodes}
+    verdict = judge.verdict(views)
+    assert [(meet.node, meet.peer) for meet in hurry(nodes, ["n3"], verdict, views)] == [("n1", "n3")]
+    assert hurry(nodes, ["n3"], verdict, views, resting={("n1", "n3")}) == ()
+
+
+def test_pairs_that_rest_leave_the_batch_to_others() -> None:
+    world, names = grown(40)
+    top = topology(*names)
+    views = world.views()
+    judge = Judge(place(top), {name: view.id for name, view in views.items()}, mesh_only=True)
+    nodes = {each.name: each for each in top.nodes}
+    verdict = judge.verdict(views)
+    first = {(meet.node, meet.peer) for meet in hurry(nodes, ["n39"], verdict, views)}
+    second = {(meet.node, meet.peer) for meet in hurry(nodes, ["n39"], verdict, views, resting=first)}
+    assert len(first) == len(second) == BATCH
+    assert not first & second
