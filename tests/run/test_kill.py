@@ -74,6 +74,8 @@ class Terminal:
         if self.pid == 0:
             path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
             env = {**os.environ, "PYTHONPATH": path, **self.mark}
+            # Whoever runs the tests in the background of a shell gives them a SIGINT that is ignored.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             shell = ("sh", "-c", 'trap : INT; "$@"; echo "exit $?"; read line', "sh")
             os.execvpe("sh", [*shell, sys.executable, "-m", "clusterboot", "run", *args], env)
 
@@ -109,6 +111,13 @@ print("heard", len(heard), flush=True)
 print("typed", input(), flush=True)
 sys.exit(5)
 """
+# Not a shell: while dash starts a command it can lose a SIGINT.
+SLEEPER = """
+import signal, time
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+print("there", flush=True)
+time.sleep(600)
+"""
 ONE = ("--primaries", "1", "--replicas", "0", "--")
 
 
@@ -125,7 +134,7 @@ def test_ctrl_c_at_a_terminal_reaches_the_command_once() -> None:
 
 
 def test_ctrl_c_ends_a_command_that_does_not_catch_it() -> None:
-    terminal = Terminal(*ONE, "sh", "-c", "echo there; sleep 600")
+    terminal = Terminal(*ONE, sys.executable, "-c", SLEEPER)
     terminal.read_until("there")
     os.write(terminal.screen, b"\x03")
     terminal.end(130)
