@@ -7,49 +7,73 @@ Roles that the file implies are filled in here: a node with slots, and the node 
 from __future__ import annotations
 
 from clusterboot.topology.document import Spot
-from clusterboot.topology.expand import Draft, Index, find
+from clusterboot.topology.expand import Draft, Index, find, index_nodes
+from clusterboot.topology.lost import Lost
 from clusterboot.topology.options import check_auth
 from clusterboot.topology.report import Problems, but, listed, nearest, shown
 from clusterboot.topology.schema import TopologyForm
 from clusterboot.topology.shares import check_counts, check_cover, check_overlaps, check_weights
 
 
-def check_nodes(
-    drafts: list[Draft], form: TopologyForm, spot: Spot, index: Index, problems: Problems
-) -> None:
-    """Check what nodes say about each other, and fill in `role` and `replica_of` (a name)."""
-    # With other problems in the file a node that is named may only be missing because it has one.
-    complete = not problems
+def check_nodes(drafts: list[Draft], form: TopologyForm, spot: Spot, lost: Lost, problems: Problems) -> Index:
+    """Check what nodes say about each other, fill in `role` and `replica_of`, and return the nodes found.
+
+    Numbers are only added up where no problem makes them doubtful.
+    """
+    before = len(problems)
+    index = index_nodes(drafts, problems)
     for draft in drafts:
-        _check_alone(draft, form, problems)
-    _check_references(drafts, index, complete, problems)
-    check_overlaps(drafts, problems)
-    hub = form.plan.hub
-    if hub is not None:
-        place = spot.at("plan", "hub")
-        if form.plan.strategy == "chain":
-            message = "a chain has no hub, so 'hub' has no effect"
-            problems.add("topology-no-effect", message, place, hint="leave out hub, or use strategy: star")
-        if find(hub, index) is None and complete:
-            _unknown_node(hub, place, index, problems)
-    if not problems:
+        _settle_role(draft, problems)
+    _check_references(drafts, index, lost, problems)
+    primaries = None
+    if drafts and not lost.roles and len(problems) == before:
         primaries = check_counts(drafts, form, spot, problems)
-        if form.slots == "auto" and not problems:
-            check_cover(drafts, primaries, spot, problems)
-            if not problems:
-                check_weights(drafts, form, problems)
+    for draft in drafts:
+        _check_keys(draft, form, problems)
+    check_overlaps(drafts, problems)
+    sound = primaries is not None and not lost.shares and form.slots == "auto"
+    if sound and primaries is not None and len(problems) == before:
+        check_cover(drafts, primaries, spot, problems)
+        if len(problems) == before:
+            check_weights(drafts, form, problems)
+    for draft in drafts:
+        if draft.form is not None and draft.form.auth is not None:
+            check_auth(draft.form.auth, draft.spot.at("auth"), problems)
+    return index
 
 
-def _check_alone(draft: Draft, form: TopologyForm, problems: Problems) -> None:
-    """Check one node's own keys against each other, and settle the role they imply."""
+def check_hub(form: TopologyForm, spot: Spot, index: Index, lost: Lost, problems: Problems) -> None:
+    """Check that the hub is one of the nodes, and of use."""
+    hub = form.plan.hub
+    if hub is None:
+        return
+    place = spot.at("plan", "hub")
+    if form.plan.strategy == "chain":
+        message = "a chain has no hub, so 'hub' has no effect"
+        problems.add("topology-no-effect", message, place, hint="leave out hub, or use strategy: star")
+    if index and find(hub, index) is None and not lost.may_be(hub):
+        _unknown_node(hub, place, index, problems)
+
+
+def _settle_role(draft: Draft, problems: Problems) -> None:
+    """Settle the role that a node's own keys imply."""
     node = draft.form
     if node is None:
         return
-    if node.replica_of is not None:
-        if node.role == "primary":
-            message = f"{shown(draft.name)} has role: primary and replica_of; it can be one of them"
-            problems.add("topology-role", message, draft.spot.at("replica_of"), node=draft.name)
+    if node.replica_of is not None and node.role == "primary":
+        message = f"{shown(draft.name)} has role: primary and replica_of; it can be one of them"
+        problems.add("topology-role", message, draft.spot.at("replica_of"), node=draft.name)
+    elif node.replica_of is not None:
         draft.role = "replica"
+    elif node.slots is not None and draft.role is None:
+        draft.role = "primary"
+
+
+def _check_keys(draft: Draft, form: TopologyForm, problems: Problems) -> None:
+    """Check that slots and a weight have an effect on this node."""
+    node = draft.form
+    if node is None:
+        return
     for key, value in (("slots", node.slots), ("weight", node.weight)):
         if value is None:
             continue
@@ -66,13 +90,9 @@ def _check_alone(draft: Draft, form: TopologyForm, problems: Problems) -> None:
                 f"{shown(draft.name)} has 'slots' and 'weight'; a weight only shares out slots not given"
             )
             problems.add("topology-no-effect", message, place, node=draft.name)
-    if node.slots is not None and draft.role is None:
-        draft.role = "primary"
-    if node.auth is not None:
-        check_auth(node.auth, draft.spot.at("auth"), problems)
 
 
-def _check_references(drafts: list[Draft], index: Index, complete: bool, problems: Problems) -> None:
+def _check_references(drafts: list[Draft], index: Index, lost: Lost, problems: Problems) -> None:
     """Resolve every `replica_of`; a primary must exist, be another node, and not be a replica."""
     targets: dict[int, Draft] = {}
     for draft in drafts:
@@ -81,12 +101,12 @@ def _check_references(drafts: list[Draft], index: Index, complete: bool, problem
         place, text = draft.spot.at("replica_of"), draft.form.replica_of
         target = find(text, index)
         if target is None:
-            if complete:
+            if not lost.may_be(text):
                 _unknown_node(text, place, index, problems, draft.name)
         elif target is draft:
             message = f"{shown(draft.name)} cannot be a replica of itself"
             problems.add("topology-replica-of", message, place, node=draft.name)
-        else:
+        elif draft.role == "replica":  # and not one that says to be a primary as well
             targets[id(draft)] = target
     in_cycle: set[int] = set()
     in_none: set[int] = set()

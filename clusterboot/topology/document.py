@@ -28,6 +28,7 @@ class Spot:
 
     `text` is the raw scalar (None for lists and mappings), `plain` whether it stands without quotes.
     `keys` has the spots of a mapping's keys, `items` those of the values of a mapping or a list.
+    `doubtful` are the keys of a mapping that stand there twice, and "" where a key could not be read.
     """
 
     line: int
@@ -36,6 +37,7 @@ class Spot:
     plain: bool = False
     keys: dict[str, Spot] = field(default_factory=dict)
     items: dict[str | int, Spot] = field(default_factory=dict)
+    doubtful: set[str] = field(default_factory=set)
 
     def at(self, *path: str | int) -> Spot:
         """Return the spot at `path` below this one; the nearest that exists where part is missing."""
@@ -161,6 +163,7 @@ class _Composer:
         done = self._open.pop()
         for source, source_spot in done.merged:
             self._count(len(source), done.spot)
+            done.spot.doubtful |= source_spot.doubtful
             for key in source:
                 if key not in done.value:
                     done.value[key] = source[key]
@@ -182,6 +185,7 @@ class _Composer:
             )
             hint = "put the value in quotes if the '*' is meant"
             self.problems.add("topology-alias", message, spot, hint=hint)
+            anchored = spot  # nothing below it: it would hold itself
         self._count(max(size, 0), spot)
         self._put(value, anchored, max(size, 0))
 
@@ -212,6 +216,7 @@ class _Composer:
         parent.key_spot = spot
         if spot.text is None:
             parent.key = BROKEN
+            parent.spot.doubtful.add("")
             message = "a key must be a word, not a list or a mapping"
             hint = "put a value that starts with '{' or '[' in quotes"
             self.problems.add("topology-key", message, spot, hint=hint)
@@ -219,6 +224,7 @@ class _Composer:
             parent.key = _MERGE
         elif spot.text in parent.spot.keys:
             parent.key = BROKEN
+            parent.spot.doubtful.add(spot.text)
             first = parent.spot.keys[spot.text].line
             # The key is not repeated: under auth it may be a password, as in {hunter2, hunter2}.
             message = f"this key is given twice, first on line {first}"
@@ -237,7 +243,10 @@ class _Composer:
                 parent.merged.append((value, spot))
             elif isinstance(value, list) and all(isinstance(part, dict) for part in value):
                 parent.merged += [(part, spot.items[index]) for index, part in enumerate(value)]
-            elif value is not BROKEN:
+            else:
+                parent.spot.doubtful.add("")
+                if value is BROKEN:
+                    return
                 message = "'<<' takes a mapping, or a list of mappings, to copy keys from"
                 self.problems.add("topology-merge", message, spot)
 

@@ -8,6 +8,7 @@ from clusterboot.slots import Slots
 from clusterboot.topology.address import BUS_OFFSET, MAX_PORT, key, parse, reference
 from clusterboot.topology.document import Spot
 from clusterboot.topology.hosts import AddressError
+from clusterboot.topology.lost import Lost
 from clusterboot.topology.model import MAX_NODES, Role
 from clusterboot.topology.report import Problems, cut, listed, shown
 from clusterboot.topology.schema import NodeForm, TopologyForm
@@ -32,8 +33,10 @@ Index = dict[str | tuple[str, int], Draft]
 """Drafts by name and by address key."""
 
 
-def expand(form: TopologyForm, spot: Spot, problems: Problems) -> list[Draft]:
-    """Return the nodes in the order of the file; empty when they are too many to make."""
+def expand(form: TopologyForm, spot: Spot, lost: Lost, problems: Problems) -> list[Draft]:
+    """Return the nodes in the order of the file; empty when they are too many to make, or all lost."""
+    if lost.all_nodes:
+        return []
     drafts: list[Draft] = []
     count = 0
     for index, entry in enumerate(form.nodes):
@@ -41,7 +44,7 @@ def expand(form: TopologyForm, spot: Spot, problems: Problems) -> list[Draft]:
         if isinstance(entry, NodeForm):
             count += 1
             if count <= MAX_NODES:
-                drafts.append(_long(entry, place, problems))
+                drafts.append(_long(entry, place, lost, problems))
             continue
         pattern = parse(entry)
         count += pattern.count
@@ -52,6 +55,7 @@ def expand(form: TopologyForm, spot: Spot, problems: Problems) -> list[Draft]:
                 drafts.append(Draft(_address(host, port), host, port, bus_port, place))
         except AddressError as error:
             problems.add("topology-invalid-address", str(error), place)
+            lost.take(("nodes", index), place)
     if count > MAX_NODES:
         message = f"'nodes' stands for {_number(count)} nodes; a topology has at most {MAX_NODES:,}"
         problems.add("topology-too-many-nodes", message, spot.at("nodes"))
@@ -136,26 +140,30 @@ def _unique(
         problems.add("topology-duplicate-address", message, place, node=draft.name, peer=first.name)
 
 
-def _long(form: NodeForm, spot: Spot, problems: Problems) -> Draft:
+def _long(form: NodeForm, spot: Spot, lost: Lost, problems: Problems) -> Draft:
     name = form.name or _address(form.host, form.port)
     draft = Draft(name, form.host, form.port, form.bus_port, spot, form, form.role)
     if form.slots is not None:
-        draft.slots = _slots(form.slots, spot.at("slots"), name, problems)
+        draft.slots = _slots(form.slots, spot.at("slots"), name, lost, problems)
     return draft
 
 
-def _slots(given: str | int | list[str | int], spot: Spot, name: str, problems: Problems) -> Slots:
+def _slots(
+    given: str | int | list[str | int], spot: Spot, name: str, lost: Lost, problems: Problems
+) -> Slots:
     parts = given if isinstance(given, list) else [given]
     if "none" in parts:
         if len(parts) > 1:
             message = "'none' stands alone; the list has other slots as well"
             problems.add("topology-invalid-value", message, spot, node=name)
+            lost.take(("slots",), spot)
         return Slots()
     try:
         return Slots.parse(",".join(str(part) for part in parts))
     except ValueError as error:
         text = cut(str(error))
         problems.add("topology-invalid-value", text, spot, node=name)
+        lost.take(("slots",), spot)
         return Slots()
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clusterboot.topology.check import check_nodes
+from clusterboot.topology.check import check_hub, check_nodes
 from clusterboot.topology.document import Spot, compose
-from clusterboot.topology.expand import Draft, check_announced, expand, find, index_nodes
+from clusterboot.topology.expand import Draft, check_announced, expand, find
 from clusterboot.topology.hosts import is_loopback
 from clusterboot.topology.model import Announce, Auth, Node, Secret, Servers, Tls, Topology
 from clusterboot.topology.options import check_auth, check_servers, check_tls
@@ -18,25 +18,25 @@ from clusterboot.topology.shape import shape
 def load(text: str, file: str) -> Topology:
     """Return the topology; what goes in and what is raised is told at `clusterboot.topology.load`."""
     problems = Problems(file)
-    found = compose(text, problems)
-    if found is None:
+    read = compose(text, problems)
+    if read is None:
         problems.finish()
         raise AssertionError("compose gave neither values nor a problem")
-    values, spot = found
-    form = shape(values, spot, problems)
-    if form is None:
+    values, spot = read
+    found = shape(values, spot, problems)
+    if found is None:
         problems.finish()
         raise AssertionError("shape gave neither a form nor a problem")
-    drafts = expand(form, spot, problems)
-    index = index_nodes(drafts, problems)
+    form, lost = found
+    drafts = expand(form, spot, lost, problems)
+    index = check_nodes(drafts, form, spot, lost, problems)
+    check_hub(form, spot, index, lost, problems)
     check_announced(drafts, problems)
     if form.auth is not None:
         check_auth(form.auth, spot.at("auth"), problems)
     if isinstance(form.tls, TlsForm):
         check_tls(form.tls, spot.at("tls"), problems)
     check_servers(form.servers, spot.at("servers"), problems)
-    if drafts:
-        check_nodes(drafts, form, spot, index, problems)
     problems.finish()
     _warn_loopback(drafts, problems)
     hub = find(form.plan.hub, index) if form.plan.hub is not None else None

@@ -37,7 +37,9 @@ def check_auth(auth: AuthForm, spot: Spot, problems: Problems) -> None:
 def check_tls(tls: TlsForm, spot: Spot, problems: Problems) -> None:
     """Check that a client certificate comes with its key."""
     for one, other in (("cert", "key"), ("key", "cert")):
-        if getattr(tls, one) is not None and getattr(tls, other) is None:
+        # A key that is misspelled or has a wrong value is a problem already.
+        there = other in spot.keys or not spot.keys.keys() <= TlsForm.model_fields.keys()
+        if getattr(tls, one) is not None and getattr(tls, other) is None and not there:
             message = f"'tls' has '{one}' without '{other}'; a client certificate needs both"
             problems.add("topology-tls", message, spot.keys.get(one, spot))
 

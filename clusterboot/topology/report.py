@@ -38,8 +38,8 @@ class Problems:
         self.more = False
         self._warnings: list[Problem] = []
 
-    def __bool__(self) -> bool:
-        return bool(self._found)
+    def __len__(self) -> int:
+        return len(self._found)
 
     @property
     def full(self) -> bool:

@@ -11,16 +11,19 @@ from typing import Any
 from pydantic import ValidationError
 
 from clusterboot.topology.document import Spot
+from clusterboot.topology.lost import Lost, Path
 from clusterboot.topology.model import MAX_NODES
 from clusterboot.topology.report import LIMIT, Problems
 from clusterboot.topology.schema import TopologyForm
-from clusterboot.topology.tell import Path, instead, section, tell, tell_spaces
+from clusterboot.topology.tell import instead, section, tell, tell_spaces
 
 _ROUNDS = 4
+# Stands where no entry of 'nodes' is left, so that the rest of the file can be checked.
+_NODES = ("localhost:1",)
 
 
-def shape(values: Any, spot: Spot, problems: Problems) -> TopologyForm | None:
-    """Return the form of `values`, without the parts that `problems` now tells about.
+def shape(values: Any, spot: Spot, problems: Problems) -> tuple[TopologyForm, Lost] | None:
+    """Return the form of `values`, without the parts that `problems` now tells about, and what these were.
 
     `values` and `spot` are pruned in place. None when nothing useful is left.
     """
@@ -28,16 +31,18 @@ def shape(values: Any, spot: Spot, problems: Problems) -> TopologyForm | None:
         message = "a topology file is a mapping with the keys 'version' and 'nodes'" + instead(values, spot)
         problems.add("topology-invalid-value", message, spot)
         return None
+    lost = Lost()
+    lost.doubt(spot)
     nodes = values.get("nodes")
     if isinstance(nodes, list) and len(nodes) > MAX_NODES:
         message = f"'nodes' has {len(nodes):,} entries; a topology has at most {MAX_NODES:,} nodes"
         problems.add("topology-too-many-nodes", message, spot.at("nodes"))
-        return None
-    if isinstance(nodes, list):
+        _no_nodes(values, spot, lost)
+    elif isinstance(nodes, list):
         tell_spaces(nodes, spot.at("nodes"), problems)
     for attempt in range(_ROUNDS):
         try:
-            return TopologyForm.model_validate(values)
+            return TopologyForm.model_validate(values), lost
         except ValidationError as error:
             found = error.errors(include_url=False, include_input=False)
         # Of what the members of a union say about one value, a rule that it breaks says the most.
@@ -55,7 +60,7 @@ def shape(values: Any, spot: Spot, problems: Problems) -> TopologyForm | None:
             if problems.full and len(found) > 10 * LIMIT:
                 problems.more = True
                 return None  # nonsense: looking for more in the rest would only take time
-        if not _prune(pruned, values, spot):
+        if not _prune(pruned, values, spot, lost):
             return None
     return None
 
@@ -72,7 +77,13 @@ def _path(location: Path, spot: Spot) -> Path:
     return tuple(path)
 
 
-def _prune(paths: set[Path], values: dict[str, Any], spot: Spot) -> bool:
+def _no_nodes(values: dict[str, Any], spot: Spot, lost: Lost) -> None:
+    values["nodes"] = list(_NODES)
+    spot.items.pop("nodes", None)
+    lost.all_nodes = True
+
+
+def _prune(paths: set[Path], values: dict[str, Any], spot: Spot, lost: Lost) -> bool:
     """Take out the values at `paths`; a missing key takes out the mapping that lacks it.
 
     Return False when nothing useful is left.
@@ -84,11 +95,15 @@ def _prune(paths: set[Path], values: dict[str, Any], spot: Spot) -> bool:
         if path == ("version",):
             values["version"] = 1
             continue
+        if path == ("nodes",):
+            _no_nodes(values, spot, lost)
+            continue
         if not _exists(path, values):
             path = path[:-1]
         if not path:
             return False
         owner, key = path[:-1], path[-1]
+        lost.take(path, spot.at(*path))
         if isinstance(key, int):
             gone.setdefault(owner, set()).add(key)
         elif _exists(path, values):

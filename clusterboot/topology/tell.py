@@ -6,12 +6,11 @@ from typing import Any
 
 from clusterboot.topology.document import Spot
 from clusterboot.topology.kinds import Says
+from clusterboot.topology.lost import Path
 from clusterboot.topology.report import Problems, but, cut, listed, may_hold_secret, nearest, shown
 from clusterboot.topology.scalars import BROKEN, EMPTY
 from clusterboot.topology.schema import ENTRIES, SECTIONS, SETTING_SAYS, Form
 
-Path = tuple[str | int, ...]
-"""Where a value is: keys, and positions in lists."""
 _OLD_WORDS = {"master": "primary", "slave": "replica"}
 
 
@@ -75,7 +74,7 @@ def tell_spaces(nodes: list[Any], spot: Spot, problems: Problems) -> None:
             hint = "an address is host:port without a space, as in 10.0.0.1:6379"
             problems.add("topology-missing-key", message, spot.at(index), hint=hint)
             nodes[index] = BROKEN
-            spot.items[index] = Spot(spot.at(index).line, spot.at(index).column)
+            spot.items[index] = Spot(spot.at(index).line, spot.at(index).column, keys=spot.at(index).keys)
 
 
 def _tell_unknown(path: Path, spot: Spot, problems: Problems) -> None:

@@ -42,6 +42,23 @@ def test_a_file_is_told_exactly_what_is_wrong_with_it(text: str, told: str) -> N
     assert written(problems(text)) == told
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        # An unreadable rest hides everything behind it, and all but a mapping cannot have one key more.
+        case
+        for case in CASES
+        if not re.search(
+            r"-(syntax|documents|empty|character|nesting|values|problems): ", f"{case.values[1]}"
+        )
+        and "a topology file is a mapping" not in str(case.values[1])
+    ],
+)
+def test_one_more_fault_elsewhere_hides_none_of_the_others(text: str, told: str) -> None:
+    there = set(written(problems(text)).splitlines())
+    assert there <= set(written(problems(f"{text.rstrip()}\nflavour: red\n")).splitlines())
+
+
 @pytest.mark.parametrize(("text", "told"), CASES)
 def test_every_problem_is_fit_to_be_shown(text: str, told: str) -> None:
     for problem in problems(text):
