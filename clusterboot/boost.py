@@ -1,9 +1,7 @@
 """Borrowed timers: lowered on a cluster that does not serve yet, and put back before the run ends.
 
-Forming a cluster waits for gossip, and gossip waits for cluster-node-timeout; a replica's first sync
-waits for repl-diskless-sync-delay. Both take effect at once and can be set back. A low timeout takes
-a node that stalls for a moment for a failed one, so elections stay off (cluster-replica-no-failover)
-for as long as timeouts are low, and until nobody finds anybody failing afterwards.
+Elections stay off (cluster-replica-no-failover) for as long as timeouts are low, and until nobody finds
+anybody failing afterwards. What is lowered, how far, and what an interrupted run left behind: `timers`.
 """
 
 from __future__ import annotations
@@ -17,24 +15,21 @@ from clusterboot.nodes import View, number, parse_fields
 from clusterboot.observe import CLUSTER_INFO, Asker
 from clusterboot.replies import Command, Rejected, Reply
 from clusterboot.results import BoostReport
-from clusterboot.topology import Topology
-
-TIMEOUT = "cluster-node-timeout"
-DELAY = "repl-diskless-sync-delay"
-NO_FAILOVER = "cluster-replica-no-failover"
-
-# What servers start with (redis.conf and valkey.conf), for nodes whose old values nobody knows any more.
-DEFAULTS = {TIMEOUT: "15000", DELAY: "5", NO_FAILOVER: "no"}
-
-# Every lowered timeout ends in these milliseconds, and no sensible one of a user does: so a value of
-# ours is recognised by a later run and never taken for an old one.
-_MARK = 37
-
-# Up to so many nodes links are made so soon that one low timeout does for all.
-_ONE_STAGE = 80
-_NUDGE_SECONDS = 0.25  # nodes look whom to ping every 100 ms (clusterCron)
-
-Settings = Mapping[str, str]
+from clusterboot.timers import (
+    DEFAULTS,
+    LOAD,
+    NO_FAILOVER,
+    NUDGE_SECONDS,
+    RUN_ID,
+    TIMEOUT,
+    Settings,
+    eased,
+    left_behind,
+    loan,
+    lowered,
+    nudged,
+    ours,
+)
 
 
 class Ledger(Protocol):
@@ -48,45 +43,6 @@ class Ledger(Protocol):
 
     def forget(self, addresses: Iterable[str]) -> None:
         """Cross out the addresses whose settings are back."""
-
-
-def lowered(count: int) -> dict[str, str]:
-    """Return the settings for bootstrapping `count` nodes.
-
-    A timeout too low for the size drowns the nodes in pings, whose number grows with its square, and
-    flags healthy nodes as failing. Where many nodes share a machine, making all the links keeps it busy
-    for seconds, and a handshake that takes longer than the timeout is begun anew: 150 Redis 7.0 nodes on
-    2 cores took 8 s with a high timeout while links were made, 14 s with 4.5 s, and went round in
-    circles for 80 s with 2.5 s. So large clusters are nudged later (`Boost.nudge`).
-    """
-    timeout = 500 if count <= 16 else 900 if count <= _ONE_STAGE else 14_000
-    return {NO_FAILOVER: "yes", DELAY: "0", TIMEOUT: str(timeout + _MARK)}
-
-
-def nudged(count: int) -> str | None:
-    """Return the timeout that makes `count` nodes ping each other at once, or None where none is needed."""
-    return None if count <= _ONE_STAGE else str(2000 + _MARK)
-
-
-def ours(config: Settings) -> bool:
-    """Whether a node's cluster-node-timeout is one that a boost has set."""
-    return number(config.get(TIMEOUT, "")) % 100 == _MARK
-
-
-def refusal(topology: Topology, views: Mapping[str, View], *, wanted: bool) -> str | None:
-    """Return why there is to be no boost, or None when there may be one.
-
-    Never on or next to nodes that serve: a node that joins them with low timers can fail over a
-    primary that is merely slow.
-    """
-    if not wanted or not topology.boost:
-        return "switched off"
-    serving = [name for name, view in views.items() if view.state_ok or view.keys]
-    if serving:
-        return f"{serving[0]} already serves"
-    if any(TIMEOUT not in view.config for view in views.values()):
-        return "CONFIG GET is refused by " + next(n for n, v in views.items() if TIMEOUT not in v.config)
-    return None
 
 
 class Boost:
@@ -107,20 +63,14 @@ class Boost:
 
     def take_over(self, views: Mapping[str, View]) -> None:
         """Take what an earlier run left lowered as borrowed by this one, so that it is put back."""
-        recorded = self._recorded = self._ledger.recall()
+        self._recorded = self._ledger.recall()
         marked = any(ours(view.config) for view in views.values())
         for name, view in views.items():
-            record = recorded.get(self._addresses[name], {})
-            lowered_now = {key: view.config[key] for key in DEFAULTS if key in view.config}
-            if ours(view.config):
-                self._old[name] = {key: record.get(key, DEFAULTS[key]) for key in lowered_now}
-                if not record:
-                    self._guessed.add(name)
-            elif record and lowered_now.get(NO_FAILOVER) == "yes" and record.get(NO_FAILOVER) == "no":
-                self._old[name] = {key: record[key] for key in lowered_now if key in record}
-            elif marked and not record and lowered_now.items() >= {(NO_FAILOVER, "yes"), (DELAY, "0")}:
-                # The timeout, which alone can be told to be ours, is lowered last: cut off before that.
-                self._old[name] = {key: DEFAULTS[key] for key in (DELAY, NO_FAILOVER)}
+            record = self._recorded.get(self._addresses[name], {})
+            old, guessed = left_behind(view, record, marked=marked)
+            if old:
+                self._old[name] = old
+            if guessed:
                 self._guessed.add(name)
 
     @property
@@ -143,18 +93,21 @@ class Boost:
         outdated: list[str] = []
         for name, view in views.items():
             if name not in self._old:
-                config = fresh.get(name, view.config)
-                self._old[name] = {key: config[key] for key in self._set if key in config}
+                self._old[name] = loan(view, fresh.get(name, view.config))
                 # What an interrupted run wrote down of a server that was there before this one.
+                own = {RUN_ID: view.run_id, **self._old[name]}
                 recorded = self._recorded.get(self._addresses[name], {})
-                if any(recorded.get(key, value) != value for key, value in self._old[name].items()):
+                if any(recorded.get(key, value) != value for key, value in own.items()):
                     outdated.append(self._addresses[name])
+        if not any(LOAD in old for old in self._old.values()):
+            del self._set[LOAD]
+        records = {
+            self._addresses[name]: {RUN_ID: views[name].run_id, **old} for name, old in self._old.items()
+        }
         try:
             if outdated:
                 await asyncio.to_thread(self._ledger.forget, outdated)
-            await asyncio.to_thread(
-                self._ledger.remember, {self._addresses[name]: old for name, old in self._old.items()}
-            )
+            await asyncio.to_thread(self._ledger.remember, records)
         except OSError as failed:
             self._old = {name: old for name, old in self._old.items() if ours(views[name].config)}
             self._reason = f"the old timers cannot be written down: {failed.strerror or failed}"
@@ -191,7 +144,7 @@ class Boost:
 
         async def one(name: str, own: int) -> None:
             await self._ask(name, ("CONFIG", "SET", TIMEOUT, low), seconds=5.0)
-            await asyncio.sleep(_NUDGE_SECONDS)
+            await asyncio.sleep(NUDGE_SECONDS)
             await self._ask(name, ("CONFIG", "SET", TIMEOUT, str(min(back, own))), seconds=5.0)
 
         own = {name: number(old.get(TIMEOUT, "")) for name, old in self._old.items()}
@@ -204,7 +157,7 @@ class Boost:
         Returns the node timeout then in force, in seconds, or None where none was lowered.
         """
         lowered_to = int(self._set.get(TIMEOUT, "0"))
-        timeout = lowered_to // 100 * 400 + _MARK
+        timeout = eased(lowered_to)
         own = {name: number(old.get(TIMEOUT, "")) for name, old in self._old.items()}
         wanted = {name: min(timeout, value) for name, value in own.items() if value > lowered_to > 0}
         if not wanted:

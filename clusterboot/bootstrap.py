@@ -13,7 +13,7 @@ import asyncio
 from dataclasses import replace
 
 from clusterboot.act import forbidden, stranded
-from clusterboot.boost import Boost, refusal
+from clusterboot.boost import Boost
 from clusterboot.course import Goal, Run, all_back, assess, first_look
 from clusterboot.ending import cut_short, dry, out_of_time, outcome
 from clusterboot.errors import from_problems
@@ -22,6 +22,7 @@ from clusterboot.follow import follow, handshake_seconds
 from clusterboot.observe import Observed, Watch, announced
 from clusterboot.plan import Plan
 from clusterboot.results import UpResult
+from clusterboot.timers import refusal
 
 __all__ = ["Run", "outcome", "up"]
 

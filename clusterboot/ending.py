@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from clusterboot.boost import Boost, refusal
+from clusterboot.boost import Boost
 from clusterboot.course import Goal, Run
 from clusterboot.errors import Exit, OutOfTime, Problem
 from clusterboot.evidence import why
 from clusterboot.plan import Meet, Plan
 from clusterboot.results import BoostReport, UpResult, rows
+from clusterboot.timers import refusal
 
 # How long putting things back may take when a run is cut short: within the two seconds of grace.
 GRACE = 1.2

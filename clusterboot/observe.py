@@ -29,7 +29,7 @@ DBSIZE: Command = ("DBSIZE",)
 
 # Settings that decide how long things take, what the boost borrows, what a node announces, and whether
 # replicas will get in. One CONFIG GET per pattern: several in one are understood since Redis 7 only.
-_PATTERNS = ("cluster-*", "repl-diskless-sync-delay", "masterauth", "requirepass", "tls-cluster")
+_PATTERNS = ("cluster-*", "repl-diskless-*", "masterauth", "requirepass", "tls-cluster")
 _SETTINGS = frozenset(
     {
         "cluster-node-timeout",
@@ -38,6 +38,7 @@ _SETTINGS = frozenset(
         "cluster-announce-port",
         "cluster-announce-bus-port",
         "cluster-announce-tls-port",
+        "repl-diskless-load",
         "repl-diskless-sync-delay",
         "tls-cluster",
     }

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from clusterboot import preflight
 from clusterboot.adopt import adopt
-from clusterboot.boost import ours
 from clusterboot.errors import Exit, Problem
 from clusterboot.evidence import why
 from clusterboot.health import Judge, Verdict
@@ -15,6 +14,7 @@ from clusterboot.nodes import View
 from clusterboot.observe import Asker, Observed, survey
 from clusterboot.placement import place
 from clusterboot.results import StatusResult, rows
+from clusterboot.timers import ours
 from clusterboot.topology import Topology
 
 

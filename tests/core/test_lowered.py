@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
 
-from clusterboot.boost import DEFAULTS, DELAY, NO_FAILOVER, TIMEOUT, lowered, nudged, ours, refusal
+from clusterboot.nodes import View
 from clusterboot.placement import place
 from clusterboot.plan import plan
+from clusterboot.timers import (
+    DEFAULTS,
+    DELAY,
+    LOAD,
+    NO_FAILOVER,
+    RUN_ID,
+    TIMEOUT,
+    eased,
+    left_behind,
+    loan,
+    lowered,
+    nudged,
+    ours,
+    refusal,
+)
 from tests.core.world import fresh, topology
 
 SIZES = (2, 6, 16, 17, 30, 60, 80, 81, 100, 150, 300, 559, 560, 1000, 2000)
@@ -17,7 +33,7 @@ SIZES = (2, 6, 16, 17, 30, 60, 80, 81, 100, 150, 300, 559, 560, 1000, 2000)
 @pytest.mark.parametrize("count", SIZES)
 def test_elections_are_off_before_and_for_as_long_as_the_timeout_is_low(count: int) -> None:
     settings = lowered(count)
-    assert list(settings) == [NO_FAILOVER, DELAY, TIMEOUT], "sent in this order"
+    assert list(settings) == [NO_FAILOVER, DELAY, LOAD, TIMEOUT], "sent in this order"
     assert settings[NO_FAILOVER] == "yes"
     assert settings[DELAY] == "0"
     assert int(settings[TIMEOUT]) < int(DEFAULTS[TIMEOUT])
@@ -25,7 +41,7 @@ def test_elections_are_off_before_and_for_as_long_as_the_timeout_is_low(count: i
 
 @pytest.mark.parametrize("count", SIZES)
 def test_every_lowered_timeout_is_known_as_ours(count: int) -> None:
-    values = {lowered(count)[TIMEOUT], nudged(count)} - {None}
+    values = {lowered(count)[TIMEOUT], nudged(count), str(eased(int(lowered(count)[TIMEOUT])))} - {None}
     assert all(ours({TIMEOUT: value}) for value in values)
 
 
@@ -77,3 +93,83 @@ def test_a_node_that_refuses_config_get_is_named_as_the_reason() -> None:
     assert reason is not None
     assert "CONFIG GET" in reason
     assert "b" in reason.split()
+
+
+MINE = {TIMEOUT: "12000", DELAY: "3", LOAD: "disabled", NO_FAILOVER: "no"}
+LOW = lowered(6)
+
+
+def view(config: Mapping[str, str], run_id: str = "now", server: str = "valkey") -> View:
+    info = {"redis_version": "7.2.4", "run_id": run_id, f"{server}_version": "9.1.0"}
+    return View("a", "10.0.0.1", (), info, {}, config, 0)
+
+
+def test_a_loan_holds_the_nodes_own_values() -> None:
+    assert loan(view(MINE), MINE) == MINE
+    assert list(loan(view(MINE), MINE)) == list(LOW), "lowered in the order of safety"
+    some = {TIMEOUT: "12000", NO_FAILOVER: "no"}
+    assert loan(view(some), some) == some
+
+
+@pytest.mark.parametrize("value", ["swapdb", "on-empty-db", "flush-before-load"])
+def test_a_way_to_load_that_somebody_chose_is_not_borrowed(value: str) -> None:
+    own = {**MINE, LOAD: value}
+    assert loan(view(own), own) == {key: MINE[key] for key in MINE if key != LOAD}
+
+
+def test_the_way_to_load_is_borrowed_of_valkey_alone() -> None:
+    assert LOAD not in loan(view(MINE, server="redis"), MINE)
+
+
+@pytest.mark.parametrize(
+    ("now", "record", "marked", "back", "guessed"),
+    [
+        pytest.param(MINE, {}, False, {}, False, id="nothing was lowered"),
+        pytest.param(MINE, {**MINE, RUN_ID: "now"}, True, {}, False, id="all is back"),
+        pytest.param(LOW, {**MINE, RUN_ID: "now"}, True, MINE, False, id="all is low, and written down"),
+        pytest.param(LOW, {**MINE, RUN_ID: "then"}, True, MINE, False, id="low after a restart: rewritten"),
+        pytest.param(LOW, {}, True, DEFAULTS, True, id="all is low, by nobody knows whom"),
+        pytest.param(
+            {**LOW, LOAD: "swapdb", DELAY: "1"},
+            {},
+            True,
+            {NO_FAILOVER: "no", TIMEOUT: "15000"},
+            True,
+            id="what is not low is not guessed",
+        ),
+        pytest.param({**MINE, NO_FAILOVER: "yes"}, MINE, False, MINE, False, id="elections are off yet"),
+        pytest.param(
+            {**MINE, NO_FAILOVER: "yes"},
+            {**MINE, RUN_ID: "then"},
+            False,
+            {},
+            False,
+            id="switched off by whoever started the server anew",
+        ),
+        pytest.param(
+            {**MINE, NO_FAILOVER: "yes"},
+            {**MINE, NO_FAILOVER: "yes", RUN_ID: "now"},
+            False,
+            {},
+            False,
+            id="switched off before we came",
+        ),
+        pytest.param(
+            {**LOW, TIMEOUT: "15000"},
+            {},
+            True,
+            {NO_FAILOVER: "no", DELAY: "5", LOAD: "disabled"},
+            True,
+            id="cut off before the timeout",
+        ),
+        pytest.param({**LOW, TIMEOUT: "15000"}, {}, False, {}, False, id="a user's own, as far as known"),
+    ],
+)
+def test_what_an_interrupted_run_left_behind(
+    now: Mapping[str, str],
+    record: Mapping[str, str],
+    marked: bool,
+    back: Mapping[str, str],
+    guessed: bool,
+) -> None:
+    assert left_behind(view(now), record, marked=marked) == (back, guessed)

@@ -13,6 +13,7 @@ from clusterboot.errors import ClusterbootError, Exit
 from clusterboot.events import Event
 from clusterboot.replies import Rejected
 from clusterboot.results import UpResult
+from clusterboot.timers import lowered
 from clusterboot.topology import load
 from tests.harness import virtual
 from tests.harness.scripted import OLD, Act, ScriptedFleet, Sent
@@ -157,6 +158,9 @@ def test_up_on_the_model_without_faults_is_ready() -> None:
     assert isinstance(ended, UpResult)
     assert ended.ready
     assert seconds < 1
+    assert {("CONFIG", "SET", *each) for each in lowered(len(NAMES)).items()} <= {
+        s.command for s in fleet.sent
+    }
     assert all(node.config == OLD for node in fleet.nodes.values())
     assert not ledger.kept
 

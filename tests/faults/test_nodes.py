@@ -18,7 +18,12 @@ from tests.harness.servers import Servers
 
 Start = Callable[..., Servers]
 AGAIN = "then run the same command again: it goes on from here"
-OLD = {"cluster-node-timeout": "15000", "repl-diskless-sync-delay": "5", "cluster-replica-no-failover": "no"}
+OLD = {
+    "cluster-node-timeout": "15000",
+    "repl-diskless-sync-delay": "5",
+    "repl-diskless-load": "disabled",
+    "cluster-replica-no-failover": "no",
+}
 
 
 def write(path: Path, servers: Servers, **keys: object) -> Path:

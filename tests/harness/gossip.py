@@ -23,6 +23,7 @@ SLOTS = 16384
 _DEFAULTS = {
     "cluster-node-timeout": "15000",
     "repl-diskless-sync-delay": "5",
+    "repl-diskless-load": "disabled",
     "cluster-replica-no-failover": "no",
     "cluster-announce-ip": "",
 }

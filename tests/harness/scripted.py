@@ -10,11 +10,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 
 from clusterboot.errors import Exit, NodeFailed, Problem
 from clusterboot.replies import Command, Rejected, Reply
 
-OLD = {"cluster-node-timeout": "15000", "repl-diskless-sync-delay": "5", "cluster-replica-no-failover": "no"}
+OLD = {
+    "cluster-node-timeout": "15000",
+    "repl-diskless-sync-delay": "5",
+    "repl-diskless-load": "disabled",
+    "cluster-replica-no-failover": "no",
+}
+_VALUES = {"yes", "no", "disabled", "on-empty-db"}
 
 
 @dataclass(frozen=True)
@@ -126,16 +133,16 @@ class ScriptedFleet:
         match command:
             case ("INFO", *_):
                 role = "slave\r\nmaster_link_status:up" if node.primary else "master"
-                return f"redis_version:7.0.15\r\nrun_id:{node.id}\r\nrole:{role}\r\n"
+                return f"redis_version:7.2.4\r\nvalkey_version:9.1.0\r\nrun_id:{node.id}\r\nrole:{role}\r\n"
             case ("CLUSTER", "INFO"):
                 return f"cluster_state:{self._state()}\r\ncluster_known_nodes:{len(node.knows)}\r\n"
             case ("CLUSTER", "NODES"):
                 return "".join(self._line(node, self.nodes[other]) for other in sorted(node.knows))
             case ("CLUSTER", "LINKS"):
                 return []
-            case ("CONFIG", "GET", key):
-                return [key, node.config[key]] if key in node.config else []
-            case ("CONFIG", "SET", key, value) if value.isalnum():
+            case ("CONFIG", "GET", pattern):
+                return [word for pair in node.config.items() if fnmatch(pair[0], pattern) for word in pair]
+            case ("CONFIG", "SET", key, value) if value.isdigit() or value in _VALUES:
                 node.config[key] = value
                 return "OK"
             case ("CLUSTER", "SET-CONFIG-EPOCH", epoch) if epoch.isdigit() and not node.epoch:

@@ -27,6 +27,7 @@ SIZE = 7
 TIMERS = {
     "cluster-node-timeout": "15000",
     "repl-diskless-sync-delay": "5",
+    "repl-diskless-load": "disabled",
     "cluster-replica-no-failover": "no",
 }
 _FRESH = {

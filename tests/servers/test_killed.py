@@ -18,6 +18,7 @@ from tests.servers.pool import Nodes, Pool, freshen
 OLD = {
     "cluster-node-timeout": "12345",
     "repl-diskless-sync-delay": "3",
+    "repl-diskless-load": "disabled",
     "cluster-replica-no-failover": "no",
 }
 
