@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from clusterboot.errors import Exit, Problem
+from clusterboot.errors import Problem
 from clusterboot.nodes import Peer, View
 from clusterboot.placement import Placement
+from clusterboot.reasons import told
 from clusterboot.slots import NONE, Slots
 
-_SHOWN = 5
 _MOST_KNOWN = 100_000
 
 
@@ -161,71 +161,6 @@ class Judge:
         mesh = not away and len(nodes) == len(self.ids) and all(h.meshed for h in nodes.values())
         ready = mesh and all(health.ready for health in nodes.values())
         covered = Slots.of(pair for view in views.values() for pair in view.me.slots.ranges)
-        reasons = () if ready else (*away.values(), *self._reasons(views, nodes, covered))
-        return Verdict(ready, mesh, nodes, links, total, covered, reasons)
-
-    def _reasons(
-        self, views: Mapping[str, View], nodes: Mapping[str, NodeHealth], covered: Slots
-    ) -> list[Problem]:
-        found: list[Problem] = []
-        for name, health in nodes.items():
-            if health.unseen:
-                found.append(
-                    _reason(
-                        "not-seen",
-                        name,
-                        f"{name} does not see {_some(health.unseen)}",
-                        peer=health.unseen[0] if len(health.unseen) == 1 else None,
-                    )
-                )
-            elif health.handshakes:
-                # Told only where nobody is missing: otherwise it is most likely the missing one's.
-                found.append(_reason("handshake", name, f"{name} still has a handshake under way"))
-            if health.strangers:
-                found.append(
-                    _reason(
-                        "stranger",
-                        name,
-                        f"{name} lists {_some(health.strangers)}, which no node of the topology has as id",
-                    )
-                )
-            stale = tuple("itself" if other == name else other for other in health.stale)
-            if stale:
-                found.append(
-                    _reason(
-                        "roles-disagree",
-                        name,
-                        f"{name} has other roles or slots than planned for {_some(stale)}",
-                        peer=stale[0] if len(stale) == 1 and stale != ("itself",) else None,
-                    )
-                )
         lacking = NONE if self.mesh_only else self.target.slots - covered
-        if lacking:
-            found.append(
-                _reason("slots-missing", None, f"nobody serves the slots {lacking} ({len(lacking)} of 16384)")
-            )
-        for name, health in nodes.items():
-            if not health.state_ok:
-                found.append(_reason("state-fail", name, f"{name} says cluster_state:fail"))
-            if not health.in_sync:
-                link = views[name].info.get("master_link_status", "unknown")
-                syncing = views[name].info.get("master_sync_in_progress") == "1"
-                found.append(
-                    _reason(
-                        "replica-out-of-sync",
-                        name,
-                        f"{name} is not in sync with its primary: its link is {link}"
-                        + (", a sync is in progress" if syncing else ""),
-                        peer=self.target.spots[name].primary,
-                    )
-                )
-        return found
-
-
-def _reason(code: str, node: str | None, message: str, peer: str | None = None) -> Problem:
-    return Problem(code, f"{message}.", node=node, peer=peer, exit=Exit.NOT_READY)
-
-
-def _some(names: tuple[str, ...]) -> str:
-    shown = ", ".join(names[:_SHOWN])
-    return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
+        reasons = () if ready else (*away.values(), *told(self.target, self.names, views, nodes, lacking))
+        return Verdict(ready, mesh, nodes, links, total, covered, reasons)

@@ -14,7 +14,7 @@ from clusterboot.errors import Exit, Problem
 from clusterboot.health import Judge
 from clusterboot.nodes import View
 from clusterboot.placement import Placement, place
-from clusterboot.plan import plan
+from clusterboot.plan import AddSlots, Replicate, plan
 from tests.core.problems import shown
 from tests.core.world import World, examples, fresh, slots, stranger, topology
 
@@ -114,8 +114,13 @@ REASONS: list[tuple[str, Change, str]] = [
     (
         "slots that nobody serves",
         lambda v: v.update(a=line(v["a"], "a", slots=slots("0-5459"))),
-        "not ready roles-disagree of a: a has other roles or slots than planned for itself.\n"
-        "not ready slots-missing: nobody serves the slots 5460 (1 of 16384).",
+        "not ready slots-missing: nobody serves the slots 5460 (1 of 16384).\n"
+        "  → run 'clusterboot up': it does what is missing",
+    ),
+    (
+        "slots of another",
+        lambda v: v.update(b=line(v["b"], "b", slots=slots("5460-10922"))),
+        "not ready roles-disagree of b: b has other roles or slots than planned for itself.",
     ),
     (
         "cluster_state",
@@ -150,6 +155,60 @@ def test_every_reason_why_not(change: Change, expected: str) -> None:
     assert not verdict.ready
     assert shown(verdict.reasons) == expected
     assert all(reason.exit is Exit.NOT_READY for reason in verdict.reasons)
+
+
+def halfway(*undone: str) -> World:
+    """A mesh in which every step of the plan is done but the REPLICATE, or the slots, of these nodes."""
+    world = fresh(TOP)
+    world.join(*EVERYBODY)
+    steps = plan(TOP, TARGET).steps
+    world.do(*(each for each in steps if isinstance(each, AddSlots | Replicate) and each.node not in undone))
+    return world
+
+
+UP = "\n  → run 'clusterboot up': it does what is missing"
+
+
+def test_a_mesh_without_slots_and_replicas_has_two_reasons() -> None:
+    views = halfway(*EVERYBODY).views()
+    assert shown(judge(views).verdict(views).reasons) == (
+        f"not ready slots-missing: nobody serves the slots 0-16383 (16384 of 16384).{UP}\n"
+        "not ready replicas-missing of d: 3 nodes are not replicas of their primaries yet: "
+        f"d of a, e of b, f of c.{UP}"
+    )
+
+
+def test_what_everybody_says_of_a_node_that_lags_behind_is_told_once() -> None:
+    views = halfway("e").views()
+    assert shown(judge(views).verdict(views).reasons) == (
+        f"not ready replicas-missing of e and b: e is not a replica of b yet.{UP}"
+    )
+
+
+def test_a_replica_of_another_primary_is_to_become_one_of_its_own() -> None:
+    world = halfway("e")
+    world["e"].primary = "a"
+    views = world.views()
+    assert "e is not a replica of b yet" in shown(judge(views).verdict(views).reasons)
+
+
+def test_who_has_heard_something_else_of_a_node_that_lags_behind_is_told_as_well() -> None:
+    views = halfway("e").views()
+    views["a"] = line(views["a"], "e", flags=frozenset({"slave"}), primary=views["c"].id)
+    views["d"] = line(views["d"], "b", slots=slots("5461-10000"))
+    views["f"] = replace(views["f"], cluster={"cluster_state": "fail"})
+    assert [reason.message for reason in judge(views).verdict(views).reasons] == [
+        "a has other roles or slots than planned for e.",
+        "d has other roles or slots than planned for b.",
+        "e is not a replica of b yet.",
+        "f says cluster_state:fail.",
+    ]
+
+
+def test_a_replica_that_does_not_see_its_primary_lacks_that_first() -> None:
+    views = halfway("e").views()
+    views["e"] = without(views["e"], "b")
+    assert shown(judge(views).verdict(views).reasons) == "not ready not-seen of e and b: e does not see b."
 
 
 def test_a_mesh_is_not_held_up_by_roles_slots_states_or_sync() -> None:

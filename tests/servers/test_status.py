@@ -77,6 +77,27 @@ def test_a_half_built_cluster_is_not_ready_and_says_what_is_missing(nodes: Take)
     assert three.changes() == {}
 
 
+def test_a_mesh_without_slots_and_replicas_says_only_that(any_nodes: Take) -> None:
+    four = any_nodes(4)
+    file = four.file(replicas=1)
+    four.up(file, "--meet-only")
+    document = _status(file, "-o", "json", exit=4).json()
+    a, b, c, d = four.addresses
+    assert [(reason["code"], reason["message"], reason["hint"]) for reason in document["reasons"]] == [
+        (
+            "slots-missing",
+            "nobody serves the slots 0-16383 (16384 of 16384).",
+            "run 'clusterboot up': it does what is missing",
+        ),
+        (
+            "replicas-missing",
+            f"2 nodes are not replicas of their primaries yet: {c} of {a}, {d} of {b}.",
+            "run 'clusterboot up': it does what is missing",
+        ),
+    ]
+    four.ready_up(file)
+
+
 def test_a_node_that_is_down_is_named_with_exit_5(
     any_server: str, servers: Callable[..., Servers], tmp_path: Path
 ) -> None:
