@@ -1,14 +1,15 @@
 """Following a forming cluster: look again and again, let replicas follow their primaries, until Ready.
 
 Ends with the verdict when one snapshot of all nodes, taken after the last change, is Ready, and also
-when nothing has moved for as long as a handshake lives; the caller then looks at everything anew.
+when nothing has moved for as long as a handshake lives, or when a node that serves has taken another
+role than the plan counts on; the caller then looks at everything anew.
 There is no deadline in here: the caller bounds the whole run.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -51,7 +52,7 @@ def handshake_seconds(node_timeout: float) -> float:
 async def follow(
     run: Run, todo: Plan, watch: Watch, judge: Judge, patience: float, nudge: Nudge | None = None
 ) -> Verdict:
-    """Look and REPLICATE until Ready, or until nothing has moved for `patience` seconds.
+    """Look and REPLICATE until Ready, until nothing has moved for `patience` seconds, or a role changed.
 
     `nudge` is called as soon as most nodes know each other, and again after some quiet seconds.
     """
@@ -63,6 +64,7 @@ async def follow(
     guess = _Guess(judge.ids, small=small)
     quiet = 0.0  # until when there is no nudge
     best: tuple[int, ...] = ()
+    settled = _serving(judge.verdict(watch.views), watch.views)
     stirred = clock()
     while True:
         began = clock()
@@ -80,7 +82,7 @@ async def follow(
         links = verdict.links if small else max(verdict.links, known - len(watch.views))
         run.report(Looked(replace(verdict, links=min(links, verdict.total)), tuple(observed.away)))
         phases.tell(verdict, bool(pending))
-        if verdict.ready:
+        if verdict.ready or (not observed.away and _turned(settled, verdict)):
             return verdict
         due = {step for step in pending if guess.due(step, watch.views)}
         accepted: set[Replicate] = set()
@@ -104,6 +106,24 @@ async def follow(
             return verdict
         if not accepted:
             await asyncio.sleep(min(_LONGEST, max(_SHORTEST, (now - began) * (1 if small else 2))))
+
+
+def _serving(verdict: Verdict, views: Views) -> frozenset[str]:
+    """Return the nodes of a cluster that serves which are what the plan takes them for.
+
+    Nodes that do not serve yet become it later; asking all of them would be N² work on large clusters.
+    """
+    return frozenset(
+        name for name, health in verdict.nodes.items() if views[name].state_ok and name not in health.stale
+    )
+
+
+def _turned(settled: Iterable[str], verdict: Verdict) -> bool:
+    """Whether one of the nodes that were as planned says of itself that it is something else now.
+
+    A failover has made it so, and what was planned around its old role would only be refused.
+    """
+    return any(name in health.stale for name in settled if (health := verdict.nodes.get(name)) is not None)
 
 
 class _Guess:
