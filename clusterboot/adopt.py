@@ -19,6 +19,7 @@ from clusterboot.placement import Placement, Spot, place, spelled_role
 from clusterboot.plan import Views, group
 from clusterboot.slots import NONE, Slots, union
 from clusterboot.topology import Topology
+from clusterboot.wording import count
 
 # The names of a group of nodes that know each other, and the slots that they own.
 _Group = tuple[Sequence[str], Slots]
@@ -132,7 +133,7 @@ def _split_ownership(topology: Topology, views: Views, fresh: Placement) -> list
     found += [
         _refusal(
             "two-clusters-with-keys",
-            f"{name} holds {_keys(views[name])} and does not know {_others(groups, members)}, "
+            f"{name} holds {count(views[name].keys, 'key')} and does not know {_others(groups, members)}, "
             f"{'which owns' if len(groups) == 2 else 'who own'} slots as well: two clusters would be merged.",
             name,
             "give each cluster a topology of its own, or move the data away first",
@@ -171,7 +172,8 @@ def _keys_without_slots(views: Views) -> list[Problem]:
     return [
         _refusal(
             "keys-without-slots",
-            f"{name} holds {_keys(view)} but owns no slots: what it holds would be lost or out of reach.",
+            f"{name} holds {count(view.keys, 'key')} but owns no slots: what it holds would be lost "
+            "or out of reach.",
             name,
             "copy the keys elsewhere and empty the node (FLUSHALL), or leave it out of the topology",
         )
@@ -247,10 +249,6 @@ def _others(groups: Sequence[_Group], members: Sequence[str]) -> str:
 
 def _owner(views: Mapping[str, View], members: Sequence[str], slots: Slots) -> str:
     return next(name for name in members if views[name].me.slots & slots)
-
-
-def _keys(view: View) -> str:
-    return "1 key" if view.keys == 1 else f"{view.keys} keys"
 
 
 def _refusal(code: str, message: str, node: str, hint: str, peer: str | None = None) -> Problem:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from clusterboot.errors import Exit, Problem
 from clusterboot.placement import Placement, Spot, spelled_role
 from clusterboot.topology import Topology
+from clusterboot.wording import count
 
 
 def kept(topology: Topology, fresh: Placement, pins: Mapping[str, Spot]) -> list[Problem]:
@@ -89,7 +90,8 @@ def _counted(fresh: Placement, pins: Mapping[str, Spot]) -> list[Problem]:
     return [
         Problem(
             "primaries-differ",
-            f"there are {serving} primaries, the topology comes to {wanted}: what serves is kept.",
+            f"there {'is' if serving == 1 else 'are'} {count(serving, 'primary', 'primaries')}, the topology "
+            f"comes to {wanted}: what serves is kept.",
             hint="reshard with redis-cli --cluster if it is to change, or adapt 'replicas' in the topology",
             exit=Exit.DONE,
         )

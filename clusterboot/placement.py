@@ -210,12 +210,13 @@ def _warnings(topology: Topology, spots: Mapping[str, Spot]) -> tuple[Problem, .
             hosted.append(f"{name} beside {spot.primary}")
     for where, code, pairs in (("zone", "replica-same-zone", zoned), ("host", "replica-same-host", hosted)):
         if pairs:
+            one = len(pairs) == 1
+            shared = f"shares the {where} of its primary" if one else f"share the {where} of their primary"
             more = f" and {len(pairs) - 5} more" if len(pairs) > 5 else ""
             found.append(
                 Problem(
                     code,
-                    f"{len(pairs)} of the replicas share the {where} of their primary: "
-                    f"{', '.join(pairs[:5])}{more}.",
+                    f"{len(pairs)} of the replicas {shared}: {', '.join(pairs[:5])}{more}.",
                     hint=f"the loss of one {where} can take a primary and its replica at once",
                     exit=Exit.DONE,
                 )

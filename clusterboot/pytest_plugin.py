@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from clusterboot.wording import count
+
 if TYPE_CHECKING:
     from redis.cluster import RedisCluster as Client
 
@@ -39,7 +41,7 @@ class RedisCluster:
         self._clients = ExitStack()
 
     def __repr__(self) -> str:
-        return f"<RedisCluster {self.url} ({len(self.nodes)} nodes)>"
+        return f"<RedisCluster {self.url} ({count(len(self.nodes), 'node')})>"
 
     def client(self, **options: Any) -> Client:
         """Return a new client of redis-py, which takes `options`; it is closed when the session ends."""

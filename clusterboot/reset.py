@@ -19,6 +19,7 @@ from clusterboot.nodes import View
 from clusterboot.observe import Asker, survey
 from clusterboot.replies import Command, Rejected, explain
 from clusterboot.topology import Topology
+from clusterboot.wording import count
 
 
 async def reset(
@@ -47,7 +48,7 @@ async def _reset(
     topology: Topology, fleet: Asker, report: Reporter, ledger: Ledger, *, flush: bool
 ) -> tuple[str, ...]:
     names = tuple(node.name for node in topology.nodes)
-    report(Phase("look", f"{len(names)} node{'' if len(names) == 1 else 's'}"))
+    report(Phase("look", count(len(names), "node")))
     observed = await survey(fleet, names)
     if observed.away:
         raise NodeFailed(*observed.away.values())
@@ -59,7 +60,7 @@ async def _reset(
         problems = await _forbidden(fleet, views)
     if problems:
         raise from_problems(problems)
-    report(Phase("down", f"{len(names)} node{'' if len(names) == 1 else 's'}"))
+    report(Phase("down", count(len(names), "node")))
     boost = Boost(fleet, {node.name: node.address for node in topology.nodes}, ledger)
     boost.take_over(views)
     await _empty_all(fleet, views.values())
@@ -128,7 +129,7 @@ def _needed(view: View) -> list[Command]:
 def _keys(name: str, view: View) -> Problem:
     return Problem(
         "has-keys",
-        f"{name} holds {view.keys} keys.",
+        f"{name} holds {count(view.keys, 'key')}.",
         node=name,
         hint="add --flush to delete them as well",
         exit=Exit.REFUSED,

@@ -16,6 +16,7 @@ from clusterboot.placement import place
 from clusterboot.results import StatusResult, rows
 from clusterboot.timers import ours
 from clusterboot.topology import Topology
+from clusterboot.wording import count
 
 
 async def status(topology: Topology, fleet: Asker) -> StatusResult:
@@ -76,8 +77,8 @@ def _lowered(views: Mapping[str, View]) -> tuple[Problem, ...]:
     return (
         Problem(
             "lowered-timers-found",
-            f"{len(names)} nodes have the low timers of a run that is at work or was cut off: {names[0]}"
-            f"{' and others' if len(names) > 1 else ''}.",
+            f"{count(len(names), 'node has', 'nodes have')} the low timers of a run that is at work or was "
+            f"cut off: {names[0]}{' and others' if len(names) > 1 else ''}.",
             node=names[0],
             hint="if no run is at work, 'clusterboot up' puts them back",
             exit=Exit.DONE,

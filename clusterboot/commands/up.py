@@ -11,6 +11,7 @@ from clusterboot.commands.fresh import Strategy, restyled
 from clusterboot.commands.reaching import Reach, ask, careless, connected, usage
 from clusterboot.errors import ClusterbootError, Exit
 from clusterboot.shell import Shell, run_async
+from clusterboot.wording import count
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -106,5 +107,4 @@ def _spawn(shell: Shell, topology: Topology, file: Path, reach: Reach, password:
     passwords = {name: secret for name, (_, secret) in found.items() if secret is not None}
     spawned = local.spawn(topology, mine, file=file, timeout=reach.left(topology), passwords=passwords)
     if spawned.started:
-        count = len(spawned.started)
-        shell.note(f"started {count} local server{'' if count == 1 else 's'}: {spawned.server}")
+        shell.note(f"started {count(len(spawned.started), 'local server')}: {spawned.server}")

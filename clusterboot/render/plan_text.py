@@ -157,4 +157,4 @@ def _sizes(target: Placement) -> str:
     """How many slots a primary gets."""
     sizes = [len(spot.slots) for spot in target.spots.values() if spot.slots]
     low, high = min(sizes, default=0), max(sizes, default=0)
-    return f"{low} slots per primary" if low == high else f"{low} to {high} slots per primary"
+    return f"{words.count(low, 'slot')} per primary" if low == high else f"{low} to {high} slots per primary"

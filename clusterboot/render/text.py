@@ -136,7 +136,7 @@ def add_status(page: Page, result: StatusResult) -> None:
             parts.append(words.count(roles["primary"], "primary", "primaries"))
             if roles["replica"]:
                 parts.append(words.count(roles["replica"], "replica"))
-            parts.append(f"{len(verdict.covered)} slots")
+            parts.append(words.count(len(verdict.covered), "slot"))
         done = "A full mesh" if mesh_only else "Ready"
         page.paragraph((f"● {done}", f"bold {GOOD}"), f": {', '.join(parts)}", hang=2)
     else:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from clusterboot.plan import AddSlots, Meet, Replicate, SetEpoch, Step
 from clusterboot.render.safe import clean
 from clusterboot.slots import Slots
+from clusterboot.wording import count as count
 
 if TYPE_CHECKING:
     from clusterboot.health import NodeHealth
@@ -21,11 +22,6 @@ _STEPS = (
     (Meet, "MEET", "MEETs"),
     (Replicate, "REPLICATE", "REPLICATEs"),
 )
-
-
-def count(number: int, one: str, many: str | None = None) -> str:
-    """Return `number` with its noun: "1 node", "6 nodes"."""
-    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def seconds(value: float) -> str:

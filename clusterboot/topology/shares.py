@@ -87,8 +87,9 @@ def check_cover(drafts: list[Draft], primaries: int, spot: Spot, problems: Probl
         hint = "give these slots to a primary, or leave out the 'slots' of one"
         problems.add("topology-slots", message, place, hint=hint)
     elif takers > len(rest):
+        are = "is" if len(rest) == 1 else "are"
         message = (
-            f"{len(rest)} of {COUNT} slots are left for {_primaries(takers)} without 'slots' in the file"
+            f"{len(rest)} of {COUNT} slots {are} left for {_primaries(takers)} without 'slots' in the file"
         )
         hint = "leave slots for them, or give them slots: none"
         problems.add("topology-slots", message, place, hint=hint)

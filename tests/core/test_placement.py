@@ -343,7 +343,7 @@ WARNINGS = [
     (Topology(tuple(node(name, host="127.0.0.1") for name in "abcdef"), replicas=1), []),
     (
         Topology(tuple(zoned("x x x x y y")), replicas=1),
-        [("replica-same-zone", "1 of the replicas share the zone of their primary: c beside b.")],
+        [("replica-same-zone", "1 of the replicas shares the zone of its primary: c beside b.")],
     ),
     (
         topology("a", "b", "c", node("d", weight=1e-6)),
