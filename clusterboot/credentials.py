@@ -7,6 +7,7 @@ literal. Everything that is missing is told at once, by the name of the variable
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,7 +50,7 @@ def warnings(topology: Topology, file: str) -> tuple[Problem, ...]:
         Problem(
             "password-readable",
             f"{path} holds a password and other users can read it.",
-            hint=f"chmod go-r {path}",
+            hint=f"chmod go-r {shlex.quote(str(path))}",
             exit=Exit.DONE,
         )
         for path in sorted(paths)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from clusterboot.commands.reaching import careless
 from clusterboot.errors import Exit
 from clusterboot.shell import Shell, write
 
@@ -23,13 +24,15 @@ def validate(shell: Shell, file: Path) -> Exit:
     from clusterboot.render import json
 
     result = _fresh(shell, file)
+    found = careless(result.topology, file)
+    shell.warn(found)
 
     def text(console: Console) -> None:
         from clusterboot.render.text import validated
 
         validated(console, result, str(file))
 
-    shell.result(lambda: json.validated(result), text)
+    shell.result(lambda: json.validated(result, warnings=found), text)
     return Exit.DONE
 
 

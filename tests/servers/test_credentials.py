@@ -221,15 +221,17 @@ def test_every_source_of_a_password(
     for source, (value, readable) in sources.items():
         file.write_text(guarded.topology(slots="none", auth={source: value}))
         file.chmod(0o644)
-        outcome = clusterboot("status", file, "-o", "json")
-        assert outcome.exit == 0, outcome
-        careless = [one for one in outcome.json()["warnings"] if one["code"] == "password-readable"]
-        assert [one["message"] for one in careless] == (
-            [f"{readable} holds a password and other users can read it."] if readable else []
-        )
+        for command in ("validate", "status"):
+            outcome = clusterboot(command, file, "-o", "json")
+            assert outcome.exit == 0, outcome
+            careless = [one for one in outcome.json()["warnings"] if one["code"] == "password-readable"]
+            assert [one["message"] for one in careless] == (
+                [f"{readable} holds a password and other users can read it."] if readable else []
+            )
         if readable:
             readable.chmod(0o600)
-            assert "password-readable" not in clusterboot("status", file, "-o", "json").out
+            for command in ("validate", "status"):
+                assert "password-readable" not in clusterboot(command, file, "-o", "json").out
 
 
 def test_no_password_and_a_user_that_is_not_there(guarded: Servers, tmp_path: Path) -> None:
