@@ -47,7 +47,7 @@ def adopt(topology: Topology, views: Views) -> Adopted:
     refusals = [*_split_ownership(topology, views, fresh)]
     if topology.slots == "none":
         return Adopted(target, tuple(refusals))
-    refusals += [*lost, *_resharding(views, target), *_keys_without_slots(views)]
+    refusals += [*lost, *_resharding(views, target), *_keys_without_slots(views), *_held(views, target)]
     refusals += [*_contradictions(topology, fresh, target, pins)]
     warnings = (*target.warnings, *kept(topology, fresh, pins))
     return Adopted(replace(target, warnings=warnings), tuple(refusals))
@@ -168,6 +168,44 @@ def _resharding(views: Views, target: Placement) -> list[Problem]:
     ]
 
 
+def _held(views: Views, target: Placement) -> list[Problem]:
+    """Nodes that are to serve slots which they take for another's, who does not serve them any more.
+
+    DELSLOTS on an owner stays unknown to the others, since nodes only say what they serve, never what they
+    do not: they refuse ADDSLOTS (`Slot N is already busy`) until somebody tells them.
+    """
+    names = {view.id: name for name, view in views.items()}
+    found: list[Problem] = []
+    for name, view in views.items():
+        wanted = target.spots[name].slots - view.me.slots
+        for peer in view.peers if wanted else ():
+            owner = names.get(peer.id)
+            if peer.myself or owner is None:
+                continue  # whom the topology does not have is preflight's to refuse
+            held = (peer.slots & wanted) - views[owner].me.slots
+            if not held:
+                continue
+            found.append(
+                _refusal(
+                    "slots-held",
+                    f"{name} is to serve the slots {held}, which it takes for those of {owner}, and {owner} "
+                    "does not serve them any more (CLUSTER NODES of both): it would refuse them as busy.",
+                    name,
+                    f"give them back with CLUSTER ADDSLOTS on {owner}, or take them from it with CLUSTER "
+                    f"DELSLOTS on {_all(_believers(views, peer.id, held))}; then this again",
+                    peer=owner,
+                )
+            )
+    return found
+
+
+def _believers(views: Views, owner: str, slots: Slots) -> list[str]:
+    """The nodes that take `owner`, an id, for the owner of one of `slots`."""
+    return [
+        name for name, view in views.items() if any(p.id == owner and p.slots & slots for p in view.peers)
+    ]
+
+
 def _keys_without_slots(views: Views) -> list[Problem]:
     return [
         _refusal(
@@ -245,6 +283,10 @@ def _others(groups: Sequence[_Group], members: Sequence[str]) -> str:
     names = [other[0] for other, _ in groups if other is not members]
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
+
+
+def _all(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _owner(views: Mapping[str, View], members: Sequence[str], slots: Slots) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from clusterboot import blocked
+from clusterboot import blocked, forgotten
 from clusterboot.blocked import AGAIN, Evidence, names, shown
 from clusterboot.errors import Exit, Problem
 from clusterboot.health import Verdict
@@ -19,6 +19,10 @@ from clusterboot.nodes import View, number
 from clusterboot.reach import Gap, Reach, targets
 
 _CLOSELY = 2000  # so many blocked ways are looked at one by one
+_PATIENCE = (
+    "gossip may still be under way, and a node that was told to forget another (CLUSTER FORGET) refuses it "
+    "for 60 s: wait a minute and run 'clusterboot up' again"
+)
 _MOST = 5  # so many problems of one kind; more than that are told as one
 
 
@@ -27,10 +31,14 @@ def diagnose(reach: Reach, verdict: Verdict, evidence: Evidence) -> tuple[Proble
     explained = _Explained()
     away = [reason for reason in verdict.reasons if reason.exit is Exit.NODE]
     explained.nodes |= {problem.node for problem in away if problem.node}
-    bus = _bus(reach, evidence, explained)
-    causes = bus or _apart(reach, explained)
+    refused = forgotten.refused(reach, evidence)
+    explained.pairs |= {frozenset((node, peer)) for peer, nodes in refused.items() for node in nodes}
+    causes = [forgotten.tell(reach, evidence, peer, nodes) for peer, nodes in [*refused.items()][:_MOST]]
+    causes += _bus(reach, evidence, explained)
+    causes = causes or _apart(reach, explained)
     found = [*away, *causes]
-    found += _replicas(reach.views, verdict, evidence)
+    # Who is dropped again and again never gets through its first sync either.
+    found += [each for each in _replicas(reach.views, verdict, evidence) if each.node not in refused]
     rest = [
         reason for reason in verdict.reasons if reason not in away and reason.code != "replica-out-of-sync"
     ]
@@ -227,6 +235,8 @@ def _unexplained(reasons: Sequence[Problem], verdict: Verdict, explained: _Expla
             if len(left) < len(unseen):
                 peer = left[0] if len(left) == 1 else None
                 reason = replace(reason, message=f"{reason.node} does not see {names(left)}.", peer=peer)
+        if reason.code in ("not-seen", "roles-disagree"):
+            reason = replace(reason, hint=reason.hint or _PATIENCE)
         found.append(reason)
     return found
 

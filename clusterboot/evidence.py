@@ -3,13 +3,14 @@
 CLUSTER LINKS of the nodes in question tells whether a connection to a bus port was ever made; a TCP
 connection from here to that port, closed at once, tells what this machine makes of it; tls-cluster
 tells whether a node speaks TLS on its bus; errorstats of a primary tells whether it turned replicas
-away. All of it at the same time and within a second; what is not there by then is left out.
+away; commandstats whether a node was told to forget another one. All of it at the same time and within a
+second; what is not there by then is left out.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -17,11 +18,11 @@ from clusterboot.addresses import numeric
 from clusterboot.blocked import Evidence, Outcome
 from clusterboot.diagnose import diagnose
 from clusterboot.errors import Exit, NodeFailed, Problem
-from clusterboot.health import Verdict
-from clusterboot.nodes import parse_fields, parse_nodes
+from clusterboot.health import NodeHealth, Verdict
+from clusterboot.nodes import number, parse_fields, parse_nodes
 from clusterboot.observe import CLUSTER_INFO, CLUSTER_NODES, Asker
 from clusterboot.plan import Views
-from clusterboot.reach import Endpoint, Gap, Reach
+from clusterboot.reach import Endpoint, Reach
 from clusterboot.replies import Reply
 from clusterboot.topology import Topology
 
@@ -29,6 +30,9 @@ SECONDS = 1.0
 # So many ports are tried and so many nodes asked: a cluster that lost its network has one cause.
 MOST = 32
 _ASKED = 500
+# So many more looks at who lists whom, spread over nearly all of the time: whom a node was told to forget
+# comes and goes about once a second.
+_LOOKS, _PAUSE = 4, 0.29
 
 
 async def why(
@@ -56,8 +60,15 @@ async def why(
     here = {name: view for name, view in views.items() if name not in away}
     reach = Reach(topology, here, met)
     unsynced = [each.node for each in verdict.reasons if each.code == "replica-out-of-sync" and each.node]
+    doubts = [name for name in here if _doubts(verdict.nodes.get(name))]
+    # All others as well: servers hand on to each other whom they were told to forget.
+    doubtful = list(dict.fromkeys((*doubts, *here))) if doubts else []
     left = max(0.1, end - asyncio.get_running_loop().time())
-    return diagnose(reach, verdict, await collect(fleet, here, reach.gaps.values(), unsynced, left))
+    return diagnose(reach, verdict, await collect(fleet, reach, unsynced, doubtful, left))
+
+
+def _doubts(health: NodeHealth | None) -> bool:
+    return health is not None and bool(health.unseen or health.stale or health.handshakes)
 
 
 async def _silent(fleet: Asker, names: Sequence[str], seconds: float) -> list[Problem]:
@@ -84,12 +95,17 @@ async def _silent(fleet: Asker, names: Sequence[str], seconds: float) -> list[Pr
 
 
 async def collect(
-    fleet: Asker, views: Views, gaps: Iterable[Gap], unsynced: Iterable[str], seconds: float = SECONDS
+    fleet: Asker, reach: Reach, unsynced: Iterable[str], doubtful: Iterable[str], seconds: float = SECONDS
 ) -> Evidence:
-    """Return what is found within `seconds` about `gaps` and about the replicas `unsynced`; never raises."""
+    """Return what is found within `seconds`; never raises.
+
+    Looked into are the gaps of `reach`, the replicas `unsynced`, and whether one of the nodes `doubtful`
+    was told to forget somebody.
+    """
     evidence = Evidence()
-    gaps = tuple(gaps)
-    ends = list(dict.fromkeys(gap.at for gap in gaps if numeric(gap.at[0])))[:MOST]
+    views, gaps = reach.views, tuple(reach.gaps.values())
+    tried = [gap.at for gap in gaps] + [reach.endpoint(peer) for _, peer in reach.unlisted()]
+    ends = list(dict.fromkeys(end for end in tried if numeric(end[0])))[:MOST]
     asked = list(dict.fromkeys(name for gap in gaps for name in (gap.node, gap.peer)))[:MOST]
     by_id = {view.id: name for name, view in views.items()}
     replicas = [name for name in unsynced if name in views][:MOST]
@@ -99,6 +115,7 @@ async def collect(
         *(_links(fleet, name, views, evidence) for name in asked),
         *(_replication(fleet, name, evidence) for name in replicas),
         *(_denied(fleet, name, evidence) for name in primaries if name is not None),
+        _memory(fleet, list(doubtful)[:MOST], views, seconds, evidence),
     ]
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
@@ -167,3 +184,38 @@ async def _denied(fleet: Asker, name: str, evidence: Evidence) -> None:
             evidence.denied[name] = tuple(
                 kind for kind in ("WRONGPASS", "NOAUTH", "NOPERM") if f"errorstat_{kind}" in stats
             )
+
+
+async def _memory(
+    fleet: Asker, names: Sequence[str], views: Views, seconds: float, evidence: Evidence
+) -> None:
+    """Who has carried out a CLUSTER FORGET, and, where anybody has, who is listed and dropped again."""
+    await asyncio.gather(*(_forgot(fleet, name, evidence) for name in names))
+    if not evidence.forgot:
+        return
+    ids = {view.id: name for name, view in views.items()}
+    listed = {name: {peer.id for peer in views[name].peers} for name in names}
+    for _ in range(_LOOKS):
+        await asyncio.gather(*(_relisted(fleet, name, ids, listed[name], evidence) for name in names))
+        await asyncio.sleep(seconds * _PAUSE)
+
+
+async def _forgot(fleet: Asker, name: str, evidence: Evidence) -> None:
+    with suppress(NodeFailed):
+        (reply,) = await fleet.ask(name, ("INFO", "commandstats"))
+        told = parse_fields(reply if isinstance(reply, str) else "").get("cmdstat_cluster|forget", "")
+        counts = dict(field.split("=", 1) for field in told.split(",") if "=" in field)
+        if number(counts.get("calls", "")) > number(counts.get("failed_calls", "")):
+            evidence.forgot.add(name)
+
+
+async def _relisted(
+    fleet: Asker, name: str, ids: Mapping[str, str], listed: set[str], evidence: Evidence
+) -> None:
+    """Note whom a node has dropped since the last look; `listed` becomes what it lists now."""
+    with suppress(NodeFailed, ValueError):
+        (reply,) = await fleet.ask(name, CLUSTER_NODES)
+        now = {line.id for line in parse_nodes(reply if isinstance(reply, str) else "")}
+        evidence.dropped.update((name, ids[gone]) for gone in listed - now if gone in ids)
+        listed.clear()
+        listed.update(now)

@@ -70,6 +70,18 @@ class Reach:
         """Whether any other node sees it."""
         return bool(self._seen & self._bit[node])
 
+    def unlisted(self) -> list[tuple[str, str]]:
+        """Return pairs of which the first does not list the second, which sees the first; not all of many."""
+        found: list[tuple[str, str]] = []
+        everybody = (1 << len(self.names)) - 1
+        for name in self.names:
+            mine = self._bit[name]
+            others = self._members(everybody & ~self._lists[name] & ~mine)
+            found += [(name, other) for other in others if self._sees[other] & mine]
+            if len(found) > _MOST * _MOST:
+                break
+        return found
+
     def groups(self) -> list[list[str]]:
         """Return the groups of nodes that see each other, in the order of the topology."""
         left = (1 << len(self.names)) - 1

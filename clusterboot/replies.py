@@ -152,7 +152,7 @@ def explain(text: str, node: str, command: Sequence[str]) -> Problem:
         "refused",
         f"{node} refused {words}: {shown}",
         node=node,
-        hint="nothing more was sent; mend this on the node and run the same command again",
+        hint="mend this on the node, then run the same command again: it goes on from here",
         exit=Exit.NODE,
     )
 

@@ -33,7 +33,8 @@ CORE: dict[str, set[str]] = {
     "events": {"plan", "health", "placement", "errors"},
     "reach": {"nodes", "plan", "topology"},
     "blocked": {"reach", "errors"},
-    "diagnose": {"blocked", "reach", "health", "nodes", "errors"},
+    "forgotten": {"blocked", "reach", "nodes", "errors"},
+    "diagnose": {"blocked", "forgotten", "reach", "health", "nodes", "errors"},
 }
 # All of these do no I/O, read no clock and draw no random numbers.
 PURE = {*CORE, "results"}

@@ -194,3 +194,57 @@ def test_a_node_that_does_not_answer_explains_what_the_others_miss() -> None:
     gone = Problem("connection-refused", "b cannot be reached.", node="b", exit=Exit.NODE)
     del found["b"]
     assert diagnose(Reach(top, found), judge.verdict(found, {"b": gone}), Evidence()) == (gone,)
+
+
+B_SEEN = "10.0.0.2", 16379
+TOLD = "told to forget a node (INFO commandstats): most likely b, which is then refused for 60 s."
+
+
+@pytest.mark.parametrize(
+    ("lists", "evidence", "message"),
+    [
+        (
+            {"a": {"b": ""}},
+            Evidence(forgot={"a"}, ports={B_SEEN: "open"}),
+            "a does not list b, which sees it (CLUSTER NODES of both); from here its bus port 10.0.0.2:16379 "
+            f"takes connections; a was {TOLD}",
+        ),
+        (
+            {"a": {"b": ""}, "c": {"b": ""}},
+            Evidence(forgot={"a", "c", "d"}),
+            f"a and c do not list b, which sees them (CLUSTER NODES of both); a and c were {TOLD}",
+        ),
+        (
+            {},
+            Evidence(forgot={"c"}, dropped={("a", "b"), ("c", "b")}),
+            f"a and c list b and drop it again (CLUSTER NODES); c was {TOLD}",
+        ),
+        (  # a handshake that has ended by the time of CLUSTER LINKS
+            {"a": {"b": "handshake"}},
+            Evidence(forgot={"a"}, links={"a": {}}),
+            f"a does not list b, which sees it (CLUSTER NODES of both); a was {TOLD}",
+        ),
+    ],
+)
+def test_a_node_that_was_told_to_forget_another_is_no_firewall(
+    lists: Mapping[str, Mapping[str, str]], evidence: Evidence, message: str
+) -> None:
+    assert told(views(4, **lists), evidence) == [("forgotten", message)]
+
+
+@pytest.mark.parametrize(
+    ("what", "evidence"),
+    [
+        ("", Evidence(forgot={"c"})),  # Redis before 7.2 keeps to itself whom it was told to forget
+        ("", Evidence(forgot={"a"}, ports={B_SEEN: "silent"})),
+        ("", Evidence(forgot={"a"}, closed={("a", "b")})),
+        ("handshake", Evidence(forgot={"a"}, links={"a": {B_SEEN: False}})),
+        ("fail?", Evidence(forgot={"a"})),
+        ("", Evidence()),
+    ],
+)
+def test_nobody_is_said_to_have_been_forgotten_where_it_is_not_likely(what: str, evidence: Evidence) -> None:
+    assert [code for code, _ in told(views(4, a={"b": what}), evidence)] in (
+        ["not-seen"],
+        ["bus-unreachable"],
+    )

@@ -129,13 +129,13 @@ KINDS: list[tuple[str, Command, str, str]] = [
         "ERR Something new {node}",
         ("CONFIG", "SET", "x", "y"),
         "refused: a refused CONFIG SET: ERR Something new {node}",
-        "nothing more was sent; mend this on the node and run the same command again",
+        "mend this on the node, then run the same command again: it goes on from here",
     ),
     (
         "ERR " + "x" * 400,
         ("FLUSHALL",),
         f"refused: a refused FLUSHALL: ERR {'x' * 296}…",
-        "nothing more was sent; mend this on the node and run the same command again",
+        "mend this on the node, then run the same command again: it goes on from here",
     ),
 ]
 

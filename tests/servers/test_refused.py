@@ -261,3 +261,33 @@ def test_a_node_that_is_importing_slots_does_not_become_a_replica(nodes: Take) -
             "wait until it is done, or run redis-cli --cluster fix; then this again",
         )
     ]
+
+
+@pytest.mark.parametrize("way_out", ["take them from it", "give them back"])
+def test_slots_that_a_node_still_takes_for_anothers_are_refused_with_both_ways_out(
+    nodes: Take, way_out: str
+) -> None:
+    three = nodes(3)
+    before, after = ("0-5460", "5461-10922", "10923-16383"), ("100-5460", "0-99,5461-10922", "10923-16383")
+    names = _named(three)
+    first = [node | {"slots": slots} for node, slots in zip(names, before, strict=True)]
+    then = [node | {"slots": slots} for node, slots in zip(names, after, strict=True)]
+    three.ready_up(three.file(nodes=first))
+    three.ok(0, "CLUSTER", "DELSLOTS", *range(100))
+    assert _refused(three, three.file(nodes=then)) == [
+        (
+            "slots-held",
+            "b",
+            "a",
+            "b is to serve the slots 0-99, which it takes for those of a, and a does not serve them any more "
+            "(CLUSTER NODES of both): it would refuse them as busy.",
+            "give them back with CLUSTER ADDSLOTS on a, or take them from it with CLUSTER DELSLOTS on b and "
+            "c; then this again",
+        )
+    ]
+    if way_out == "give them back":
+        three.ready_up(three.file(nodes=first))
+        return
+    for index in (1, 2):
+        three.ok(index, "CLUSTER", "DELSLOTS", *range(100))
+    three.ready_up(three.file(nodes=then))
