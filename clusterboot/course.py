@@ -40,6 +40,7 @@ class Run:
     away: Mapping[str, Problem] = field(default_factory=dict)
     views: Views = field(default_factory=dict)
     goal: Goal | None = None
+    joining: frozenset[str] = frozenset()
     verdict: Verdict | None = None
     lent: BoostReport | None = None
     warned: dict[Problem, None] = field(default_factory=dict)

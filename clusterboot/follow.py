@@ -82,7 +82,7 @@ async def follow(
         links = verdict.links if small else max(verdict.links, known - len(watch.views))
         run.report(Looked(replace(verdict, links=min(links, verdict.total)), tuple(observed.away)))
         phases.tell(verdict, bool(pending))
-        if verdict.ready or (not observed.away and _turned(settled, verdict)):
+        if verdict.ready or (not observed.away and _turned(settled, verdict, watch.views)):
             return verdict
         due = {step for step in pending if guess.due(step, watch.views)}
         accepted: set[Replicate] = set()
@@ -118,12 +118,15 @@ def _serving(verdict: Verdict, views: Views) -> frozenset[str]:
     )
 
 
-def _turned(settled: Iterable[str], verdict: Verdict) -> bool:
+def _turned(settled: Iterable[str], verdict: Verdict, views: Views) -> bool:
     """Whether one of the nodes that were as planned says of itself that it is something else now.
 
-    A failover has made it so, and what was planned around its old role would only be refused.
+    A failover has made it so, and what was planned around its old role would only be refused. It is over
+    when no two nodes claim the same slots any more: before that nobody could plan around it.
     """
-    return any(name in health.stale for name in settled if (health := verdict.nodes.get(name)) is not None)
+    if not any(name in health.stale for name in settled if (health := verdict.nodes.get(name)) is not None):
+        return False
+    return sum(len(view.me.slots) for view in views.values()) == len(verdict.covered)
 
 
 class _Guess:
@@ -159,7 +162,8 @@ class _Hurry:
     def __init__(self, run: Run, watch: Watch) -> None:
         self._run = run
         self._watch = watch
-        self._joining = newcomers(watch.views)
+        # Also when everything is planned anew in the middle of it.
+        self._joining = run.joining = run.joining | newcomers(watch.views)
         self._nodes = {node.name: node for node in run.topology.nodes}
         self._moved = bool(moved(self._nodes, watch.views))
         # On large clusters views are old: what they lack has most likely been mended.

@@ -21,10 +21,15 @@ OFTEN = 4
 
 
 def newcomers(views: Views) -> frozenset[str]:
-    """Return the nodes that join a cluster that serves: they know nobody while another node serves."""
+    """Return the nodes that join a cluster that serves: they serve nothing and do not know everybody yet.
+
+    A run that was cut off may have left them anywhere between the first MEET and the last link.
+    """
     if not any(view.state_ok and view.me.slots for view in views.values()):
         return frozenset()
-    return frozenset(name for name, view in views.items() if len(view.peers) == 1 and not view.me.slots)
+    return frozenset(
+        name for name, view in views.items() if len(view.peers) < len(views) and not view.me.slots
+    )
 
 
 def pause(seconds: float, count: int) -> float:

@@ -18,10 +18,12 @@ def grown(count: int) -> tuple[World, list[str]]:
     return world, names
 
 
-def test_only_nodes_that_know_nobody_while_others_serve_are_newcomers() -> None:
-    world, _ = grown(5)
+def test_nodes_that_serve_nothing_and_do_not_know_everybody_are_newcomers_while_others_serve() -> None:
+    world, names = grown(5)
     assert newcomers(world.views()) == {"n3", "n4"}
     world["n4"].knows.add("n0")
+    assert newcomers(world.views()) == {"n3", "n4"}, "cut off in the middle"
+    world["n4"].knows.update(names)
     assert newcomers(world.views()) == {"n3"}
     assert newcomers(fresh(topology("a", "b")).views()) == frozenset(), "nobody serves: nobody joins"
 
