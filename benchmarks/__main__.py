@@ -1,6 +1,6 @@
 """Measure clusterboot, print tables, and keep JSON and a chart.
 
-    python -m benchmarks                                   everything: about half an hour
+    python -m benchmarks                                   everything: about three quarters of an hour
     python -m benchmarks --sizes 6,30 --runs 1 forming     a short look
     python -m benchmarks cost startup                      no real servers
 
@@ -16,21 +16,23 @@ import platform
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Protocol
 
-from benchmarks import chart, cost, forming, run, startup
+from benchmarks import chart, cost, forming, joining, run, startup
 from benchmarks.targets import Target, targets
-from tests.harness.servers import Missing, binary
+from tests.harness.servers import SERVERS, Missing, binary
 
 RESULTS = Path(__file__).parent / "results"
-PARTS = ("forming", "run", "cost", "startup")
+PARTS = ("forming", "joining", "run", "cost", "startup")
 
 
 def main() -> int:
     """Measure what the arguments say; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure clusterboot.")
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="what to measure (default: all)")
-    parser.add_argument("--servers", default="redis70,valkey91", help="kinds of servers, for forming")
+    parser.add_argument("--servers", help="kinds of servers (default: all; forming: redis70,valkey91)")
     parser.add_argument("--sizes", default="6,30,60,150", help="numbers of nodes, for forming")
+    parser.add_argument("--serving", default="30,60", help="numbers of nodes to join, for joining")
     parser.add_argument("--fleet", default="100,300,1000", help="numbers of simulated nodes, for cost")
     parser.add_argument("--runs", type=int, default=3, help="runs of which the median is taken")
     parser.add_argument("--large-runs", type=int, default=1, help="the same above 100 nodes")
@@ -38,13 +40,22 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results; - keeps none")
     given = parser.parse_args()
     parts = given.parts or PARTS
-    formed = [] if "forming" not in parts else _form(given)
+    formed = _form(given) if "forming" in parts else []
+    joined = _join(given) if "joining" in parts else []
+    ran = list(run.measure(max(3, given.runs), _kinds(given, SERVERS))) if "run" in parts else []
     costs = [cost.measure(count) for count in _numbers(given.fleet)] if "cost" in parts else []
     starts = startup.measure(max(5, given.runs)) if "startup" in parts else []
-    ran = list(run.measure(max(3, given.runs), given.servers.split(","))) if "run" in parts else []
-    found = [*targets(formed, costs, starts), *run.targets(ran)]
+    results: list[tuple[str, Sequence[_Measured], list[Target]]] = [
+        ("forming", formed, list(targets(formed=formed))),
+        ("joining", joined, list(targets(joined=joined))),
+        ("run", ran, list(run.targets(ran))),
+        ("cost", costs, list(targets(costs=costs))),
+        ("startup", starts, list(targets(starts=starts))),
+    ]
+    found = [target for _, _, some in results for target in some]
 
     _table("Time to Ready", ("server", "nodes", "tool", "Ready s", "exit s", "share"), _shares(formed))
+    _table("Joining a cluster that serves, from the first MEET on", joining.HEADS, map(joining.row, joined))
     _table("From nothing to a command in `clusterboot run`, 6 nodes", run.HEADS, map(run.row, ran))
     _table(
         "Cost on the simulated fleet",
@@ -55,44 +66,53 @@ def main() -> int:
     _table("Targets", ("target", "at most", "found", ""), [_row(target) for target in found])
     if str(given.out) != "-":
         given.out.mkdir(parents=True, exist_ok=True)
-        for name, measured in (("forming", formed), ("cost", costs), ("startup", starts)):
+        for name, measured, some in results:
             if measured:
                 document = {
                     "machine": _machine(),
                     name: [each.document() for each in measured],
-                    "targets": [target.document() for target in targets(*_only(name, formed, costs, starts))],
+                    "targets": [target.document() for target in some],
                 }
                 (given.out / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
-        if ran:
-            run.keep(ran, given.out / "run.json", _machine())
         if formed:
             (given.out / "forming.svg").write_text(chart.svg(formed))
     return 0 if all(target.met for target in found) else 1
 
 
+class _Measured(Protocol):
+    def document(self) -> dict[str, object]: ...
+
+
 def _form(given: argparse.Namespace) -> list[forming.Formed]:
     tools = forming.TOOLS if given.no_boost else forming.TOOLS[:2]
     found: list[forming.Formed] = []
-    for kind in given.servers.split(","):
-        try:
-            binary(kind)
-        except Missing as reason:
-            print(f"left out: {reason}", file=sys.stderr)
-            continue
+    for kind in _kinds(given, ("redis70", "valkey91")):
         for count in _numbers(given.sizes):
             runs = given.runs if count <= 100 else given.large_runs
             found += forming.measure(kind, count, tools, runs)
     return sorted(found, key=lambda each: (each.server, each.nodes))
 
 
-def _only(
-    name: str, formed: list[forming.Formed], costs: list[cost.Cost], starts: list[startup.Start]
-) -> tuple[list[forming.Formed], list[cost.Cost], list[startup.Start]]:
-    return (
-        formed if name == "forming" else [],
-        costs if name == "cost" else [],
-        starts if name == "startup" else [],
-    )
+def _join(given: argparse.Namespace) -> list[joining.Joined]:
+    return [
+        joined
+        for kind in _kinds(given, SERVERS)
+        for count in _numbers(given.serving)
+        for joined in joining.measure(kind, count, given.runs)
+    ]
+
+
+def _kinds(given: argparse.Namespace, default: Sequence[str]) -> list[str]:
+    """Return the kinds of servers to measure that are here; says which are not."""
+    found = []
+    for kind in given.servers.split(",") if given.servers else default:
+        try:
+            binary(kind)
+        except Missing as reason:
+            print(f"left out: {reason}", file=sys.stderr)
+        else:
+            found.append(kind)
+    return found
 
 
 def _numbers(text: str) -> list[int]:

@@ -1,6 +1,6 @@
 """From nothing to a command within a throwaway cluster of six nodes, and to nothing again.
 
-    python -m benchmarks --servers redis70,redis62,valkey91 run
+    python -m benchmarks run
 
 The clock runs from the start of clusterboot's process to the first line that the command prints, which
 says what clusterboot's own word is worth: the probe of the tests finds the cluster Ready at that moment or
@@ -10,18 +10,16 @@ is done: that is the floor.
 
 from __future__ import annotations
 
-import json
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from benchmarks.targets import Target
 from tests.harness.ready import why_not_ready
-from tests.harness.servers import SERVERS, Missing, binary
+from tests.harness.servers import binary
 
 NODES = 6
 # Seconds from nothing to the command: a fifth of what cluster managers of client projects take, and less.
@@ -47,15 +45,10 @@ class Ran:
         return {**asdict(self), "nodes": NODES, "median": self.median()}
 
 
-def measure(runs: int, kinds: Iterable[str] = SERVERS) -> Iterator[Ran]:
-    """Measure `runs` runs on each kind of server that is here."""
+def measure(runs: int, kinds: Iterable[str]) -> Iterator[Ran]:
+    """Measure `runs` runs on each kind of server."""
     for kind in kinds:
-        try:
-            server = binary(kind)
-        except Missing as reason:
-            print(f"left out: {reason}", file=sys.stderr)
-            continue
-        times = [_once(server) for _ in range(runs)]
+        times = [_once(binary(kind)) for _ in range(runs)]
         yield Ran(kind, *(tuple(round(each, 3) for each in column) for column in zip(*times, strict=True)))
 
 
@@ -90,14 +83,3 @@ HEADS = ("server", "median s", "slowest s", "until gone s")
 def row(ran: Ran) -> tuple[object, ...]:
     """Return one row of the table below HEADS."""
     return ran.server, ran.median(), max(ran.began), round(statistics.median(ran.gone), 2)
-
-
-def keep(found: Iterable[Ran], file: Path, machine: dict[str, object]) -> None:
-    """Write the results as JSON."""
-    ran = list(found)
-    document = {
-        "machine": machine,
-        "run": [each.document() for each in ran],
-        "targets": [target.document() for target in targets(ran)],
-    }
-    file.write_text(json.dumps(document, indent=1) + "\n")

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 from benchmarks.cost import Cost
 from benchmarks.forming import Formed
+from benchmarks.joining import Joined
 from benchmarks.startup import Start
 
 # The largest share of redis-cli's time to Ready, on the same servers in the same run.
@@ -18,6 +19,8 @@ RATIOS = {
     ("valkey91", 6): 0.2,
     ("valkey91", 60): 0.12,
 }
+# Seconds from the first MEET until all nodes of a cluster that serves agree on one that joins it.
+AGREED = 1.0
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,12 @@ class Target:
         return {**asdict(self), "met": self.met}
 
 
-def targets(formed: Iterable[Formed], costs: Iterable[Cost], starts: Iterable[Start]) -> Iterator[Target]:
+def targets(
+    formed: Iterable[Formed] = (),
+    joined: Iterable[Joined] = (),
+    costs: Iterable[Cost] = (),
+    starts: Iterable[Start] = (),
+) -> Iterator[Target]:
     """Compare what was measured with the targets for it; what was not measured is left out."""
     ready = {(each.server, each.nodes, each.tool): each.median("ready") for each in formed}
     for (server, count, tool), seconds in ready.items():
@@ -48,6 +56,9 @@ def targets(formed: Iterable[Formed], costs: Iterable[Cost], starts: Iterable[St
             continue
         ratio = None if seconds is None else round(seconds / theirs, 3)
         yield Target(f"{tool}, {server}, {count} nodes: share of redis-cli's time to Ready", limit, ratio)
+    for each in joined:
+        what = f"a {each.role} joins, {each.server}, {each.nodes} nodes: seconds until all agree"
+        yield Target(what, AGREED, each.median("agreed"))
     for cost in costs:
         if cost.nodes == 1000:
             yield Target("1000 simulated nodes: snapshots read", 4.0, cost.snapshots)
