@@ -124,7 +124,7 @@ def of_all(node: Node, found: Mapping[str, Problem]) -> Problem:
 
 def _start(node: Node, security: Tls | None) -> str:
     # What --spawn can start: servers of this machine, without TLS.
-    spawned = "let --spawn start it, or " if security is None and is_loopback(node.host) else ""
+    spawned = "let 'up --spawn' start it, or " if security is None and is_loopback(node.host) else ""
     return f"start the server, or {spawned}mend its host and port in the topology"
 
 

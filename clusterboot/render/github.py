@@ -83,7 +83,7 @@ class Groups:
 def summary(result: UpResult, errors: Sequence[Problem] = ()) -> str:
     """Return the Markdown for the summary of a job: how it ended, a table and a picture of the nodes."""
     name = f" {_cell(result.topology.name)}" if result.topology.name else ""
-    shape = plan_text.shape(result.topology, result.target)
+    shape = plan_text.shape(result.topology, result.target, meet_only=result.mesh_only)
     how = "nothing was changed" if result.dry_run else f"after {words.seconds(result.seconds)}"
     state = "Ready" if result.ready else "a full mesh" if result.verdict.ready else "not Ready"
     lines = [

@@ -47,11 +47,16 @@ def summary(topology: Topology, target: Placement, found: Plan) -> str:
     return f"{shape(topology, target)}, {how}"
 
 
-def shape(topology: Topology, target: Placement) -> str:
-    """Return how many nodes of each role there are: "6 nodes, 3 primaries, 3 replicas"."""
+def shape(topology: Topology, target: Placement, *, meet_only: bool = False) -> str:
+    """Return how many nodes of each role there are: "6 nodes, 3 primaries, 3 replicas".
+
+    With `meet_only` nobody was given a role, and there are only nodes.
+    """
     total = words.count(len(topology.nodes), "node")
     if topology.slots == "none":
         return f"{total}, a mesh without slots"
+    if meet_only:
+        return total
     replicas = sum(spot.role == "replica" for spot in target.spots.values())
     primaries = words.count(len(target.spots) - replicas, "primary", "primaries")
     return ", ".join((total, primaries, *([words.count(replicas, "replica")] if replicas else [])))

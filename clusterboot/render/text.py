@@ -42,7 +42,7 @@ def _done(page: Page, result: UpResult) -> None:
     verdict = result.verdict
     mesh_only = result.mesh_only or result.topology.slots == "none"
     goal = "a full mesh" if mesh_only else "Ready"
-    shape = plan_text.shape(result.topology, result.target)
+    shape = plan_text.shape(result.topology, result.target, meet_only=result.mesh_only)
     took = words.seconds(result.seconds)
     if verdict.ready and not result.steps:
         page.paragraph((f"● Already {goal}", f"bold {GOOD}"), f": {shape}; nothing to do", hang=2)
@@ -85,14 +85,15 @@ def _boost(page: Page, boost: BoostReport | None) -> None:
     borrowed = ", ".join(f"{clean(name)} {clean(value)}" for name, value in boost.settings.items())
     on = words.count(boost.nodes, "node")
     if boost.restored >= boost.nodes:
-        page.paragraph((f"  boost: {borrowed} on {on}, put back on all of them", DIM), hang=4)
+        where = "all of them" if boost.nodes > 1 else "it"
+        page.paragraph((f"  boost: {borrowed} on {on}, put back on {where}", DIM), hang=4)
         return
     text = f"  boost: {borrowed} on {on}, put back on {boost.restored} only"
     page.paragraph((f"{text}: {reason}" if reason else text, WARN), hang=4)
 
 
 def _dry_run(page: Page, result: UpResult) -> None:
-    shape = plan_text.shape(result.topology, result.target)
+    shape = plan_text.shape(result.topology, result.target, meet_only=result.mesh_only)
     missing = result.plan.steps
     if not missing and result.verdict.ready:
         goal = "Ready" if result.ready else "a full mesh"

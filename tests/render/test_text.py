@@ -145,6 +145,7 @@ SCREENS: dict[str, Callable[[Console], None]] = {
     "up-big": lambda to: text.up(to, formed(local(60, replicas=1))),
     "up-already": lambda to: text.up(to, replace(formed(), steps=(), boost=None)),
     "up-mesh": lambda to: text.up(to, replace(formed(local(3, slots="none")), boost=None)),
+    "up-meet-only": lambda to: text.up(to, replace(formed(), mesh_only=True, boost=None)),
     "up-out-of-time": lambda to: text.up(to, unlucky()),
     "dry-run": lambda to: text.up(to, dry()),
     "dry-run-ready": lambda to: text.up(

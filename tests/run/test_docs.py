@@ -52,6 +52,14 @@ def test_every_option_of_run_and_of_the_plugin_is_told() -> None:
         assert f"`redis_cluster_{name}`" in PAGES["testing"]
 
 
+def test_every_option_of_the_other_commands_is_in_the_readme() -> None:
+    group = get_command(app)
+    others = [command for name, command in group.commands.items() if name != "run"]  # type: ignore[attr-defined]
+    names = {name for command in (group, *others) for option in command.params for name in option.opts}
+    options = {name for name in names if name.startswith("-")} | {"-h", "--help"}
+    assert {name for name in options if not re.search(rf"`(?:[^`\n]* )?{name}\b", README)} == set()
+
+
 def test_every_input_of_the_action_is_told() -> None:
     for name in yaml.safe_load((ROOT / "action.yml").read_text())["inputs"]:
         assert re.search(rf"^\|[^|]*`{name}`", PAGES["ci"], re.MULTILINE), name

@@ -35,7 +35,7 @@ def test_nodes_that_cannot_be_reached_are_told_together(
                 "connection-refused",
                 name,
                 f"{name} cannot be reached: nothing listens at {name}.",
-                "start the server, or let --spawn start it, or mend its host and port in the topology",
+                "start the server, or let 'up --spawn' start it, or mend its host and port in the topology",
             )
             for name in away
         ),
