@@ -51,11 +51,12 @@ def told(
                 )
             )
     if lacking:
+        which = f"slot{'' if len(lacking) == 1 else 's'} {lacking} ({len(lacking)} of 16384)"
         found.append(
             _reason(
                 "slots-missing",
                 None,
-                f"nobody serves the slots {lacking} ({len(lacking)} of 16384)",
+                f"nobody serves the {which}",
                 hint=_UP,
             )
         )

@@ -114,7 +114,7 @@ REASONS: list[tuple[str, Change, str]] = [
     (
         "slots that nobody serves",
         lambda v: v.update(a=line(v["a"], "a", slots=slots("0-5459"))),
-        "not ready slots-missing: nobody serves the slots 5460 (1 of 16384).\n"
+        "not ready slots-missing: nobody serves the slot 5460 (1 of 16384).\n"
         "  → run 'clusterboot up': it does what is missing",
     ),
     (
