@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
 
-from clusterboot.health import Verdict
+from clusterboot.health import NodeHealth, Verdict
 from clusterboot.plan import Meet, Views, meeting_point
 from clusterboot.topology import Node
 
@@ -21,15 +21,15 @@ OFTEN = 4
 
 
 def newcomers(views: Views) -> frozenset[str]:
-    """Return the nodes that join a cluster that serves: they serve nothing and do not know everybody yet.
+    """Return the nodes that join a cluster that serves: they know nobody, or fewer than whoever serves.
 
     A run that was cut off may have left them anywhere between the first MEET and the last link.
     """
-    if not any(view.state_ok and view.me.slots for view in views.values()):
+    serving = [len(view.peers) for view in views.values() if view.state_ok and view.me.slots]
+    if not serving:
         return frozenset()
-    return frozenset(
-        name for name, view in views.items() if len(view.peers) < len(views) and not view.me.slots
-    )
+    few = max(2, min(serving))
+    return frozenset(name for name, view in views.items() if len(view.peers) < few and not view.me.slots)
 
 
 def pause(seconds: float, count: int) -> float:
@@ -54,19 +54,21 @@ def hurry(
     A MEET brings the news of its sender: its receiver learns by it, while the reply only ends the
     handshake and is not read on (clusterProcessPacket). So whom only the newcomer has wrong meets it.
     `attaching` are newcomers that have yet to become replicas, with their primaries: such a one meets its
-    primary only, since whoever heard of it before would have to hear of its new role once more. Pairs of
-    sender and receiver that are `resting` are left out.
+    primary only, since whoever heard of it before would have to hear of its new role once more. Nor is
+    there any news of a node that is not what was planned by its own words. Pairs of sender and receiver
+    that are `resting` are left out.
     """
     attaching = attaching or {}
     found: list[Meet] = []
     for name in joining:
+        news = not _other(name, verdict)
         behind = {
             peer: (name, peer)
             for peer, health in verdict.nodes.items()
-            if peer != name and (name in health.unseen or name in health.stale)
+            if peer != name and (name in health.unseen or (news and name in health.stale))
         }
-        own = verdict.nodes.get(name)
-        for peer in (*own.unseen, *own.stale) if own is not None else ():
+        own = verdict.nodes.get(name, NodeHealth())
+        for peer in (*own.unseen, *(peer for peer in own.stale if not _other(peer, verdict))):
             if peer != name:
                 behind.setdefault(peer, (peer, name))
         pairs = [
@@ -77,3 +79,8 @@ def hurry(
             for sender, receiver in pairs[:BATCH]
         ]
     return tuple(found)
+
+
+def _other(name: str, verdict: Verdict) -> bool:
+    """Whether a node says of itself that it is something else than planned."""
+    return name in verdict.nodes.get(name, NodeHealth()).stale

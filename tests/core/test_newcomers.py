@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from clusterboot.health import Judge
 from clusterboot.newcomers import BATCH, hurry, newcomers, pause
-from clusterboot.placement import place
+from clusterboot.placement import Spot, place
 from clusterboot.plan import plan
 from tests.core.world import World, fresh, topology
 
@@ -18,13 +20,19 @@ def grown(count: int) -> tuple[World, list[str]]:
     return world, names
 
 
-def test_nodes_that_serve_nothing_and_do_not_know_everybody_are_newcomers_while_others_serve() -> None:
+def test_nodes_that_know_nobody_or_fewer_than_those_who_serve_are_newcomers() -> None:
     world, names = grown(5)
     assert newcomers(world.views()) == {"n3", "n4"}
     world["n4"].knows.add("n0")
     assert newcomers(world.views()) == {"n3", "n4"}, "cut off in the middle"
     world["n4"].knows.update(names)
     assert newcomers(world.views()) == {"n3"}
+    world["n0"].knows.add("n4")
+    assert newcomers(world.views()) == {"n3"}, "nobody is one for not having heard of the newcomer"
+    served = topology("n0", "n1", "n2", "n5", replicas=1)
+    world = fresh(topology("n0", "n1", "n2", "n5", "n6"))
+    world.do(*plan(served, place(served)).steps)
+    assert newcomers(world.views()) == {"n6"}, "no replica is one for having no slots"
     assert newcomers(fresh(topology("a", "b")).views()) == frozenset(), "nobody serves: nobody joins"
 
 
@@ -91,3 +99,18 @@ def test_pairs_that_rest_leave_the_batch_to_others() -> None:
     second = {(meet.node, meet.peer) for meet in hurry(nodes, ["n39"], verdict, views, resting=first)}
     assert len(first) == len(second) == BATCH
     assert not first & second
+
+
+def test_nobody_is_told_of_a_role_that_the_node_itself_does_not_have() -> None:
+    """After a failover it is the plan that is stale: MEETs would cut links and change nothing."""
+    world, names = grown(4)
+    top = topology(*names)
+    world.join(*names)
+    views = world.views()
+    target = place(top)
+    taken_over = {**target.spots, "n3": Spot("replica", "n0"), "n1": Spot("replica", "n2")}
+    judge = Judge(replace(target, spots=taken_over), {name: view.id for name, view in views.items()})
+    verdict = judge.verdict(views)
+    assert "n3" in verdict.nodes["n0"].stale
+    nodes = {each.name: each for each in top.nodes}
+    assert hurry(nodes, ["n3"], verdict, views) == ()
