@@ -34,8 +34,8 @@ def refusals(topology: Topology, views: Views, away: Iterable[str] = ()) -> tupl
 
 
 def warnings(views: Views) -> tuple[Problem, ...]:
-    """Return what is only unfortunate about the nodes: mixed major versions, and servers that hide INFO."""
-    return (*_mixed(views), *_hidden(views))
+    """Return what is only unfortunate: mixed major versions, servers that hide INFO, slots on their way."""
+    return (*_mixed(views), *_hidden(views), *_open(views))
 
 
 def _mixed(views: Views) -> Iterable[Problem]:
@@ -59,6 +59,19 @@ def _hidden(views: Views) -> Iterable[Problem]:
             "version, keys outside of database 0, or one server listed twice from a copied nodes.conf.",
             node=names[0],
             hint="allow INFO to the user if it can be",
+            exit=Exit.DONE,
+        )
+
+
+def _open(views: Views) -> Iterable[Problem]:
+    names = [name for name, view in views.items() if view.me.moving]
+    if names:
+        yield Problem(
+            "slots-open",
+            f"{_list(names)} {'has' if len(names) == 1 else 'have'} slots that are being migrated or "
+            "imported: a reshard is under way or was cut off.",
+            node=names[0],
+            hint="wait until it is done, or run redis-cli --cluster fix",
             exit=Exit.DONE,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.harness.cli import clusterboot
 from tests.servers.conftest import Take
 from tests.servers.pool import problems
 
@@ -51,3 +52,21 @@ def test_slots_that_were_moved_stay_where_they_are_served(any_nodes: Take) -> No
     document = two.ready_up(file, "-o", "json").json()
     assert two.changes() == {}
     assert [row["slots"] for row in document["nodes"]] == ["1-8191", "0,8192-16383"]
+
+
+def test_a_reshard_that_was_cut_off_is_told_and_left_alone(any_nodes: Take) -> None:
+    two = any_nodes(2)
+    file = two.file()
+    two.ready_up(file)
+    two.ok(0, "CLUSTER", "SETSLOT", 0, "MIGRATING", two.id(1))
+    two.ok(1, "CLUSTER", "SETSLOT", 0, "IMPORTING", two.id(0))
+    two.forget()
+    one, other = two.addresses
+    for outcome in (two.ready_up(file, "-o", "json"), clusterboot("status", file, "-o", "json")):
+        assert outcome.exit == 0
+        (warning,) = [found for found in problems(outcome, "warnings") if found["code"] == "slots-open"]
+        assert warning["message"] == (
+            f"{one} and {other} have slots that are being migrated or imported: a reshard is under way or "
+            "was cut off."
+        )
+    assert two.changes() == {}
