@@ -78,9 +78,17 @@ class Boost:
         """Whether there is something to put back."""
         return bool(self._old)
 
-    def decline(self, reason: str) -> None:
-        """Borrow nothing, and say why in the report."""
+    async def decline(self, reason: str) -> None:
+        """Borrow nothing, and say why in the report; what an earlier run left low is raised at once.
+
+        The cluster may serve by now, and this run take long. Elections are allowed again at the end, and
+        what can only be guessed waits until then as well: the run that knows may still be at work.
+        """
         self._reason = reason
+        known = {name: old for name, old in self._old.items() if name not in self._guessed}
+        failed = await self._put(_timers(known), seconds=2.0)
+        for name in known.keys() - failed.keys():
+            self._old[name] = {key: value for key, value in known[name].items() if key == NO_FAILOVER}
 
     async def borrow(self, views: Mapping[str, View]) -> float:
         """Lower the timers of all nodes; returns the node timeout in force now, in seconds.
@@ -184,11 +192,7 @@ class Boost:
             await asyncio.sleep(0.5)
         await self._look_again(seconds)
         self._warn_of_guesses()
-        first = {
-            name: {key: value for key, value in old.items() if key != NO_FAILOVER}
-            for name, old in self._old.items()
-        }
-        failed = await self._put(first, seconds)
+        failed = await self._put(_timers(self._old), seconds)
         while self._old:
             calm = await self._calm(seconds)
             if calm or not patient:
@@ -322,3 +326,11 @@ class Boost:
             return failed.problems[0].message.removesuffix(".")
         except TimeoutError:
             return f"{name} did not answer within {seconds:g} s"
+
+
+def _timers(old: Mapping[str, Settings]) -> dict[str, Settings]:
+    """Everything of `old`, by node name, but what allows elections: that comes last."""
+    return {
+        name: {key: value for key, value in settings.items() if key != NO_FAILOVER}
+        for name, settings in old.items()
+    }

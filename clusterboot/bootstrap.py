@@ -82,7 +82,7 @@ async def form(run: Run, goal: Goal, boost: Boost) -> None:
         run.report(Phase("borrow", nodes(run)))
         wait = handshake_seconds(await boost.borrow(views))
     else:
-        boost.decline(declined)
+        await boost.decline(declined)
     again = False
     while True:
         first = [step for step in goal.plan.steps if step.kind in ("epoch", "slots")]

@@ -38,6 +38,11 @@ def _lowered(nodes: Nodes) -> list[dict[str, str]]:
     ] * nodes.count
 
 
+def _borrowed(nodes: Nodes) -> int:
+    """How many changing commands it takes to borrow the timers of all nodes."""
+    return sum(OLD[name] != now for timers in _lowered(nodes) for name, now in timers.items())
+
+
 def _dying(nodes: Nodes, file: Path, k: int) -> None:
     """Run `up` until it is killed at its k-th changing command."""
     died = subprocess.run(
@@ -199,7 +204,7 @@ def test_a_run_that_is_killed_is_put_right_from_its_record(any_nodes: Take) -> N
     three = any_nodes(3)
     _configured(three)
     file = three.file()
-    _dying(three, file, 13)
+    _dying(three, file, _borrowed(three) + 1)
     assert three.all_timers() == _lowered(three)
     outcome = three.ready_up(file, "-o", "json")
     assert three.all_timers() == [OLD] * 3
@@ -212,7 +217,7 @@ def test_without_a_record_timers_are_set_to_the_defaults_with_a_warning(
     three = any_nodes(3)
     _configured(three)
     file = three.file()
-    _dying(three, file, 10)
+    _dying(three, file, _borrowed(three) + 1)
     elsewhere = {"CLUSTERBOOT_STATE": str(tmp_path / "other")}
     status = problems(_status(file, env=elsewhere), "warnings")
     assert [found["code"] for found in status] == ["lowered-timers-found"]
@@ -233,11 +238,33 @@ def _status(file: Path, **options: Any) -> Outcome:
     return clusterboot("status", file, "-o", "json", **options)
 
 
+def test_timers_that_a_killed_run_left_low_are_raised_first_where_the_cluster_serves_by_now(
+    nodes: Take,
+) -> None:
+    six = nodes(6)
+    _configured(six)
+    file = six.file(replicas=1)
+    _dying(six, file, _borrowed(six) + 6 + 3 + 5)  # all but replicas
+    six.until(lambda: "cluster_state:ok" in six.ok(0, "CLUSTER", "INFO"), "the primaries serve")
+    assert six.all_timers() == _lowered(six)
+    six.forget()
+    document = six.ready_up(file, "-o", "json").json()
+    assert document["boost"]["reason"].endswith("already serves")
+    assert six.all_timers() == [OLD] * 6
+    replicas = [commands for commands in six.changes().values() if any(c[1] == "REPLICATE" for c in commands)]
+    assert len(replicas) == 3
+    for commands in replicas:
+        told = [command[1] for command in commands].index("REPLICATE")
+        assert ["CONFIG", "SET", "cluster-node-timeout", "12345"] in commands[:told]
+        # Elections are allowed again last.
+        assert commands[-1] == ["CONFIG", "SET", "cluster-replica-no-failover", "no"]
+
+
 def test_timers_of_a_ready_cluster_that_a_killed_run_left_low_are_put_back(any_nodes: Take) -> None:
     three = any_nodes(3)
     _configured(three)
     file = three.file()
-    _dying(three, file, 3 * 3 + 3 + 3 + 2 + 1)  # all was done, and one setting given back
+    _dying(three, file, _borrowed(three) + 3 + 3 + 2 + 1)  # all was done, and one setting given back
     three.until(lambda: three.why_not_ready() is None, "the cluster is Ready")
     assert three.all_timers() != [OLD] * 3
     three.forget()
