@@ -218,7 +218,8 @@ def observed(gaps: Sequence[Gap], evidence: Evidence, it: str = "") -> str:
             "(CLUSTER NODES of both)"
         )
     if kind == "met":
-        return f"{who} met {it}, and the handshake has expired (CLUSTER NODES)"
+        was, does = _s("was", nodes), _s("does", nodes)
+        return f"{who} {was} told to meet {it} and {does} not know {it} (CLUSTER NODES)"
     return f"{who} {_s('lists', nodes)} {it} as {kind} (CLUSTER NODES)"
 
 

@@ -19,7 +19,9 @@ from clusterboot.nodes import View, number
 from clusterboot.reach import Gap, Reach, targets
 
 _CLOSELY = 2000  # so many blocked ways are looked at one by one
-_PATIENCE = (
+_PATIENCE = "gossip may still be under way: look again in a moment"
+# For servers before Redis 7, which do not tell it.
+_OR_FORGOTTEN = (
     "gossip may still be under way, and a node that was told to forget another (CLUSTER FORGET) refuses it "
     "for 60 s: wait a minute and run 'clusterboot up' again"
 )
@@ -35,7 +37,8 @@ def diagnose(reach: Reach, verdict: Verdict, evidence: Evidence) -> tuple[Proble
     explained.pairs |= {frozenset((node, peer)) for peer, nodes in refused.items() for node in nodes}
     causes = [forgotten.tell(reach, evidence, peer, nodes) for peer, nodes in [*refused.items()][:_MOST]]
     causes += _bus(reach, evidence, explained)
-    causes = causes or _apart(reach, explained)
+    if not causes and evidence.closed.isdisjoint(reach.gaps):
+        causes = _apart(reach, explained)
     found = [*away, *causes]
     # Who is dropped again and again never gets through its first sync either.
     found += [each for each in _replicas(reach.views, verdict, evidence) if each.node not in refused]
@@ -45,7 +48,7 @@ def diagnose(reach: Reach, verdict: Verdict, evidence: Evidence) -> tuple[Proble
     if causes:
         # Gossip goes over the same links: without them nobody hears of others, of roles or of slots.
         rest = [reason for reason in rest if reason.code not in ("not-seen", "roles-disagree")]
-    rest = _unexplained(rest, verdict, explained)
+    rest = [_with_hint(reason, reach.views) for reason in _unexplained(rest, verdict, explained)]
     return (*found, *_failing(rest, len(reach.names), because=bool(found)))
 
 
@@ -235,10 +238,15 @@ def _unexplained(reasons: Sequence[Problem], verdict: Verdict, explained: _Expla
             if len(left) < len(unseen):
                 peer = left[0] if len(left) == 1 else None
                 reason = replace(reason, message=f"{reason.node} does not see {names(left)}.", peer=peer)
-        if reason.code in ("not-seen", "roles-disagree"):
-            reason = replace(reason, hint=reason.hint or _PATIENCE)
         found.append(reason)
     return found
+
+
+def _with_hint(reason: Problem, views: Mapping[str, View]) -> Problem:
+    if reason.hint or reason.code not in ("not-seen", "roles-disagree", "handshake"):
+        return reason
+    old = reason.code == "not-seen" and any(0 < view.version.major < 7 for view in views.values())
+    return replace(reason, hint=_OR_FORGOTTEN if old else _PATIENCE)
 
 
 def _failing(reasons: Sequence[Problem], count: int, *, because: bool) -> list[Problem]:

@@ -30,6 +30,8 @@ SECONDS = 1.0
 # So many ports are tried and so many nodes asked: a cluster that lost its network has one cause.
 MOST = 32
 _ASKED = 500
+# A link is made within two ticks of the servers' own 100 ms cron, a handshake within three.
+_MOMENT = 0.15
 # So many more looks at who lists whom, spread over nearly all of the time: whom a node was told to forget
 # comes and goes about once a second.
 _LOOKS, _PAUSE = 4, 0.29
@@ -112,7 +114,7 @@ async def collect(
     primaries = dict.fromkeys(by_id.get(views[name].me.primary or "") for name in replicas)
     work: list[Awaitable[None]] = [
         *(_probe(end, seconds, evidence) for end in ends),
-        *(_links(fleet, name, views, evidence) for name in asked),
+        *(_settled(fleet, name, reach, seconds, evidence) for name in asked),
         *(_replication(fleet, name, evidence) for name in replicas),
         *(_denied(fleet, name, evidence) for name in primaries if name is not None),
         _memory(fleet, list(doubtful)[:MOST], views, seconds, evidence),
@@ -138,6 +140,21 @@ async def _probe(end: Endpoint, seconds: float, evidence: Evidence) -> None:
     except OSError:
         outcome = "unreachable"
     evidence.ports[end] = outcome
+
+
+async def _settled(fleet: Asker, name: str, reach: Reach, seconds: float, evidence: Evidence) -> None:
+    """Look at a node until all its gaps are closed or have lasted: a link that is being made is no fault."""
+    end = asyncio.get_running_loop().time() + seconds * 0.8
+    gaps = [gap for gap in reach.gaps.values() if gap.node == name]
+    while True:
+        await _links(fleet, name, reach.views, evidence)
+        # What refuses us or does not answer us will not let the other nodes in a moment later.
+        left = [gap for gap in gaps if evidence.ports.get(gap.at, "open") == "open"]
+        if all((gap.node, gap.peer) in evidence.closed for gap in left):
+            return
+        await asyncio.sleep(_MOMENT)
+        if asyncio.get_running_loop().time() > end:
+            return
 
 
 async def _links(fleet: Asker, name: str, views: Views, evidence: Evidence) -> None:

@@ -94,7 +94,8 @@ def unreachable(node: Node, ip: str, within: float | None) -> Problem:
         "connect-timeout",
         f"{node.name} cannot be reached: {_where(node, ip)} did not answer {spent}.",
         node,
-        "a firewall or a wrong address swallows the packets: check both",
+        "a firewall or a wrong address swallows the packets: check both"
+        + (_SHORT if within is not None and within < 1 else ""),
     )
 
 
@@ -104,7 +105,8 @@ def silent(node: Node, timeout: float) -> Problem:
         "not-answering",
         f"{node.name} takes connections but did not answer within {_seconds(timeout)}.",
         node,
-        "the process is stopped, stuck or overloaded: look at it on its host",
+        "the process is stopped, stuck or overloaded: look at it on its host"
+        + (_SHORT if timeout < 1 else ""),
     )
 
 
@@ -128,6 +130,8 @@ def _start(node: Node, security: Tls | None) -> str:
     return f"start the server, or {spawned}mend its host and port in the topology"
 
 
+# A healthy node far away, or on a busy host, may take as long.
+_SHORT = "; or give it longer with --timeout"
 _NO_WAY = {
     "connection-refused": "nothing listens there",
     "connect-timeout": "no answer",

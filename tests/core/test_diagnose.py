@@ -132,14 +132,13 @@ def test_knowledge_on_one_side_only_is_a_way_back_that_is_blocked() -> None:
     ]
 
 
-def test_a_handshake_that_expired_is_told_from_what_was_sent() -> None:
+def test_a_handshake_that_is_not_listed_is_told_from_what_was_sent() -> None:
     alone = {name: nobody(name, 2) for name in "ab"}
     assert told(views(2, **alone), met=[("a", "b")]) == [
         (
             "bus-unreachable",
-            "a cannot reach b on its bus port 10.0.0.2:16379: a met it, and the handshake has "
-            "expired (CLUSTER "
-            "NODES).",
+            "a cannot reach b on its bus port 10.0.0.2:16379: a was told to meet it and does not know it "
+            "(CLUSTER NODES).",
         )
     ]
 
@@ -248,3 +247,9 @@ def test_nobody_is_said_to_have_been_forgotten_where_it_is_not_likely(what: str,
         ["not-seen"],
         ["bus-unreachable"],
     )
+
+
+def test_nodes_that_have_met_by_now_are_no_groups_that_do_not_know_each_other() -> None:
+    alone = {name: nobody(name, 2) for name in "ab"}
+    found = told(views(2, **alone), Evidence(closed={("a", "b"), ("b", "a")}), met=[("a", "b")])
+    assert found == [("not-seen", "a does not see b."), ("not-seen", "b does not see a.")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -184,6 +185,38 @@ def test_a_node_that_loads_its_data_is_waited_for(any_server: str, servers: Star
     assert f"waiting for {two.addresses[1]}: loading data" in told
     assert "Already Ready" in out or "Ready in" in out
     assert two.why_not_ready() is None
+
+
+def test_a_node_that_loads_for_longer_than_the_run_is_named(
+    any_server: str, servers: Start, tmp_path: Path
+) -> None:
+    two = Nodes(servers(any_server, 2), 2, tmp_path)
+    file = two.file()
+    two.ready_up(file)
+    # Values that cannot be packed: by bytes the server tells when to look at its clients meanwhile.
+    keys = [word for number in range(1000) for word in (f"{{foo}}{number}", os.urandom(50).hex())]
+    two.ok(1, "MSET", *keys)
+    two.ok(1, "SAVE")
+    two.servers.kill(1)
+    # In microseconds for each key: far longer than the run may take.
+    _restart_loading(
+        two.servers, 1, "--key-load-delay", "8000", "--loading-process-events-interval-bytes", "1024"
+    )
+    outcome = two.up(file, "-o", "json", "--timeout", "2", exit=5)
+    assert [(e["code"], e["node"], e["message"], e["hint"]) for e in problems(outcome)] == [
+        (
+            "out-of-time",
+            None,
+            "not Ready within 2 s.",
+            "run the same command again: it goes on from here; --timeout gives it longer",
+        ),
+        (
+            "loading",
+            two.addresses[1],
+            f"{two.addresses[1]} is still loading its data.",
+            "wait until it is done, or raise --timeout",
+        ),
+    ]
 
 
 def _restart_loading(servers: Servers, index: int, *settings: str) -> None:
