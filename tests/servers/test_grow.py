@@ -6,14 +6,10 @@ from typing import Any
 
 from tests.servers.clients import refused, writing
 from tests.servers.conftest import Take
-from tests.servers.pool import Nodes
+from tests.servers.pool import TIMERS, Nodes
 
 # Lower than the defaults, with which a newcomer is ok only after five seconds, and a first sync begins.
-_TIMERS = {
-    "cluster-node-timeout": "2000",
-    "repl-diskless-sync-delay": "0",
-    "cluster-replica-no-failover": "no",
-}
+_TIMERS = {**TIMERS, "cluster-node-timeout": "2000", "repl-diskless-sync-delay": "0"}
 
 
 def _long(nodes: Nodes, count: int, **last: object) -> list[dict[str, Any]]:
