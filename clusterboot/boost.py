@@ -30,6 +30,7 @@ from clusterboot.timers import (
     nudged,
     ours,
 )
+from clusterboot.wording import count
 
 
 class Ledger(Protocol):
@@ -210,7 +211,7 @@ class Boost:
         await asyncio.to_thread(self._ledger.forget, [self._addresses[name] for name in back])
         if failed:
             name, self._reason = next(iter(failed.items()))
-            self._warn_not_back(f"{len(failed)} of {len(self._old)} nodes", name)
+            self._warn_not_back(f"{len(failed)} of {count(len(self._old), 'node')}", name)
         return self.report()
 
     def abandon(self) -> BoostReport:

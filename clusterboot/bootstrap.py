@@ -23,6 +23,7 @@ from clusterboot.observe import Observed, Watch, announced
 from clusterboot.plan import Plan
 from clusterboot.results import UpResult
 from clusterboot.timers import refusal
+from clusterboot.wording import count
 
 __all__ = ["Run", "outcome", "up"]
 
@@ -39,7 +40,7 @@ async def up(run: Run) -> UpResult:
         deadline = run.start + run.timeout
         # The first look has bounds of its own, a little earlier: its end is what names who is silent.
         async with asyncio.timeout_at(deadline + 0.8) as clock:
-            run.report(Phase("look", nodes(run)))
+            run.report(Phase("look", count(len(run.names), "node")))
             run.topology = await announced(run.topology)
             # Refuses what is unsafe, and plans what is missing.
             goal = assess(run, await first_look(run))
@@ -79,7 +80,7 @@ async def form(run: Run, goal: Goal, boost: Boost) -> None:
     wait = handshake_seconds(max(view.node_timeout for view in views.values()))
     declined = refusal(run.topology, views, wanted=run.boost)
     if declined is None:
-        run.report(Phase("borrow", nodes(run)))
+        run.report(Phase("borrow", count(len(run.names), "node")))
         wait = handshake_seconds(await boost.borrow(views))
     else:
         await boost.decline(declined)
@@ -104,14 +105,8 @@ async def form(run: Run, goal: Goal, boost: Boost) -> None:
         wait = wait if eased is None else handshake_seconds(eased)
 
 
-def nodes(run: Run) -> str:
-    """Say how many nodes there are."""
-    return f"{len(run.names)} node{'' if len(run.names) == 1 else 's'}"
-
-
 def describe(steps: Plan) -> str:
     """Say a MEET plan in a few words, as in "5 MEETs around a"."""
     hubs = {step.node for step in steps.meets}
     around = f" around {next(iter(hubs))}" if len(hubs) == 1 else ""
-    count = len(steps.meets)
-    return f"{count} MEET{'' if count == 1 else 's'}{around}"
+    return f"{count(len(steps.meets), 'MEET')}{around}"
