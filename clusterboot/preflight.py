@@ -64,7 +64,8 @@ def _hidden(views: Views) -> Iterable[Problem]:
 
 
 def _open(views: Views) -> Iterable[Problem]:
-    names = [name for name, view in views.items() if view.me.moving]
+    # Replicas of Valkey tell of what their primary has open as well.
+    names = [name for name, view in views.items() if view.me.moving and not view.me.replica]
     if names:
         yield Problem(
             "slots-open",
