@@ -93,15 +93,15 @@ async def form(run: Run, goal: Goal, boost: Boost) -> None:
             await run.actor.send(goal.plan.meets, views, again=again)
         # Replicas follow their primaries in here, as soon as they know them, and Ready is found in here.
         watch = Watch(run.fleet, views, goal.judge, run.seen)
-        run.verdict = await follow(run, goal.plan, watch, goal.judge, wait, boost.nudge)
+        run.verdict, stuck = await follow(run, goal.plan, watch, goal.judge, wait, boost.nudge)
         if run.verdict.ready:
             run.goal = replace(goal, observed=Observed(watch.views, {}))
             return
-        # Nothing moved for as long as a handshake lives: whatever is still missing was lost. Looked at
-        # anew, since a node that was away meanwhile may be another one now.
-        goal, again = assess(run, await all_back(run, goal)), True
+        # Nothing moved for as long as a handshake lives: whatever is still missing was lost; or roles
+        # have changed. Looked at anew, since a node that was away meanwhile may be another one now.
+        goal, again = assess(run, await all_back(run, goal), stuck=stuck), True
         views = goal.observed.views
-        eased = await boost.ease()
+        eased = await boost.ease() if stuck else None
         wait = wait if eased is None else handshake_seconds(eased)
 
 

@@ -17,6 +17,7 @@ from clusterboot.events import Looked, Note, Planned, Reporter, Warned
 from clusterboot.health import Judge, Verdict
 from clusterboot.nodes import Seen
 from clusterboot.observe import Asker, Observed, survey
+from clusterboot.onesided import onesided
 from clusterboot.placement import Placement
 from clusterboot.plan import Plan, Views, plan
 from clusterboot.results import BoostReport
@@ -102,8 +103,11 @@ async def all_back(run: Run, goal: Goal) -> Observed:
         await asyncio.sleep(0.2)
 
 
-def assess(run: Run, observed: Observed) -> Goal:
-    """Compare a full look with the topology: the target and the plan, or all that forbids going on."""
+def assess(run: Run, observed: Observed, *, stuck: bool = False) -> Goal:
+    """Compare a full look with the topology: the target and the plan, or all that forbids going on.
+
+    `stuck` tells that nothing has moved for so long that gossip alone will not do it.
+    """
     views = {name: observed.views[name] for name in run.names}
     adopted = adopt(run.topology, views)
     problems = preflight.refusals(run.topology, views)
@@ -120,6 +124,9 @@ def assess(run: Run, observed: Observed) -> Goal:
     steps = plan(run.topology, adopted.target, views)
     if run.mesh_only:
         steps = Plan(steps.meets, steps.groups)
+    if stuck and steps.groups == 1:
+        # Everybody is connected, so no MEET is missing for that.
+        steps = Plan((*steps.steps, *onesided(run.topology, views)), steps.groups)
     if unmeetable := out_of_reach(run.topology, steps.meets, views):
         raise from_problems(unmeetable)
     if run.goal is None or steps.steps:

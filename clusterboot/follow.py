@@ -51,9 +51,10 @@ def handshake_seconds(node_timeout: float) -> float:
 
 async def follow(
     run: Run, todo: Plan, watch: Watch, judge: Judge, patience: float, nudge: Nudge | None = None
-) -> Verdict:
+) -> tuple[Verdict, bool]:
     """Look and REPLICATE until Ready, until nothing has moved for `patience` seconds, or a role changed.
 
+    Returns the last verdict, and whether it was that nothing has moved.
     `nudge` is called as soon as most nodes know each other, and again after some quiet seconds.
     """
     clock = asyncio.get_running_loop().time
@@ -83,7 +84,7 @@ async def follow(
         run.report(Looked(replace(verdict, links=min(links, verdict.total)), tuple(observed.away)))
         phases.tell(verdict, bool(pending))
         if verdict.ready or (not observed.away and _turned(settled, verdict, watch.views)):
-            return verdict
+            return verdict, False
         due = {step for step in pending if guess.due(step, watch.views)}
         accepted: set[Replicate] = set()
         if due:
@@ -103,7 +104,7 @@ async def follow(
             best = tuple(map(max, reached, best)) if best else reached
             stirred = now
         elif now - stirred > patience:
-            return verdict
+            return verdict, True
         if not accepted:
             await asyncio.sleep(min(_LONGEST, max(_SHORTEST, (now - began) * (1 if small else 2))))
 

@@ -32,6 +32,7 @@ CORE: dict[str, set[str]] = {
     "replies": {"errors"},
     "events": {"plan", "health", "placement", "errors"},
     "reach": {"nodes", "plan", "topology"},
+    "onesided": {"reach", "plan", "topology"},
     "blocked": {"reach", "errors"},
     "forgotten": {"blocked", "reach", "nodes", "errors"},
     "diagnose": {"blocked", "forgotten", "reach", "health", "nodes", "errors"},

@@ -1,0 +1,42 @@
+"""The MEETs that mend what only one side of a pair knows."""
+
+from __future__ import annotations
+
+from clusterboot.onesided import onesided
+from tests.core.world import World, fresh, topology
+
+NAMES = ("a", "b", "c", "d")
+
+
+def mesh() -> World:
+    world = fresh(topology(*NAMES))
+    world.join(*NAMES)
+    return world
+
+
+def pairs(world: World) -> list[tuple[str, str]]:
+    return [(meet.node, meet.peer) for meet in onesided(topology(*NAMES), world.views())]
+
+
+def test_a_mesh_needs_none() -> None:
+    assert pairs(mesh()) == []
+
+
+def test_whoever_is_not_listed_meets_the_one_who_does_not_list_it() -> None:
+    world = mesh()
+    world["a"].knows.discard("d")
+    assert pairs(world) == [("d", "a")]
+
+
+def test_a_node_that_misses_several_is_met_by_one_of_them() -> None:
+    world = mesh()
+    world["a"].knows -= {"b", "c", "d"}
+    world["b"].knows -= {"c"}
+    assert pairs(world) == [("b", "a"), ("c", "b")]
+
+
+def test_a_pair_that_does_not_know_each_other_at_all_is_left_to_gossip() -> None:
+    world = mesh()
+    world["a"].knows.discard("d")
+    world["d"].knows.discard("a")
+    assert pairs(world) == []
