@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from clusterboot.wording import count
 
 if TYPE_CHECKING:
     from redis.cluster import RedisCluster as Client
@@ -41,7 +40,7 @@ class RedisCluster:
         self._clients = ExitStack()
 
     def __repr__(self) -> str:
-        return f"<RedisCluster {self.url} ({count(len(self.nodes), 'node')})>"
+        return f"<RedisCluster {self.url} of {len(self.nodes)}>"
 
     def client(self, **options: Any) -> Client:
         """Return a new client of redis-py, which takes `options`; it is closed when the session ends."""

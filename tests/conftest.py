@@ -18,6 +18,11 @@ import pytest
 from tests.harness import servers as harness
 from tests.harness.servers import SERVERS, Missing, Servers
 
+# In the background of a shell these are ignored, and whatever a test starts would ignore them as well.
+for _number in (signal.SIGINT, signal.SIGQUIT):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.SIG_DFL if _number is signal.SIGQUIT else signal.default_int_handler)
+
 _STARTS_SERVERS = {"server_kind", "any_server", "servers"}
 
 

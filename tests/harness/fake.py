@@ -12,6 +12,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import BinaryIO
 
 Answer = bytes | Callable[[socket.socket], None]
@@ -58,9 +59,11 @@ class Fake:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._listener.close()
-        for connection in self._open:
-            connection.close()
+        for each in (self._listener, *self._open):
+            # To close a socket does not wake the thread that waits at it.
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
 
     def _accept(self) -> None:
         while True:

@@ -233,12 +233,11 @@ def test_a_server_that_dies_at_once_is_125_with_its_words(start: Callable[..., R
 
 def test_signals_reach_the_command_once_each(waiting: dict[str, Running]) -> None:
     run = waiting["listener"]
-    assert run.process.stdout is not None
-    assert run.process.stdout.readline() == b"there\n"
+    assert run.line() == "there"
     ports = run.ports()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         run.kill(number)
-        assert run.process.stdout.readline().decode() == f"{number.name}\n"
+        assert run.line() == number.name
     run.kill(signal.SIGUSR2)
     ended = run.end()
     assert (ended.exit, ended.out) == (9, b"SIGUSR2\n"), ended
@@ -248,8 +247,7 @@ def test_signals_reach_the_command_once_each(waiting: dict[str, Running]) -> Non
 def test_a_signal_that_the_command_does_not_catch_ends_it(waiting: dict[str, Running]) -> None:
     """A group of its own: what a shell has started goes with it."""
     run = waiting["shell"]
-    assert run.process.stdout is not None
-    assert run.process.stdout.readline() == b"there\n"
+    assert run.line() == "there"
     run.kill(signal.SIGTERM)
     assert run.end().exit == 128 + signal.SIGTERM
     run.check_nothing_left([])
@@ -277,8 +275,7 @@ def test_ignored_signals_stay_ignored_and_no_others(at_once: dict[str, Ended]) -
 
 def test_a_killed_guardian_leaves_nothing_either(waiting: dict[str, Running]) -> None:
     run = waiting["unguarded"]
-    assert run.process.stdout is not None
-    assert run.process.stdout.readline() == b"there\n"
+    assert run.line() == "there"
     (guardian,) = run.pids("guardian.py")
     ports = run.ports()
     os.kill(guardian, signal.SIGKILL)

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -51,6 +52,16 @@ class Running:
                 f"`clusterboot run {self.args}` did not end: {self.process.communicate()}"
             ) from None
         return Ended(self, self.process.returncode, out, err)
+
+    def line(self, timeout: float = 60.0) -> str:
+        """Return the next line that its command writes; it is killed after `timeout` seconds without one."""
+        assert self.process.stdout is not None
+        timer = threading.Timer(timeout, self.process.kill)
+        timer.start()
+        try:
+            return str(self.process.stdout.readline().decode().removesuffix("\n"))
+        finally:
+            timer.cancel()
 
     def ports(self) -> list[int]:
         """Return the ports of its servers so far."""
