@@ -31,13 +31,11 @@ def test_knowledge_on_one_side_only_is_repaired_while_others_connect_the_two(
     file = _named(nodes, tmp_path, replicas=1)
     assert clusterboot("up", file).exit == 0
     gone = nodes.call(3, "CLUSTER", "MYID")
-    forgetful = next(i for i in (1, 2) if gone not in nodes.call(i, "CLUSTER", "NODES").split("myself")[0])
-    assert nodes.call(forgetful, "CLUSTER", "FORGET", gone) == "OK"
+    assert nodes.call(2, "CLUSTER", "FORGET", gone) == "OK"
     document = clusterboot("up", file, "-o", "json", "--timeout", "40", timeout=60).json()
     assert document["exit"] == 0, document
-    name = "abcd"[forgetful]
     done = [(s["kind"], s["node"], s["peer"]) for s in document["steps"]]
-    assert set(done) == {("meet", "d", name)}
+    assert set(done) == {("meet", "d", "c")}
     assert document["repaired"] == len(done)
     assert why_not_ready(nodes.addresses) is None
 
