@@ -101,7 +101,8 @@ async def form(run: Run, goal: Goal, boost: Boost) -> None:
         # have changed. Looked at anew, since a node that was away meanwhile may be another one now.
         goal, again = assess(run, await all_back(run, goal), stuck=stuck), True
         views = goal.observed.views
-        eased = await boost.ease() if stuck else None
+        # Links that are not made in time, that is: nodes that just started take no writes for two seconds.
+        eased = await boost.ease() if stuck and not run.verdict.mesh else None
         wait = wait if eased is None else handshake_seconds(eased)
 
 
