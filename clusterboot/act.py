@@ -129,7 +129,8 @@ class Actor:
     ) -> dict[Step, Rejected]:
         """Send `steps`, and return those refused for a reason that may pass, with the reply.
 
-        `again` and `extra` mark them in the record. Raises NodeFailed with every other error reply;
+        `again` and `extra` mark them in the record; what goes beyond the first plan may lack a permission
+        that was never asked for, and then goes without. Raises NodeFailed with every other error reply;
         a node that cannot be reached only leaves its steps undone, and a note in `failures`.
         """
         by_node: dict[str, list[Step]] = defaultdict(list)
@@ -154,7 +155,7 @@ class Actor:
                         done = Done(step, again=again, extra=extra)
                         self.done.append(done)
                         self._report(done)
-                    elif reply.transient:
+                    elif reply.transient or ((again or extra) and reply.refuses_permission):
                         refused[step] = reply
                         self.refusals[step] = explain(reply, node, line)
                     else:

@@ -24,6 +24,8 @@ from clusterboot.wording import count
 # The names of a group of nodes that know each other, and the slots that they own.
 _Group = tuple[Sequence[str], Slots]
 
+# Seconds until the second look at what may only have been a moment's.
+AGAIN = 0.5
 _SHOWN = 5
 _START_OVER = (
     "if this is left over from another attempt, 'clusterboot down TOPOLOGY --reset --yes' empties the nodes"
@@ -168,12 +170,22 @@ def _resharding(views: Views, target: Placement) -> list[Problem]:
     ]
 
 
+def held(problems: Iterable[Problem]) -> frozenset[Problem]:
+    """Return those of `problems` that only count when a second look finds the same.
+
+    Nodes are not looked at in one moment: between two looks a slot may have gone from one to the other.
+    """
+    return frozenset(problem for problem in problems if problem.code == "slots-held")
+
+
 def _held(views: Views, target: Placement) -> list[Problem]:
     """Nodes that are to serve slots which they take for another's, who does not serve them any more.
 
     DELSLOTS on an owner stays unknown to the others, since nodes only say what they serve, never what they
     do not: they refuse ADDSLOTS (`Slot N is already busy`) until somebody tells them.
     """
+    if any(view.me.moving for view in views.values()):
+        return []  # a reshard is under way, and nodes are not looked at in one moment
     names = {view.id: name for name, view in views.items()}
     found: list[Problem] = []
     for name, view in views.items():
@@ -286,6 +298,8 @@ def _others(groups: Sequence[_Group], members: Sequence[str]) -> str:
 
 
 def _all(names: Sequence[str]) -> str:
+    if len(names) > _SHOWN:
+        return f"{', '.join(names[:_SHOWN])} and {len(names) - _SHOWN} more"
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 

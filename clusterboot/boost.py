@@ -79,17 +79,20 @@ class Boost:
         """Whether there is something to put back."""
         return bool(self._old)
 
-    async def decline(self, reason: str) -> None:
-        """Borrow nothing, and say why in the report; what an earlier run left low is raised at once.
+    async def decline(self, reason: str, views: Mapping[str, View]) -> float:
+        """Borrow nothing, and say why in the report; returns the node timeout in force now, in seconds.
 
-        The cluster may serve by now, and this run take long. Elections are allowed again at the end, and
-        what can only be guessed waits until then as well: the run that knows may still be at work.
+        Where somebody holds keys the cluster is in use, and this run may take long: what an earlier run
+        left low is raised at once. Elections are allowed again at the end, and what can only be guessed
+        waits until then as well: the run that knows may still be at work.
         """
         self._reason = reason
         known = {name: old for name, old in self._old.items() if name not in self._guessed}
+        if not any(view.keys for view in views.values()):
+            known = {}
         failed = await self._put(_timers(known), seconds=2.0)
-        for name in known.keys() - failed.keys():
-            self._old[name] = {key: value for key, value in known[name].items() if key == NO_FAILOVER}
+        raised = [number(known[name].get(TIMEOUT, "")) / 1000 for name in known.keys() - failed.keys()]
+        return max([*raised, *(view.node_timeout for view in views.values())])
 
     async def borrow(self, views: Mapping[str, View]) -> float:
         """Lower the timers of all nodes; returns the node timeout in force now, in seconds.
@@ -157,7 +160,8 @@ class Boost:
             await self._ask(name, ("CONFIG", "SET", TIMEOUT, str(min(back, own))), seconds=5.0)
 
         own = {name: number(old.get(TIMEOUT, "")) for name, old in self._old.items()}
-        await asyncio.gather(*(one(name, value) for name, value in own.items() if value > int(low)))
+        high = {name: str(min(back, value)) for name, value in own.items() if value > int(low)}
+        await asyncio.gather(*(one(name, own[name]) for name in await self._still(high)))
         return True
 
     async def ease(self) -> float | None:
@@ -169,6 +173,7 @@ class Boost:
         timeout = eased(lowered_to)
         own = {name: number(old.get(TIMEOUT, "")) for name, old in self._old.items()}
         wanted = {name: min(timeout, value) for name, value in own.items() if value > lowered_to > 0}
+        wanted = {name: wanted[name] for name in await self._still(dict.fromkeys(wanted, str(lowered_to)))}
         if not wanted:
             return None
         self._set[TIMEOUT] = str(timeout)
@@ -317,6 +322,16 @@ class Boost:
             return all(fields.get(f"cluster_slots_{what}", "0") == "0" for what in ("pfail", "fail"))
 
         return all(await asyncio.gather(*(one(name) for name in self._old)))
+
+    async def _still(self, timeouts: Mapping[str, str]) -> list[str]:
+        """Return the nodes that have the timeout which this run has set: another run may have raised it."""
+        command = ("CONFIG", "GET", TIMEOUT)
+        replies = await asyncio.gather(*(self._ask(name, command, seconds=5.0) for name in timeouts))
+        return [
+            name
+            for (name, timeout), reply in zip(timeouts.items(), replies, strict=True)
+            if not isinstance(reply, str) and isinstance(reply[0], list) and reply[0][1:] == [timeout]
+        ]
 
     async def _ask(self, name: str, *commands: Command, seconds: float) -> list[Reply] | str:
         """The replies of a node, connecting included within `seconds`; else why there are none."""

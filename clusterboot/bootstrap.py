@@ -10,17 +10,18 @@ a Ready cluster plans no steps, a half-built one plans the rest, a grown topolog
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 
 from clusterboot.act import forbidden, stranded
 from clusterboot.boost import Boost
-from clusterboot.course import Goal, Run, all_back, assess, first_look
+from clusterboot.course import Goal, Run, all_back, assess, due, first_look
 from clusterboot.ending import cut_short, dry, out_of_time, outcome
 from clusterboot.errors import from_problems
 from clusterboot.events import Phase
 from clusterboot.follow import follow, handshake_seconds
 from clusterboot.observe import Observed, Watch, announced
-from clusterboot.plan import Plan
+from clusterboot.plan import Meet
 from clusterboot.results import UpResult
 from clusterboot.timers import refusal
 from clusterboot.wording import count
@@ -77,20 +78,19 @@ async def form(run: Run, goal: Goal, boost: Boost) -> None:
     if run.verdict.ready and not goal.plan.steps:
         return
     views = goal.observed.views
-    wait = handshake_seconds(max(view.node_timeout for view in views.values()))
     declined = refusal(run.topology, views, wanted=run.boost)
     if declined is None:
         run.report(Phase("borrow", count(len(run.names), "node")))
         wait = handshake_seconds(await boost.borrow(views))
     else:
-        await boost.decline(declined)
-    again = False
+        wait = handshake_seconds(await boost.decline(declined, views))
+    again, stuck = False, True
     while True:
         first = [step for step in goal.plan.steps if step.kind in ("epoch", "slots")]
         await run.actor.send(first, views)
-        if goal.plan.meets:
-            run.report(Phase("meet", describe(goal.plan)))
-            await run.actor.send(goal.plan.meets, views, again=again)
+        if meets := due(run, goal.plan.meets, 0.0 if stuck else wait):
+            run.report(Phase("meet", describe(meets)))
+            await run.actor.send(meets, views, again=again)
         # Replicas follow their primaries in here, as soon as they know them, and Ready is found in here.
         watch = Watch(run.fleet, views, goal.judge, run.seen)
         run.verdict, stuck = await follow(run, goal.plan, watch, goal.judge, wait, boost.nudge)
@@ -106,8 +106,8 @@ async def form(run: Run, goal: Goal, boost: Boost) -> None:
         wait = wait if eased is None else handshake_seconds(eased)
 
 
-def describe(steps: Plan) -> str:
+def describe(meets: Sequence[Meet]) -> str:
     """Say a MEET plan in a few words, as in "5 MEETs around a"."""
-    hubs = {step.node for step in steps.meets}
+    hubs = {step.node for step in meets}
     around = f" around {next(iter(hubs))}" if len(hubs) == 1 else ""
-    return f"{count(len(steps.meets), 'MEET')}{around}"
+    return f"{count(len(meets), 'MEET')}{around}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from clusterboot import preflight
 from clusterboot.act import Actor
-from clusterboot.adopt import adopt
+from clusterboot.adopt import AGAIN, adopt, held
 from clusterboot.announced import out_of_reach
 from clusterboot.boost import Ledger
 from clusterboot.diagnose import changed
@@ -19,7 +19,7 @@ from clusterboot.nodes import Seen
 from clusterboot.observe import Asker, Observed, survey
 from clusterboot.onesided import onesided
 from clusterboot.placement import Placement
-from clusterboot.plan import Plan, Views, plan
+from clusterboot.plan import Meet, Plan, Views, plan
 from clusterboot.results import BoostReport
 from clusterboot.topology import Topology
 
@@ -42,6 +42,9 @@ class Run:
     views: Views = field(default_factory=dict)
     goal: Goal | None = None
     joining: frozenset[str] = frozenset()
+    held: frozenset[Problem] = frozenset()
+    hurried: dict[tuple[str, str], tuple[float, int]] = field(default_factory=dict)
+    met: dict[tuple[str, str], float] = field(default_factory=dict)
     verdict: Verdict | None = None
     lent: BoostReport | None = None
     warned: dict[Problem, None] = field(default_factory=dict)
@@ -80,7 +83,7 @@ async def first_look(run: Run) -> Observed:
         run.away = observed.away
         problems = observed.away.values()
         if not problems:
-            return observed
+            return await _surely(run, observed)
         if any(problem.code != "loading" for problem in problems):
             raise NodeFailed(*problems)
         if not told:
@@ -89,6 +92,19 @@ async def first_look(run: Run) -> Observed:
         await asyncio.sleep(0.2)
         if asyncio.get_running_loop().time() >= run.start + run.timeout:
             raise TimeoutError
+
+
+async def _surely(run: Run, observed: Observed) -> Observed:
+    """Look once more where something would be refused that may only have been a moment's."""
+    found = held(adopt(run.topology, observed.views).refusals)
+    if not found:
+        return observed
+    await asyncio.sleep(AGAIN)
+    again = await survey(run.fleet, run.names, run.seen)
+    if again.away:
+        return observed
+    run.held = found & held(adopt(run.topology, again.views).refusals)
+    return again
 
 
 async def all_back(run: Run, goal: Goal) -> Observed:
@@ -113,7 +129,7 @@ def assess(run: Run, observed: Observed, *, stuck: bool = False) -> Goal:
     problems = preflight.refusals(run.topology, views)
     # A server that is listed twice looks like two clusters as well: only the cause is told then.
     if not any(problem.code in ("same-server", "same-id") for problem in problems):
-        problems += adopted.refusals
+        problems += tuple(each for each in adopted.refusals if each in run.held or not held([each]))
         if not run.mesh_only:
             problems += preflight.no_way_in(adopted.target, views)
     if run.goal is not None:
@@ -137,3 +153,11 @@ def assess(run: Run, observed: Observed, *, stuck: bool = False) -> Goal:
     run.verdict = judge.verdict(views)
     run.goal = Goal(Observed(views, {}), adopted.target, steps, judge)
     return run.goal
+
+
+def due(run: Run, meets: Iterable[Meet], wait: float) -> list[Meet]:
+    """Return the MEETs of pairs that got none in the last `wait` seconds: a handshake may still be alive."""
+    now = asyncio.get_running_loop().time()
+    found = [meet for meet in meets if now - run.met.get((meet.node, meet.peer), 0.0) >= wait]
+    run.met |= {(meet.node, meet.peer): now for meet in found}
+    return found

@@ -9,7 +9,7 @@ There is no deadline in here: the caller bounds the whole run.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -109,23 +109,27 @@ async def follow(
             await asyncio.sleep(min(_LONGEST, max(_SHORTEST, (now - began) * (1 if small else 2))))
 
 
-def _serving(verdict: Verdict, views: Views) -> frozenset[str]:
-    """Return the nodes of a cluster that serves which are what the plan takes them for.
+def _serving(verdict: Verdict, views: Views) -> dict[str, bool]:
+    """Return the nodes of a cluster that serves which are what the plan takes them for: whether a replica.
 
     Nodes that do not serve yet become it later; asking all of them would be N² work on large clusters.
     """
-    return frozenset(
-        name for name, health in verdict.nodes.items() if views[name].state_ok and name not in health.stale
-    )
+    return {
+        name: views[name].me.replica
+        for name, health in verdict.nodes.items()
+        if views[name].state_ok and name not in health.stale
+    }
 
 
-def _turned(settled: Iterable[str], verdict: Verdict, views: Views) -> bool:
-    """Whether one of the nodes that were as planned says of itself that it is something else now.
+def _turned(settled: Mapping[str, bool], verdict: Verdict, views: Views) -> bool:
+    """Whether one of the nodes that were as planned has another role by its own words now.
 
     A failover has made it so, and what was planned around its old role would only be refused. It is over
-    when no two nodes claim the same slots any more: before that nobody could plan around it.
+    when no two nodes claim the same slots any more: before that nobody could plan around it. Slots that
+    somebody moves meanwhile change no role, and a new plan at every one of them would help nobody.
     """
-    if not any(name in health.stale for name in settled if (health := verdict.nodes.get(name)) is not None):
+    stale = (name for name in settled if (health := verdict.nodes.get(name)) and name in health.stale)
+    if not any(views[name].me.replica != settled[name] for name in stale):
         return False
     return sum(len(view.me.slots) for view in views.values()) == len(verdict.covered)
 
@@ -174,7 +178,7 @@ class _Hurry:
             # Nobody is busy making links: whoever misses a newcomer can be found sooner.
             watch.sample_at_least(_AT_ONCE)
         # When a pair got its last extra MEET, and how many it had: they become rarer where they do not help.
-        self._last: dict[tuple[str, str], tuple[float, int]] = {}
+        self._last = run.hurried
         self._connected = False
 
     async def round(self, verdict: Verdict, attaching: Mapping[str, str]) -> None:

@@ -61,13 +61,15 @@ def tell(reach: Reach, evidence: Evidence, peer: str, nodes: Sequence[str]) -> P
     host, port = reach.endpoint(peer)
     if evidence.ports.get((host, port)) == "open":
         how += f"; from here its bus port {shown((host, port))} takes connections"
+    # The count of FORGETs has no date: only who is dropped again is surely refused.
+    news = "" if again else ", or gossip about it is still under way"
     told = list(nodes)
     if not evidence.forgot.issuperset(nodes):
         told = [name for name in reach.names if name in evidence.forgot]
     who = f"{names(told)} {'was' if len(told) == 1 else 'were'} told to forget a node (INFO commandstats)"
     return Problem(
         "forgotten",
-        f"{how}; {who}: most likely {peer}, which is then refused for 60 s.",
+        f"{how}; {who}: most likely {peer}, which is then refused for 60 s{news}.",
         node=nodes[0],
         peer=peer,
         hint="wait a minute and run 'clusterboot up' again: it goes on from here; if it still says this, let "

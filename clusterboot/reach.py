@@ -76,6 +76,8 @@ class Reach:
         everybody = (1 << len(self.names)) - 1
         for name in self.names:
             mine = self._bit[name]
+            if not self._seen & mine:
+                continue
             others = self._members(everybody & ~self._lists[name] & ~mine)
             found += [(name, other) for other in others if self._sees[other] & mine]
             if len(found) > _MOST * _MOST:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 
 from clusterboot import preflight
-from clusterboot.adopt import adopt
+from clusterboot.adopt import AGAIN, adopt, held
 from clusterboot.errors import Exit, Problem
 from clusterboot.evidence import why
 from clusterboot.health import Judge, Verdict
@@ -26,6 +27,12 @@ async def status(topology: Topology, fleet: Asker) -> StatusResult:
     ids |= _guess(topology, fleet, observed, ids)
     whole = not observed.away
     adopted = adopt(topology, observed.views) if whole else None
+    if adopted and (doubtful := held(adopted.refusals)):
+        await asyncio.sleep(AGAIN)
+        again = await survey(fleet, (node.name for node in topology.nodes))
+        surely = doubtful & held(adopt(topology, again.views).refusals) if not again.away else frozenset()
+        rest = tuple(each for each in adopted.refusals if each not in doubtful or each in surely)
+        adopted = replace(adopted, refusals=rest)
     target = adopted.target if adopted else place(topology)
     # With nodes missing nobody can tell what their roles are: only who sees whom is judged then.
     judge = Judge(target, ids, mesh_only=topology.slots == "none" or not whole)

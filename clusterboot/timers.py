@@ -102,6 +102,8 @@ def left_behind(view: View, record: Settings, *, marked: bool) -> tuple[dict[str
     now = {key: view.config[key] for key in DEFAULTS if key in view.config}
     # What a boost of any size sets besides the timeout, as far as the node has it now.
     low = {key: now[key] for key, value in lowered(1).items() if key != TIMEOUT and now.get(key) == value}
+    if view.kind != "valkey":
+        low.pop(LOAD, None)
     if ours(now):
         if record:
             return {key: record[key] for key in now if key in record}, False
