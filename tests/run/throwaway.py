@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from tests.harness.cli import ROOT
@@ -79,7 +80,18 @@ class Running:
         for port in ports:
             for each in (port, port + 10000):
                 with socket.socket() as probe:
-                    assert probe.connect_ex(("127.0.0.1", each)) != 0, f"port {each} is still served"
+                    served = probe.connect_ex(("127.0.0.1", each)) == 0
+                # Servers of another test that runs at the same time may have taken the port since.
+                assert not (served and self._servers()), f"port {each} is still served"
+
+    def _servers(self) -> list[int]:
+        """The processes that run in its folder, whether or not that is still there."""
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if (process / "cwd").readlink().is_relative_to(self.folder):
+                    found.append(int(process.name))
+        return found
 
     def __repr__(self) -> str:
         return f"clusterboot run {' '.join(self.args)} (exit {self.process.poll()}, {self.folder})"
