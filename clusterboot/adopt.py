@@ -19,7 +19,7 @@ from clusterboot.placement import Placement, Spot, place, spelled_role
 from clusterboot.plan import Views, group
 from clusterboot.slots import NONE, Slots, union
 from clusterboot.topology import Topology
-from clusterboot.wording import count
+from clusterboot.wording import count, listed
 
 # The names of a group of nodes that know each other, and the slots that they own.
 _Group = tuple[Sequence[str], Slots]
@@ -204,7 +204,7 @@ def _held(views: Views, target: Placement) -> list[Problem]:
                     "does not serve them any more (CLUSTER NODES of both): it would refuse them as busy.",
                     name,
                     f"give them back with CLUSTER ADDSLOTS on {owner}, or take them from it with CLUSTER "
-                    f"DELSLOTS on {_all(_believers(views, peer.id, held))}; then this again",
+                    f"DELSLOTS on {listed(_believers(views, peer.id, held))}; then this again",
                     peer=owner,
                 )
             )
@@ -295,12 +295,6 @@ def _others(groups: Sequence[_Group], members: Sequence[str]) -> str:
     names = [other[0] for other, _ in groups if other is not members]
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
-
-
-def _all(names: Sequence[str]) -> str:
-    if len(names) > _SHOWN:
-        return f"{', '.join(names[:_SHOWN])} and {len(names) - _SHOWN} more"
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _owner(views: Mapping[str, View], members: Sequence[str], slots: Slots) -> str:

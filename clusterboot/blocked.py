@@ -12,10 +12,10 @@ from typing import Literal
 
 from clusterboot.errors import Exit, Problem
 from clusterboot.reach import Endpoint, Gap, Kind, Reach
+from clusterboot.wording import listed
 
 Outcome = Literal["open", "refused", "silent", "unreachable"]
 
-_SHOWN = 5
 NOBODY = "no other node"
 AGAIN = "then run the same command again: it goes on from here"
 _ORDER: tuple[Kind, ...] = ("handshake", "fail", "fail?", "down", "one-sided", "met")
@@ -50,21 +50,21 @@ def unreached(reach: Reach, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
     if stuck(gaps, evidence):
         return _problem(
             "handshake-stuck",
-            f"{names(nodes)} and {names(peers)} never finish their handshake on the cluster bus, "
-            f"{_listed(ends)}: {observed(gaps, evidence)}: most likely something else answers there.",
+            f"{listed(nodes)} and {listed(peers)} never finish their handshake on the cluster bus, "
+            f"{_places(ends)}: {observed(gaps, evidence)}: most likely something else answers there.",
             peers[0],
             nodes[0] if len(nodes) == 1 else None,
-            f"check that {_listed(ends)} leads to {names(peers)} itself and not to a proxy, and look at the "
+            f"check that {_places(ends)} leads to {listed(peers)} itself and not to a proxy, and look at the "
             f"logs of both; {AGAIN}",
         )
     return _problem(
         "bus-unreachable",
-        f"{who} {'can' if who == NOBODY else 'cannot'} reach {names(peers)} on "
-        f"{'its bus port' if len(peers) == 1 else 'their bus ports'} {_listed(ends)}{_odd(reach, gaps)}: "
+        f"{who} {'can' if who == NOBODY else 'cannot'} reach {listed(peers)} on "
+        f"{'its bus port' if len(peers) == 1 else 'their bus ports'} {_places(ends)}{_odd(reach, gaps)}: "
         f"{observed(gaps, evidence)}{from_here(ends, evidence)}.",
         peers[0],
         nodes[0] if len(nodes) == 1 else None,
-        f"let the other nodes through to TCP port {_ports(ends)} of {names(peers)}; {AGAIN}",
+        f"let the other nodes through to TCP port {_ports(ends)} of {listed(peers)}; {AGAIN}",
     )
 
 
@@ -73,7 +73,7 @@ def each_other(first: Gap, second: Gap, evidence: Evidence) -> Problem:
     ends = _ends([second, first])
     return _problem(
         "bus-unreachable",
-        f"{first.node} and {second.node} cannot reach each other on their bus ports {_listed(ends)}: "
+        f"{first.node} and {second.node} cannot reach each other on their bus ports {_places(ends)}: "
         f"{observed([first], evidence, it=first.peer)}, {observed([second], evidence, it=second.peer)}"
         f"{from_here(ends, evidence)}.",
         first.node,
@@ -85,7 +85,7 @@ def each_other(first: Gap, second: Gap, evidence: Evidence) -> Problem:
 def cut_off(alone: Sequence[str], gaps: Sequence[Gap], evidence: Evidence) -> Problem:
     """Nodes that nobody reaches and that reach nobody; `gaps` are those towards them."""
     ends = _ends(gaps)
-    who = names(alone)
+    who = listed(alone)
     return _problem(
         "bus-cut-off",
         f"{who} {_s('is', alone)} cut off from all other nodes on the cluster bus, in both directions: "
@@ -101,7 +101,7 @@ def reaches_nobody(name: str, gaps: Sequence[Gap], evidence: Evidence) -> Proble
     ends = _ends(gaps)
     return _problem(
         "bus-outgoing-blocked",
-        f"{name} can reach no other node on the cluster bus, {_listed(ends)}: {observed(gaps, evidence)}"
+        f"{name} can reach no other node on the cluster bus, {_places(ends)}: {observed(gaps, evidence)}"
         f"{from_here(ends, evidence)}.",
         name,
         None,
@@ -111,7 +111,7 @@ def reaches_nobody(name: str, gaps: Sequence[Gap], evidence: Evidence) -> Proble
 
 def split(groups: Sequence[Sequence[str]]) -> Problem:
     """Groups of nodes that see each other, with nothing between the groups."""
-    parts = "; ".join(f"{names(group)} see each other" for group in groups)
+    parts = "; ".join(f"{listed(group)} see each other" for group in groups)
     return _problem(
         "bus-split",
         f"the nodes are split on the cluster bus: {parts}; nothing passes between them (CLUSTER NODES of "
@@ -127,7 +127,7 @@ def many(gaps: Sequence[Gap]) -> Problem:
     pairs = [f"{gap.node} to {gap.peer} ({shown(gap.at)})" for gap in gaps]
     return _problem(
         "bus-unreachable",
-        f"{len(gaps)} more ways between nodes are blocked on the cluster bus: {names(pairs)}.",
+        f"{len(gaps)} more ways between nodes are blocked on the cluster bus: {listed(pairs)}.",
         gaps[0].peer,
         gaps[0].node,
         f"let the bus ports through between all nodes, both ways; {AGAIN}",
@@ -141,7 +141,7 @@ def tls_differs(gaps: Sequence[Gap], evidence: Evidence) -> Problem:
     without = [name for name in found if not evidence.tls[name]]
     return _problem(
         "bus-tls-differs",
-        f"{names(with_tls)} {_s('speaks', with_tls)} TLS on the cluster bus and {names(without)} "
+        f"{listed(with_tls)} {_s('speaks', with_tls)} TLS on the cluster bus and {listed(without)} "
         f"{_s('does', without)} not, so their handshake never completes (CONFIG GET tls-cluster of both).",
         with_tls[0],
         without[0],
@@ -177,7 +177,7 @@ def tellers(reach: Reach, gaps: Sequence[Gap]) -> str:
     """Those who do not get through, in words."""
     nodes = _nodes(gaps)
     everybody = len(nodes) > 1 and len(nodes) == len(reach.names) - len(_peers(gaps))
-    return NOBODY if everybody else names(nodes)
+    return NOBODY if everybody else listed(nodes)
 
 
 def _odd(reach: Reach, gaps: Sequence[Gap]) -> str:
@@ -200,7 +200,7 @@ def observed(gaps: Sequence[Gap], evidence: Evidence, it: str = "") -> str:
     kind = min((gap.kind for gap in gaps), key=_ORDER.index)
     its = [gap for gap in gaps if gap.kind == kind]
     nodes, peers = _nodes(its), _peers(its)
-    who = names(nodes)
+    who = listed(nodes)
     it = it or ("it" if len(peers) == 1 else "them")
     if kind == "handshake":
         made = [evidence.links[gap.node].get(gap.at) for gap in its if gap.node in evidence.links]
@@ -265,25 +265,18 @@ def _s(word: str, subjects: Sequence[object]) -> str:
     return word if len(subjects) == 1 else _PLURAL[word]
 
 
-def names(words: Sequence[str]) -> str:
-    """Return "a, b and c", of many the first ones."""
-    if len(words) > _SHOWN:
-        return f"{', '.join(words[:_SHOWN])} and {len(words) - _SHOWN} more"
-    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
-
-
 def shown(end: Endpoint) -> str:
     """Return address and port as they are written."""
     host, port = end
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _listed(ends: Sequence[Endpoint]) -> str:
-    return names([shown(end) for end in ends])
+def _places(ends: Sequence[Endpoint]) -> str:
+    return listed([shown(end) for end in ends])
 
 
 def _ports(ends: Sequence[Endpoint]) -> str:
-    return names(list(dict.fromkeys(str(port) for _, port in ends)))
+    return listed(list(dict.fromkeys(str(port) for _, port in ends)))
 
 
 def _nodes(gaps: Sequence[Gap]) -> list[str]:

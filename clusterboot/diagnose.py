@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from clusterboot import blocked, forgotten
-from clusterboot.blocked import AGAIN, Evidence, names, shown
+from clusterboot.blocked import AGAIN, Evidence, shown
 from clusterboot.errors import Exit, Problem
 from clusterboot.health import Verdict
 from clusterboot.nodes import View, number
 from clusterboot.reach import Gap, Reach, targets
+from clusterboot.wording import listed
 
 _CLOSELY = 2000  # so many blocked ways are looked at one by one
 _PATIENCE = "gossip may still be under way: look again in a moment"
@@ -171,7 +172,7 @@ def _apart(reach: Reach, explained: _Explained) -> list[Problem]:
     if len(groups) < 2:
         return []
     explained.nodes |= set(reach.names)
-    parts = [names(group) for group in groups[:_MOST]]
+    parts = [listed(group) for group in groups[:_MOST]]
     more = f" | and {len(groups) - _MOST} more" if len(groups) > _MOST else ""
     return [
         Problem(
@@ -213,7 +214,7 @@ def _replica(reason: Problem, name: str, view: View, evidence: Evidence) -> Prob
             reason,
             code="replica-turned-away",
             message=f"{name} is not in sync with {primary}: its link to {to} is down (INFO replication), and "
-            f"{primary} has turned logins away with {names(denied)} (INFO errorstats): most likely "
+            f"{primary} has turned logins away with {listed(denied)} (INFO errorstats): most likely "
             f"masterauth or masteruser of {name} is not what {primary} wants.",
             hint=f"set masterauth and masteruser on {name}; {AGAIN}",
         )
@@ -237,7 +238,7 @@ def _unexplained(reasons: Sequence[Problem], verdict: Verdict, explained: _Expla
                 continue
             if len(left) < len(unseen):
                 peer = left[0] if len(left) == 1 else None
-                reason = replace(reason, message=f"{reason.node} does not see {names(left)}.", peer=peer)
+                reason = replace(reason, message=f"{reason.node} does not see {listed(left)}.", peer=peer)
         found.append(reason)
     return found
 
@@ -255,7 +256,7 @@ def _failing(reasons: Sequence[Problem], count: int, *, because: bool) -> list[P
     found = [reason for reason in reasons if reason.code != "state-fail"]
     if not failing or because:
         return found
-    who = f"all {count} nodes say" if len(failing) == count > 1 else f"{names(failing)} say"
+    who = f"all {count} nodes say" if len(failing) == count > 1 else f"{listed(failing)} say"
     found.append(
         Problem(
             "state-fail",

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from clusterboot.blocked import Evidence, names, shown
+from clusterboot.blocked import Evidence, shown
 from clusterboot.errors import Exit, Problem
 from clusterboot.nodes import View
 from clusterboot.reach import Reach
+from clusterboot.wording import listed
 
 # Where nodes tell each other whom they were told to forget: (Redis, Valkey).
 _SPREADS = ("valkey", (7, 2))
@@ -54,10 +55,10 @@ def tell(reach: Reach, evidence: Evidence, peer: str, nodes: Sequence[str]) -> P
     again = [node for node in nodes if (node, peer) in evidence.dropped]
     if again == list(nodes):
         one = len(again) == 1
-        how = f"{names(nodes)} {'lists' if one else 'list'} {peer} and {'drops' if one else 'drop'} it again"
+        how = f"{listed(nodes)} {'lists' if one else 'list'} {peer} and {'drops' if one else 'drop'} it again"
         how += " (CLUSTER NODES)"
     else:
-        how = f"{names(nodes)} {do} not list {peer}, which sees {them} (CLUSTER NODES of both)"
+        how = f"{listed(nodes)} {do} not list {peer}, which sees {them} (CLUSTER NODES of both)"
     host, port = reach.endpoint(peer)
     if evidence.ports.get((host, port)) == "open":
         how += f"; from here its bus port {shown((host, port))} takes connections"
@@ -66,13 +67,13 @@ def tell(reach: Reach, evidence: Evidence, peer: str, nodes: Sequence[str]) -> P
     told = list(nodes)
     if not evidence.forgot.issuperset(nodes):
         told = [name for name in reach.names if name in evidence.forgot]
-    who = f"{names(told)} {'was' if len(told) == 1 else 'were'} told to forget a node (INFO commandstats)"
+    who = f"{listed(told)} {'was' if len(told) == 1 else 'were'} told to forget a node (INFO commandstats)"
     return Problem(
         "forgotten",
         f"{how}; {who}: most likely {peer}, which is then refused for 60 s{news}.",
         node=nodes[0],
         peer=peer,
         hint="wait a minute and run 'clusterboot up' again: it goes on from here; if it still says this, let "
-        f"TCP port {port} of {peer} through for {names(nodes)}",
+        f"TCP port {port} of {peer} through for {listed(nodes)}",
         exit=Exit.NOT_READY,
     )

@@ -15,8 +15,7 @@ from clusterboot.nodes import Peer
 from clusterboot.placement import Placement
 from clusterboot.plan import Views
 from clusterboot.topology import Topology
-
-_SHOWN = 5
+from clusterboot.wording import listed
 
 
 def refusals(topology: Topology, views: Views, away: Iterable[str] = ()) -> tuple[Problem, ...]:
@@ -55,7 +54,7 @@ def _hidden(views: Views) -> Iterable[Problem]:
     if names:
         yield Problem(
             "info-refused",
-            f"{_list(names)} {'does' if len(names) == 1 else 'do'} not answer INFO: nobody can tell the "
+            f"{listed(names)} {'does' if len(names) == 1 else 'do'} not answer INFO: nobody can tell the "
             "version, keys outside of database 0, or one server listed twice from a copied nodes.conf.",
             node=names[0],
             hint="allow INFO to the user if it can be",
@@ -69,7 +68,7 @@ def _open(views: Views) -> Iterable[Problem]:
     if names:
         yield Problem(
             "slots-open",
-            f"{_list(names)} {'has' if len(names) == 1 else 'have'} slots that are being migrated or "
+            f"{listed(names)} {'has' if len(names) == 1 else 'have'} slots that are being migrated or "
             "imported: a reshard is under way or was cut off.",
             node=names[0],
             hint="wait until it is done, or run redis-cli --cluster fix",
@@ -87,7 +86,7 @@ def _one_server_twice(views: Views) -> Iterable[Problem]:
         if len(names) > 1:
             yield Problem(
                 "same-server",
-                f"{_list(names)} are the same server: one process answers at all of these addresses.",
+                f"{listed(names)} are the same server: one process answers at all of these addresses.",
                 node=names[0],
                 peer=names[1],
                 hint="list every server once; behind a load balancer use the servers' own addresses",
@@ -106,11 +105,11 @@ def _one_id_twice(views: Views) -> Iterable[Problem]:
         if len(processes) > 1:
             yield Problem(
                 "same-id",
-                f"{_list(processes)} have the same node id {node_id}, as after copying nodes.conf or a whole "
-                "data folder.",
+                f"{listed(processes)} have the same node id {node_id}, as after copying nodes.conf or a "
+                "whole data folder.",
                 node=processes[0],
                 peer=processes[1],
-                hint=f"run CLUSTER RESET HARD on {_list(processes[1:])}, or remove nodes.conf there and "
+                hint=f"run CLUSTER RESET HARD on {listed(processes[1:])}, or remove nodes.conf there and "
                 "start again",
                 exit=Exit.REFUSED,
             )
@@ -137,11 +136,11 @@ def _strangers(views: Views, away: Iterable[str]) -> Iterable[Problem]:
         yield _gone(peer, tellers[node_id], addresses, views)
     for names, strangers in alive.items():
         one = len(strangers) == 1
-        known = _list([f"{peer.address} (id {peer.id})" for peer in strangers])
+        known = listed([f"{peer.address} (id {peer.id})" for peer in strangers])
         yield Problem(
             "stranger",
-            f"{_list(names)} {_know(names)} {known}, which {'is' if one else 'are'} not in the topology: the "
-            "clusters would be merged.",
+            f"{listed(names)} {_know(names)} {known}, which {'is' if one else 'are'} not in the topology: "
+            "the clusters would be merged.",
             node=names[0],
             peer=strangers[0].address if one else None,
             hint="add what belongs there to the topology, or take these nodes out of the other cluster: "
@@ -156,7 +155,7 @@ def _gone(ghost: Peer, names: list[str], addresses: Mapping[tuple[str, int], str
     why = f"; {replaced} has that address now, with another id" if replaced else ""
     return Problem(
         "ghost",
-        f"{_list(names)} still {_know(names)} a node that is gone: {where} (id {ghost.id}){why}.",
+        f"{listed(names)} still {_know(names)} a node that is gone: {where} (id {ghost.id}){why}.",
         node=names[0],
         peer=replaced or (ghost.address if ghost.ip else None),
         hint=_takeover(ghost.id, names, views)
@@ -209,12 +208,6 @@ def no_way_in(target: Placement, views: Views) -> tuple[Problem, ...]:
         and views[spot.primary].config.get("requirepass") == "set"
         and views[name].config.get("masterauth") == ""
     )
-
-
-def _list(names: Sequence[str]) -> str:
-    if len(names) > _SHOWN:
-        return f"{', '.join(names[:_SHOWN])} and {len(names) - _SHOWN} more"
-    return _all(names)
 
 
 def _all(names: Sequence[str]) -> str:

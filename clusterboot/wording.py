@@ -1,8 +1,19 @@
-"""Numbers in sentences. Pure, and imports nothing."""
+"""Numbers and names in sentences. Pure."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+
+_SHOWN = 5
 
 
 def count(number: int, one: str, many: str | None = None) -> str:
     """Return `number` with its noun: "1 node", "6 nodes"."""
     return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Return "a, b and c", of many the first ones."""
+    if len(words) > _SHOWN:
+        return f"{', '.join(words[:_SHOWN])} and {len(words) - _SHOWN} more"
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))

@@ -23,7 +23,7 @@ CORE: dict[str, set[str]] = {
     "kept": {"topology", "placement", "errors", "wording"},
     "adopt": {"nodes", "placement", "plan", "topology", "slots", "errors", "kept", "wording"},
     "announced": {"nodes", "plan", "topology", "errors"},
-    "preflight": {"nodes", "placement", "plan", "topology", "errors", "announced"},
+    "preflight": {"nodes", "placement", "plan", "topology", "errors", "announced", "wording"},
     "reasons": {"nodes", "placement", "slots", "errors"},
     "health": {"nodes", "placement", "reasons", "slots", "errors"},
     "newcomers": {"health", "plan", "topology"},
@@ -33,9 +33,9 @@ CORE: dict[str, set[str]] = {
     "events": {"plan", "health", "placement", "errors"},
     "reach": {"nodes", "plan", "topology"},
     "onesided": {"reach", "plan", "topology"},
-    "blocked": {"reach", "errors"},
-    "forgotten": {"blocked", "reach", "nodes", "errors"},
-    "diagnose": {"blocked", "forgotten", "reach", "health", "nodes", "errors"},
+    "blocked": {"reach", "errors", "wording"},
+    "forgotten": {"blocked", "reach", "nodes", "errors", "wording"},
+    "diagnose": {"blocked", "forgotten", "reach", "health", "nodes", "errors", "wording"},
 }
 # All of these do no I/O, read no clock and draw no random numbers.
 PURE = {*CORE, "results"}
