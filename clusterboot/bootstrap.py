@@ -1,6 +1,6 @@
 """The whole of clusterboot in one screen: look, compare, act, until Ready or out of time.
 
-    up      look at every node → refuse what is unsafe → plan what is missing → borrow timers → form
+    up      look at every node → refuse what is unsafe → plan what is missing → lower timers → form
     form    send the plan → follow → if nothing moves any more: look at everything anew, plan again
 
 Nothing remembers how far an earlier run got. A crash, a Ctrl-C or a second `up` needs no special case:
@@ -16,14 +16,13 @@ from dataclasses import replace
 from clusterboot.act import forbidden, stranded
 from clusterboot.boost import Boost
 from clusterboot.course import Goal, Run, all_back, assess, due, first_look
-from clusterboot.ending import cut_short, dry, out_of_time, outcome
+from clusterboot.ending import cut_short, dry, no_boost, outcome
 from clusterboot.errors import from_problems
 from clusterboot.events import Phase
 from clusterboot.follow import follow, handshake_seconds
 from clusterboot.observe import Observed, Watch, announced
 from clusterboot.plan import Meet
 from clusterboot.results import UpResult
-from clusterboot.timers import refusal
 from clusterboot.wording import count
 
 __all__ = ["Run", "outcome", "up"]
@@ -34,9 +33,10 @@ async def up(run: Run) -> UpResult:
 
     Raises Refused or NodeFailed with everything that is wrong before anything is changed, NodeFailed
     when a node refuses a step, and OutOfTime with the reasons when `run.timeout` seconds are over;
-    `outcome` then tells how far it got. Borrowed timers are put back in every case, also when the task
-    is cancelled.
+    `outcome` then tells how far it got. Lowered settings are restored in every case, also when the task
+    is cancelled: then it raises Interrupted where some could not be.
     """
+    boost = Boost(run.fleet, run.names, run.helper)
     try:
         deadline = run.start + run.timeout
         # The first look has bounds of its own, a little earlier: its end is what names who is silent.
@@ -54,22 +54,17 @@ async def up(run: Run) -> UpResult:
             if run.dry_run:
                 return dry(run, goal)
             # Up to here nothing was changed, and no node is known that would refuse a step.
-            boost = Boost(run.fleet, run.addresses, run.ledger)
-            boost.take_over(goal.observed.views)
-            run.warn(boost.warnings)
-            try:
-                await form(run, goal, boost)
-                if boost.owes:
-                    run.report(Phase("give-back"))
-                run.lent = await boost.give_back(patient=True)
-            except BaseException:
-                await cut_short(run, boost)
-                raise
-            finally:
+            boost.notice(goal.observed.views)
+            await form(run, goal, boost)
+            if boost.owes:
+                run.report(Phase("give-back"))
+                await boost.restore()
                 run.warn(boost.warnings)
+            run.lent = boost.report()
             return outcome(run, plan=goal.plan)
-    except TimeoutError as over:
-        raise await out_of_time(run) from over
+    except BaseException as ended:
+        # A refusal as well: what a killed run has left lowered is restored before anybody hears of it.
+        raise await cut_short(run, boost, ended) from ended.__cause__
 
 
 async def form(run: Run, goal: Goal, boost: Boost) -> None:
@@ -78,10 +73,10 @@ async def form(run: Run, goal: Goal, boost: Boost) -> None:
     if run.verdict.ready and not goal.plan.steps:
         return
     views = goal.observed.views
-    declined = refusal(run.topology, views, wanted=run.boost)
+    declined = no_boost(run, goal)
     if declined is None:
         run.report(Phase("borrow", count(len(run.names), "node")))
-        wait = handshake_seconds(await boost.borrow(views))
+        wait = handshake_seconds(await boost.lower(views))
     else:
         wait = handshake_seconds(await boost.decline(declined, views))
     again, stuck = False, True

@@ -10,7 +10,7 @@ from clusterboot import preflight
 from clusterboot.act import Actor
 from clusterboot.adopt import AGAIN, adopt, held
 from clusterboot.announced import out_of_reach
-from clusterboot.boost import Ledger
+from clusterboot.boost import Helper
 from clusterboot.diagnose import changed
 from clusterboot.errors import NodeFailed, Problem, from_problems
 from clusterboot.events import Looked, Note, Planned, Reporter, Warned
@@ -21,6 +21,7 @@ from clusterboot.onesided import onesided
 from clusterboot.placement import Placement
 from clusterboot.plan import Meet, Plan, Views, plan
 from clusterboot.results import BoostReport
+from clusterboot.timers import elections_off
 from clusterboot.topology import Topology
 
 
@@ -31,8 +32,8 @@ class Run:
     topology: Topology
     fleet: Asker
     report: Reporter
-    ledger: Ledger
     timeout: float
+    helper: Helper | None = None
     spent: float = 0.0
     mesh_only: bool = False
     boost: bool = True
@@ -51,7 +52,6 @@ class Run:
 
     def __post_init__(self) -> None:
         self.names = tuple(node.name for node in self.topology.nodes)
-        self.addresses = {node.name: node.address for node in self.topology.nodes}
         self.mesh_only = self.mesh_only or self.topology.slots == "none"
         self.actor = Actor(self.fleet, self.report)
         # Seconds that were spent before (on starting servers) count for the deadline.
@@ -80,7 +80,7 @@ async def first_look(run: Run) -> Observed:
     told = False
     while True:
         observed = await survey(run.fleet, run.names, run.seen)
-        run.away = observed.away
+        run.away, run.views = observed.away, observed.views
         problems = observed.away.values()
         if not problems:
             return await _surely(run, observed)
@@ -125,6 +125,8 @@ def assess(run: Run, observed: Observed, *, stuck: bool = False) -> Goal:
     `stuck` tells that nothing has moved for so long that gossip alone will not do it.
     """
     views = {name: observed.views[name] for name in run.names}
+    if run.goal is None:
+        run.warn(elections_off(views))
     adopted = adopt(run.topology, views)
     problems = preflight.refusals(run.topology, views)
     # A server that is listed twice looks like two clusters as well: only the cause is told then.

@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from clusterboot.boost import Boost
+from clusterboot.boost import GRACE, Boost
 from clusterboot.course import Goal, Run
 from clusterboot.errors import Exit, OutOfTime, Problem
 from clusterboot.evidence import why
 from clusterboot.plan import Meet, Plan
 from clusterboot.results import BoostReport, UpResult, rows
-from clusterboot.timers import refusal
+from clusterboot.timers import lowered_found, refusal
 
-# How long putting things back may take when a run is cut short: within the two seconds of grace.
-GRACE = 1.2
 _SHOWN = 5
 
 
@@ -43,20 +41,37 @@ def outcome(run: Run, plan: Plan | None = None) -> UpResult:
 
 def dry(run: Run, goal: Goal) -> UpResult:
     """What `up` would do, without doing it."""
-    reason = refusal(run.topology, goal.observed.views, wanted=run.boost)
+    run.warn(lowered_found(goal.observed.views))
+    reason = no_boost(run, goal)
     run.lent = BoostReport(reason is None and bool(goal.plan.steps), {}, reason=reason)
     return outcome(run, plan=goal.plan)
 
 
-async def cut_short(run: Run, boost: Boost) -> None:
-    """Put back what was borrowed although the run is being cancelled; bounded by GRACE."""
-    back = asyncio.ensure_future(boost.give_back(patient=False))
-    try:
-        async with asyncio.timeout(GRACE):
-            run.lent = await asyncio.shield(back)
-    except TimeoutError:
-        back.cancel()
-        run.lent = boost.abandon()
+def no_boost(run: Run, goal: Goal) -> str | None:
+    """Return why there is to be no boost, or None when there may be one."""
+    replicas = any(spot.primary is not None for spot in goal.target.spots.values())
+    return refusal(
+        run.topology, goal.observed.views, wanted=run.boost, replicas=replicas and not run.mesh_only
+    )
+
+
+async def cut_short(run: Run, boost: Boost, ended: BaseException) -> BaseException:
+    """Restore what is lowered, by this run or one before it, and return what the run is to raise.
+
+    Nothing is restored in a dry run, which only warns. Takes `boost.GRACE` seconds, and a second more to
+    find out why a run is out of time.
+    """
+    boost.notice(run.views)
+    if run.dry_run:
+        run.warn(lowered_found(run.views))
+    elif boost.owes:
+        await boost.cut_short()
+    if isinstance(ended, TimeoutError):
+        ended = await out_of_time(run)
+    ended = boost.ending(ended)
+    run.warn(boost.warnings)
+    run.lent = boost.report()
+    return ended
 
 
 async def out_of_time(run: Run) -> OutOfTime:

@@ -9,7 +9,7 @@ An exception ends a command; its class decides the exit status (docs/json.md lis
     ├── Refused                 3   going on would be unsafe; nothing was changed
     ├── OutOfTime               4   the deadline came before Ready
     ├── NodeFailed              5   a node cannot be reached, authenticated or used, or refused a step
-    └── Interrupted        130/143  SIGINT or SIGTERM; what was borrowed has been put back
+    └── Interrupted      128 + n  signal n; its problems also name every setting that is not restored
 """
 
 from __future__ import annotations
@@ -28,8 +28,15 @@ class Exit(IntEnum):
     REFUSED = 3
     NOT_READY = 4
     NODE = 5
+    SIGHUP = 129
     SIGINT = 130
+    SIGQUIT = 131
+    SIGUSR1 = 138
     SIGTERM = 143
+
+
+# The signals that end a command, by the exit status that they end it with.
+SIGNALS = (Exit.SIGINT, Exit.SIGTERM, Exit.SIGHUP, Exit.SIGQUIT, Exit.SIGUSR1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +97,7 @@ class NodeFailed(ClusterbootError):
 
 
 class Interrupted(ClusterbootError):
-    """A signal ended the run; what was borrowed has been put back."""
+    """A signal ended the run; whatever it lowered and could not restore is among the problems."""
 
 
 def worst(exits: Iterable[Exit]) -> Exit:
@@ -101,8 +108,7 @@ def worst(exits: Iterable[Exit]) -> Exit:
     found = set(exits)
     for status in (
         Exit.DEFECT,
-        Exit.SIGINT,
-        Exit.SIGTERM,
+        *SIGNALS,
         Exit.USAGE,
         Exit.NODE,
         Exit.REFUSED,
@@ -121,7 +127,6 @@ def from_problems(problems: Iterable[Problem]) -> ClusterbootError:
         Exit.REFUSED: Refused,
         Exit.NOT_READY: OutOfTime,
         Exit.NODE: NodeFailed,
-        Exit.SIGINT: Interrupted,
-        Exit.SIGTERM: Interrupted,
+        **dict.fromkeys(SIGNALS, Interrupted),
     }
     return kinds.get(worst(problem.exit for problem in found), ClusterbootError)(*found)

@@ -32,6 +32,7 @@ DBSIZE: Command = ("DBSIZE",)
 _PATTERNS = ("cluster-*", "repl-diskless-*", "masterauth", "requirepass", "tls-cluster")
 _SETTINGS = frozenset(
     {
+        "cluster-migration-barrier",
         "cluster-node-timeout",
         "cluster-replica-no-failover",
         "cluster-announce-ip",

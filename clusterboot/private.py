@@ -18,7 +18,7 @@ from pathlib import Path
 from clusterboot.errors import ClusterbootError, Exit, Problem, Refused, UsageError
 
 # What may lie in a state folder that its user made with other users let in.
-_OURS = {"borrowed", "servers", "spawned"}
+_OURS = {"servers", "spawned"}
 _MAX_LINKS = 40  # what Linux allows in one path
 
 SAFE = os.O_CLOEXEC | os.O_NOFOLLOW

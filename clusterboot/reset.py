@@ -11,9 +11,9 @@ import asyncio
 from collections.abc import Iterable, Mapping
 
 from clusterboot import preflight
-from clusterboot.boost import Boost, Ledger
+from clusterboot.boost import Boost, Helper
 from clusterboot.errors import Exit, NodeFailed, OutOfTime, Problem, from_problems
-from clusterboot.events import Phase, Reporter
+from clusterboot.events import Phase, Reporter, Warned
 from clusterboot.follow import handshake_seconds
 from clusterboot.nodes import View
 from clusterboot.observe import Asker, survey
@@ -23,33 +23,54 @@ from clusterboot.wording import count
 
 
 async def reset(
-    topology: Topology, fleet: Asker, report: Reporter, ledger: Ledger, *, flush: bool, timeout: float
+    topology: Topology,
+    fleet: Asker,
+    report: Reporter,
+    helper: Helper | None,
+    *,
+    flush: bool,
+    timeout: float,
 ) -> tuple[str, ...]:
     """Reset every node of the topology and return their names.
 
     Raises NodeFailed when a node is away, Refused when the nodes know strangers or hold keys and
     `flush` is not given (all told together, nothing changed), and OutOfTime after `timeout` seconds.
     """
+    names = tuple(node.name for node in topology.nodes)
+    boost = Boost(fleet, names, helper)
     try:
         async with asyncio.timeout(timeout):
-            return await _reset(topology, fleet, report, ledger, flush=flush)
-    except TimeoutError as over:
-        raise OutOfTime(
-            Problem(
-                "out-of-time",
-                f"not all nodes were single and empty-handed within {timeout:g} s.",
-                hint="run the same command again",
-                exit=Exit.NOT_READY,
-            )
-        ) from over
+            await _reset(topology, fleet, report, boost, flush=flush)
+            if boost.owes:
+                await boost.restore()
+    except BaseException as ended:
+        if boost.owes:
+            await boost.cut_short()
+        raise boost.ending(
+            _out_of_time(timeout) if isinstance(ended, TimeoutError) else ended
+        ) from ended.__cause__
+    finally:
+        for problem in boost.warnings:
+            report(Warned(problem))
+    return names
 
 
-async def _reset(
-    topology: Topology, fleet: Asker, report: Reporter, ledger: Ledger, *, flush: bool
-) -> tuple[str, ...]:
+def _out_of_time(timeout: float) -> OutOfTime:
+    return OutOfTime(
+        Problem(
+            "out-of-time",
+            f"not all nodes were single and empty-handed within {timeout:g} s.",
+            hint="run the same command again",
+            exit=Exit.NOT_READY,
+        )
+    )
+
+
+async def _reset(topology: Topology, fleet: Asker, report: Reporter, boost: Boost, *, flush: bool) -> None:
     names = tuple(node.name for node in topology.nodes)
     report(Phase("look", count(len(names), "node")))
     observed = await survey(fleet, names)
+    boost.notice(observed.views)
     if observed.away:
         raise NodeFailed(*observed.away.values())
     views = observed.views
@@ -61,22 +82,17 @@ async def _reset(
     if problems:
         raise from_problems(problems)
     report(Phase("down", count(len(names), "node")))
-    boost = Boost(fleet, {node.name: node.address for node in topology.nodes}, ledger)
-    boost.take_over(views)
     await _empty_all(fleet, views.values())
     # The nodes serve nothing any more, so short timers are safe: handshakes expire in one second.
-    try:
-        wait = handshake_seconds(await boost.borrow(views))
+    wait = handshake_seconds(await boost.lower(views))
+    await asyncio.sleep(wait)
+    while True:
+        observed = await survey(fleet, names)
+        left = [view for view in observed.views.values() if len(view.peers) > 1 or view.me.slots]
+        if not left and not observed.away:
+            return
+        await _empty_all(fleet, left)
         await asyncio.sleep(wait)
-        while True:
-            observed = await survey(fleet, names)
-            left = [view for view in observed.views.values() if len(view.peers) > 1 or view.me.slots]
-            if not left and not observed.away:
-                return names
-            await _empty_all(fleet, left)
-            await asyncio.sleep(wait)
-    finally:
-        await asyncio.shield(boost.give_back(patient=False))
 
 
 async def _forbidden(fleet: Asker, views: Mapping[str, View]) -> list[Problem]:

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from clusterboot.errors import ClusterbootError, Exit, Interrupted, Problem, UsageError, worst
+from clusterboot.errors import SIGNALS, ClusterbootError, Exit, Interrupted, Problem, UsageError, worst
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -104,7 +104,7 @@ class Shell:
 
     def guard(self, command: str, work: Callable[[], Exit]) -> Exit:
         """Run a command: its own errors become messages, a defect becomes a request to report it."""
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ending_signals():
             signal.signal(number, _interrupt)
         try:
             return work()
@@ -211,7 +211,7 @@ def _traceback() -> None:
 
 
 def run_async(main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end; SIGINT and SIGTERM cancel it, so that its clean-up runs.
+    """Run a coroutine to its end; a signal that ends a command cancels it, so that its clean-up runs.
 
     Raises Interrupted after a signal, once the clean-up is done; a second signal changes nothing.
     """
@@ -230,7 +230,7 @@ def run_async(main: Coroutine[Any, Any, T]) -> T:
                 caught.append(number)
                 task.cancel()
 
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ending_signals():
             loop.add_signal_handler(number, stop, number)
         return await main
 
@@ -239,26 +239,35 @@ def run_async(main: Coroutine[Any, Any, T]) -> T:
     except asyncio.CancelledError:
         if not caught:
             raise
-    raise interrupted(caught[0])
+        raise interrupted(caught[0]) from None
+    except Interrupted as cut_short:
+        raise interrupted(caught[0], cut_short.problems) from None
 
 
-def interrupted(number: int) -> Interrupted:
-    """Return what ends a command after a signal."""
+def ending_signals() -> tuple[signal.Signals, ...]:
+    """Return the signals that end a command with clean-up; SIGHUP is not one where it is ignored (nohup)."""
+    found = [signal.Signals(number - 128) for number in SIGNALS]
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return tuple(number for number in found if not (ignored and number is signal.SIGHUP))
+
+
+def interrupted(number: int, left: Sequence[Problem] = ()) -> Interrupted:
+    """Return what ends a command after a signal; `left` is what it could not restore."""
     caught = signal.Signals(number)
-    return Interrupted(
-        Problem(
-            "interrupted",
-            f"stopped by {caught.name}; what was borrowed has been put back.",
-            hint="run the same command again: it goes on from here",
-            exit=Exit.SIGINT if caught is signal.SIGINT else Exit.SIGTERM,
-        )
+    done = "" if left else "; no server is left with a changed setting"
+    problem = Problem(
+        "interrupted",
+        f"stopped by {caught.name}{done}.",
+        hint="run the same command again: it goes on from here",
+        exit=Exit(128 + number),
     )
+    return Interrupted(problem, *left)
 
 
 def _interrupt(number: int, _: object) -> NoReturn:
     """End the work that runs outside of an event loop, such as starting servers, with its clean-up."""
     # Once: the clean-up itself must not be cut short by the same key held down.
-    for other in (signal.SIGINT, signal.SIGTERM):
+    for other in ending_signals():
         signal.signal(other, signal.SIG_IGN)
     raise interrupted(number)
 

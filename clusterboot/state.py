@@ -28,7 +28,7 @@ from typing import Any, Literal
 from clusterboot.errors import Exit, Problem, Refused
 from clusterboot.private import SAFE, explained, folder, open_inside, opened
 
-Kind = Literal["spawned", "borrowed"]
+Kind = Literal["spawned"]
 Data = dict[str, Any]
 
 _SCHEMA = 1
@@ -160,15 +160,11 @@ def corrupt(kind: Kind, name: str, why: str) -> Refused:
         if name.endswith(".json")
         else path(kind, name).with_name(f"{path(kind, name).name}.json")
     )
-    left = {
-        "spawned": "its servers may still run: stop them yourself",
-        "borrowed": "nodes may still have lowered timers: check cluster-node-timeout on them",
-    }[kind]
     return Refused(
         Problem(
             "state-record",
             f"the record {where} cannot be understood: {why}",
-            hint=f"{left}, then remove the file",
+            hint="its servers may still run: stop them yourself, then remove the file",
             exit=Exit.REFUSED,
         )
     )

@@ -8,16 +8,13 @@ from dataclasses import replace
 
 from clusterboot import preflight
 from clusterboot.adopt import AGAIN, adopt, held
-from clusterboot.errors import Exit, Problem
 from clusterboot.evidence import why
 from clusterboot.health import Judge, Verdict
-from clusterboot.nodes import View
 from clusterboot.observe import Asker, Observed, survey
 from clusterboot.placement import place
 from clusterboot.results import StatusResult, rows
-from clusterboot.timers import ours
+from clusterboot.timers import elections_off, lowered_found
 from clusterboot.topology import Topology
-from clusterboot.wording import count
 
 
 async def status(topology: Topology, fleet: Asker) -> StatusResult:
@@ -53,7 +50,7 @@ async def status(topology: Topology, fleet: Asker) -> StatusResult:
         topology,
         verdict,
         rows(topology, observed.views, verdict, ids),
-        (*warnings, *_lowered(observed.views)),
+        (*warnings, *lowered_found(observed.views), *elections_off(observed.views)),
     )
 
 
@@ -75,19 +72,3 @@ def _guess(topology: Topology, fleet: Asker, observed: Observed, ids: Mapping[st
             # An id that no node can have: it counts as not seen by anybody.
             found.setdefault(node.name, f"?{node.name}")
     return found
-
-
-def _lowered(views: Mapping[str, View]) -> tuple[Problem, ...]:
-    names = [name for name, view in views.items() if ours(view.config)]
-    if not names:
-        return ()
-    return (
-        Problem(
-            "lowered-timers-found",
-            f"{count(len(names), 'node has', 'nodes have')} the low timers of a run that is at work or was "
-            f"cut off: {names[0]}{' and others' if len(names) > 1 else ''}.",
-            node=names[0],
-            hint="if no run is at work, 'clusterboot up' puts them back",
-            exit=Exit.DONE,
-        ),
-    )

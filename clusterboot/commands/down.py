@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clusterboot.commands.reaching import Reach, ask, connected, usage
+from clusterboot.commands.reaching import Reach, ask, connected, standby, usage
 from clusterboot.errors import Exit
 from clusterboot.shell import Shell, run_async
 
@@ -79,16 +79,15 @@ def _missing(file: Path) -> bool:
 
 
 async def _reset(shell: Shell, topology: Topology, reach: Reach, *, flush: bool) -> tuple[str, ...]:
-    from clusterboot.ledger import FileLedger
     from clusterboot.render.live import reporter
     from clusterboot.reset import reset
 
     password = ask(reach)
     with reporter(shell.console(stderr=True), quiet=shell.quiet) as report:
         async with connected(topology, password, reach.left(topology)) as fleet:
-            return await reset(
-                topology, fleet, report, FileLedger(topology), flush=flush, timeout=reach.left(topology)
-            )
+            seconds = reach.left(topology)
+            helper = standby(topology, password, seconds)
+            return await reset(topology, fleet, report, helper, flush=flush, timeout=seconds)
 
 
 def ls(shell: Shell) -> Exit:

@@ -15,6 +15,7 @@ from clusterboot.errors import Exit, Problem, UsageError
 
 if TYPE_CHECKING:
     from clusterboot.client import Fleet
+    from clusterboot.standby import Standby
     from clusterboot.topology import Topology
 
 
@@ -63,6 +64,15 @@ async def connected(
         yield fleet
     finally:
         await fleet.close()
+
+
+def standby(topology: Topology, password: str | None, seconds: float) -> Standby:
+    """Return the helper of a run of `seconds`, not started yet; it knows the same passwords as the fleet."""
+    from clusterboot import credentials
+    from clusterboot.standby import Standby
+
+    # Longer than a run may take: one that is stopped and not gone ends here as well.
+    return Standby(topology, credentials.load(topology, password), seconds + 10.0)
 
 
 @contextlib.asynccontextmanager

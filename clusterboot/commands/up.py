@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clusterboot.commands.fresh import Strategy, restyled
-from clusterboot.commands.reaching import Reach, ask, careless, connected, usage
-from clusterboot.errors import ClusterbootError, Exit
+from clusterboot.commands.reaching import Reach, ask, careless, connected, standby, usage
+from clusterboot.errors import ClusterbootError, Exit, Interrupted
 from clusterboot.shell import Shell, run_async
 from clusterboot.wording import count
 
@@ -46,7 +46,6 @@ def up(shell: Shell, file: Path, options: UpOptions, reach: Reach) -> Exit:
         _spawn(shell, topology, file, reach, passwords)
 
     from clusterboot import bootstrap
-    from clusterboot.ledger import FileLedger
     from clusterboot.render import github, json
 
     async def work() -> Callable[[], Exit]:
@@ -57,8 +56,8 @@ def up(shell: Shell, file: Path, options: UpOptions, reach: Reach) -> Exit:
                     topology,
                     fleet,
                     report,
-                    FileLedger(topology),
                     timeout=reach.deadline(topology),
+                    helper=standby(topology, passwords, reach.deadline(topology)),
                     spent=reach.spent(),
                     mesh_only=options.mesh_only,
                     boost=options.boost,
@@ -67,11 +66,14 @@ def up(shell: Shell, file: Path, options: UpOptions, reach: Reach) -> Exit:
                 run.warn(careless(topology, file))
                 try:
                     result = await bootstrap.up(run)
+                except Interrupted:
+                    raise
                 except ClusterbootError as failed:
-                    if run.goal is None or not run.actor.done:
-                        raise
-                    # Part of it was done: the document tells which steps, beside why it ended.
                     problems = failed.problems
+                    if run.goal is None or not run.actor.done:
+                        failure = json.failure("up", problems, tuple(run.warned), failed.exit)
+                        return lambda: shell.fail("up", problems, failure)
+                    # Part of it was done: the document tells which steps, beside why it ended.
                     far = bootstrap.outcome(run)
                     shell.summarise(lambda: github.summary(far, problems))
                     document = json.up(far, problems, failed.exit)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -124,8 +124,8 @@ class Throwaway:
         fleet = Fleet(topology, lambda node: (None, None))
         try:
             spent = time.monotonic() - self._began
-            ledger = _Nothing()
-            run = bootstrap.Run(topology, fleet, _nobody, ledger, timeout, spent=spent, boost=topology.boost)
+            # No helper: the guardian ends the servers, so nothing stays lowered.
+            run = bootstrap.Run(topology, fleet, _nobody, timeout, spent=spent, boost=topology.boost)
             self.result = await bootstrap.up(run)
         finally:
             await fleet.close()
@@ -159,19 +159,6 @@ class Throwaway:
         self._servers[self._servers.index(server)] = fresh
         self._start(fresh)
         return fresh
-
-
-class _Nothing:
-    """A ledger for settings of servers that do not outlive this process: nothing needs to be remembered."""
-
-    def recall(self) -> Mapping[str, Mapping[str, str]]:
-        return {}
-
-    def remember(self, settings: Mapping[str, Mapping[str, str]]) -> None:
-        pass
-
-    def forget(self, addresses: Iterable[str]) -> None:
-        pass
 
 
 def _nobody(event: Event) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clusterboot.errors import ClusterbootError, Exit, Interrupted, Problem, UsageError
+from clusterboot.errors import SIGNALS, ClusterbootError, Exit, Interrupted, Problem, UsageError
 from clusterboot.run import child, shape
 from clusterboot.shell import Shell, run_async
 
@@ -51,8 +51,7 @@ def run(shell: Shell, options: RunOptions) -> int:
             ended.append(_run(options, ignore))
         except Interrupted as stopped:
             first = stopped.problems[0]
-            name = "SIGINT" if first.exit is Exit.SIGINT else "SIGTERM"
-            message = f"stopped by {name} before the command began; the servers are gone."
+            message = f"stopped by {first.exit.name} before the command began; the servers are gone."
             raise Interrupted(replace(first, message=message, hint=None)) from stopped
         except child.NotStarted as failed:
             ended.append(failed.status)
@@ -67,7 +66,7 @@ def run(shell: Shell, options: RunOptions) -> int:
     failed = shell.guard("run", work)
     if ended:
         return ended[0]
-    return failed if failed in (Exit.SIGINT, Exit.SIGTERM) else child.FAILED
+    return failed if failed in SIGNALS else child.FAILED
 
 
 def _run(options: RunOptions, ignore: frozenset[signal.Signals]) -> int:

@@ -1,33 +1,39 @@
-"""What a boost would lower, for how many nodes, and where there is none."""
+"""What a boost would lower, how the node keeps its own values meanwhile, and where there is no boost."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from clusterboot.nodes import View
-from clusterboot.placement import place
-from clusterboot.plan import plan
+from clusterboot.nodes import View, parse_nodes
+from clusterboot.slots import Slots
 from clusterboot.timers import (
-    DEFAULTS,
+    BARRIER,
     DELAY,
     LOAD,
     NO_FAILOVER,
-    RUN_ID,
     TIMEOUT,
-    eased,
-    left_behind,
-    loan,
+    elections_off,
+    kept,
     lowered,
+    lowered_found,
     nudged,
-    ours,
+    own_values,
     refusal,
+    restored,
+    timeout_to_restore,
+    to_lower,
+    too_large,
 )
-from tests.core.world import fresh, topology
+from tests.core.world import topology
 
 SIZES = (2, 6, 16, 17, 30, 60, 80, 81, 100, 150, 300, 559, 560, 1000, 2000)
+(PEER,) = parse_nodes(f"{'a' * 40} 10.0.0.1:6379@16379 myself,master - 0 0 1 connected\n")
 
 
 @pytest.mark.parametrize("count", SIZES)
@@ -36,22 +42,7 @@ def test_elections_are_off_before_and_for_as_long_as_the_timeout_is_low(count: i
     assert list(settings) == [NO_FAILOVER, DELAY, LOAD, TIMEOUT], "sent in this order"
     assert settings[NO_FAILOVER] == "yes"
     assert settings[DELAY] == "0"
-    assert int(settings[TIMEOUT]) < int(DEFAULTS[TIMEOUT])
-
-
-@pytest.mark.parametrize("count", SIZES)
-def test_every_lowered_timeout_is_known_as_ours(count: int) -> None:
-    values = {lowered(count)[TIMEOUT], nudged(count), str(eased(int(lowered(count)[TIMEOUT])))} - {None}
-    assert all(ours({TIMEOUT: value}) for value in values)
-
-
-@pytest.mark.parametrize("value", ["15000", "500", "1000", "0", "", "30000", "12345"])
-def test_no_timeout_of_a_user_is_taken_for_ours(value: str) -> None:
-    assert not ours({TIMEOUT: value})
-
-
-def test_a_node_that_does_not_tell_its_timeout_has_none_of_ours() -> None:
-    assert not ours({})
+    assert int(settings[TIMEOUT]) < 15_000, "the servers' default"
 
 
 def test_more_nodes_never_get_a_lower_timeout_than_fewer() -> None:
@@ -63,113 +54,172 @@ def test_only_large_clusters_are_nudged() -> None:
     assert [count for count in SIZES if nudged(count) is not None] == [c for c in SIZES if c > 80]
 
 
-def test_fresh_nodes_may_be_boosted_and_only_when_that_is_wanted() -> None:
-    top = topology("a", "b", "c")
-    views = {name: replace(view, config=DEFAULTS) for name, view in fresh(top).views().items()}
-    assert refusal(top, views, wanted=True) is None
-    assert refusal(top, views, wanted=False) == "switched off"
-    assert refusal(replace(top, boost=False), views, wanted=True) == "switched off"
+MINE = {TIMEOUT: "12000", DELAY: "3", LOAD: "disabled", NO_FAILOVER: "no", BARRIER: "2"}
+TIMEOUTS = st.integers(0, 999_999).map(str)
+OWN = st.fixed_dictionaries(
+    {TIMEOUT: TIMEOUTS, DELAY: st.integers(0, 31).map(str), BARRIER: st.integers(0, 7).map(str)},
+    optional={NO_FAILOVER: st.just("no"), LOAD: st.just("disabled")},
+)
+# What stands where nothing was borrowed, because the user has chosen it.
+CHOSEN = {NO_FAILOVER: "yes", LOAD: "swapdb"}
 
 
-def test_nobody_is_boosted_next_to_a_node_that_serves_or_has_keys() -> None:
-    top = topology("a", "b", "c", "d")
-    world = fresh(top)
-    trio = topology("a", "b", "c")
-    world.do(*plan(trio, place(trio)).steps)
-    views = {name: replace(view, config=DEFAULTS) for name, view in world.views().items()}
-    reason = refusal(top, views, wanted=True)
-    assert reason is not None
-    assert reason.endswith("already serves")
-    views = {name: replace(view, config=DEFAULTS) for name, view in fresh(top).views().items()}
-    views["d"] = replace(views["d"], keys=1)
-    assert refusal(top, views, wanted=True) == "d already serves"
+def node(config: Mapping[str, str], server: str = "valkey", **fields: Any) -> View:
+    info = {"redis_version": "7.2.4", f"{server}_version": "9.1.0"}
+    me = replace(PEER, flags=fields.pop("flags", PEER.flags), slots=fields.pop("slots", PEER.slots))
+    return View("a", "10.0.0.1", (me,), info, {}, config, **fields)
 
 
-def test_a_node_that_refuses_config_get_is_named_as_the_reason() -> None:
-    top = topology("a", "b")
-    views = {name: replace(view, config=DEFAULTS) for name, view in fresh(top).views().items()}
-    views["b"] = replace(views["b"], config={})
-    reason = refusal(top, views, wanted=True)
-    assert reason is not None
-    assert "CONFIG GET" in reason
-    assert "b" in reason.split()
+def low(own: Mapping[str, str], timeout: int = 537) -> dict[str, str]:
+    """A node with `own` values after it was lowered."""
+    wanted = to_lower(own, timeout)
+    assert wanted is not None
+    return {**CHOSEN, **own, **wanted}
 
 
-MINE = {TIMEOUT: "12000", DELAY: "3", LOAD: "disabled", NO_FAILOVER: "no"}
-LOW = lowered(6)
+@given(OWN, st.sampled_from([537, 937, 2037, 14037, 2137]))
+def test_the_mark_keeps_all_own_values_within_the_limit_of_the_setting(
+    own: Mapping[str, str], timeout: int
+) -> None:
+    now = low(own, timeout)
+    assert int(now[BARRIER]) < 2**31
+    assert kept(now) == own
+    assert now[NO_FAILOVER] == "yes"
+    assert int(now[TIMEOUT]) <= int(own[TIMEOUT]), "a lower timeout of the user's is kept"
 
 
-def view(config: Mapping[str, str], run_id: str = "now", server: str = "valkey") -> View:
-    info = {"redis_version": "7.2.4", "run_id": run_id, f"{server}_version": "9.1.0"}
-    return View("a", "10.0.0.1", (), info, {}, config, 0)
+@given(OWN)
+def test_what_is_restored_are_the_own_values_and_elections_come_last(own: Mapping[str, str]) -> None:
+    now = low(own)
+    first = timeout_to_restore(now)
+    assert set(first) <= {TIMEOUT}
+    between = now | first
+    assert between[TIMEOUT] == own[TIMEOUT]
+    assert kept(between) == own, "whoever looks now still sees that elections are not back"
+    assert timeout_to_restore(between) == {}
+    assert between | restored(between) == {**CHOSEN, **own}
+    assert kept(between | restored(between)) is None
 
 
-def test_a_loan_holds_the_nodes_own_values() -> None:
-    assert loan(view(MINE), MINE) == MINE
-    assert list(loan(view(MINE), MINE)) == list(LOW), "lowered in the order of safety"
-    some = {TIMEOUT: "12000", NO_FAILOVER: "no"}
-    assert loan(view(some), some) == some
-
-
-@pytest.mark.parametrize("value", ["swapdb", "on-empty-db", "flush-before-load"])
-def test_a_way_to_load_that_somebody_chose_is_not_borrowed(value: str) -> None:
-    own = {**MINE, LOAD: value}
-    assert loan(view(own), own) == {key: MINE[key] for key in MINE if key != LOAD}
-
-
-def test_the_way_to_load_is_borrowed_of_valkey_alone() -> None:
-    assert LOAD not in loan(view(MINE, server="redis"), MINE)
+@given(OWN)
+def test_another_run_that_lowers_in_between_leaves_no_low_timeout_behind(own: Mapping[str, str]) -> None:
+    between = low(own) | timeout_to_restore(low(own))
+    assert (low(own) | restored(between)) == {**CHOSEN, **own}
 
 
 @pytest.mark.parametrize(
-    ("now", "record", "marked", "back", "guessed"),
+    "now",
     [
-        pytest.param(MINE, {}, False, {}, False, id="nothing was lowered"),
-        pytest.param(MINE, {**MINE, RUN_ID: "now"}, True, {}, False, id="all is back"),
-        pytest.param(LOW, {**MINE, RUN_ID: "now"}, True, MINE, False, id="all is low, and written down"),
-        pytest.param(LOW, {**MINE, RUN_ID: "then"}, True, MINE, False, id="low after a restart: rewritten"),
-        pytest.param(LOW, {}, True, DEFAULTS, True, id="all is low, by nobody knows whom"),
-        pytest.param(
-            {**LOW, LOAD: "swapdb", DELAY: "1"},
-            {},
-            True,
-            {NO_FAILOVER: "no", TIMEOUT: "15000"},
-            True,
-            id="what is not low is not guessed",
-        ),
-        pytest.param({**MINE, NO_FAILOVER: "yes"}, MINE, False, MINE, False, id="elections are off yet"),
-        pytest.param(
-            {**MINE, NO_FAILOVER: "yes"},
-            {**MINE, RUN_ID: "then"},
-            False,
-            {},
-            False,
-            id="switched off by whoever started the server anew",
-        ),
-        pytest.param(
-            {**MINE, NO_FAILOVER: "yes"},
-            {**MINE, NO_FAILOVER: "yes", RUN_ID: "now"},
-            False,
-            {},
-            False,
-            id="switched off before we came",
-        ),
-        pytest.param(
-            {**LOW, TIMEOUT: "15000"},
-            {},
-            True,
-            {NO_FAILOVER: "no", DELAY: "5", LOAD: "disabled"},
-            True,
-            id="cut off before the timeout",
-        ),
-        pytest.param({**LOW, TIMEOUT: "15000"}, {}, False, {}, False, id="a user's own, as far as known"),
+        pytest.param(MINE, id="nothing lowered"),
+        pytest.param({**MINE, NO_FAILOVER: "yes"}, id="elections off by choice"),
+        pytest.param({**MINE, TIMEOUT: "2037"}, id="a timeout like ours"),
+        pytest.param({**MINE, TIMEOUT: "15037", NO_FAILOVER: "yes"}, id="both, without a mark"),
+        pytest.param({**MINE, BARRIER: low(MINE)[BARRIER]}, id="a mark alone"),
+        pytest.param({**low(MINE), BARRIER: "1"}, id="all but the mark"),
+        pytest.param({**low(MINE), BARRIER: "1099999999"}, id="below the lowest mark"),
+        pytest.param({**low(MINE), BARRIER: "2124000000"}, id="above the highest mark"),
+        pytest.param({**MINE, DELAY: "0", BARRIER: "0"}, id="zeros by choice"),
+        pytest.param({}, id="CONFIG refused"),
     ],
 )
-def test_what_an_interrupted_run_left_behind(
-    now: Mapping[str, str],
-    record: Mapping[str, str],
-    marked: bool,
-    back: Mapping[str, str],
-    guessed: bool,
+def test_one_value_alone_is_never_ours(now: Mapping[str, str]) -> None:
+    assert kept(now) is None
+    assert restored(now) == timeout_to_restore(now) == {}
+    assert lowered_found({"a": node(now)}) == ()
+
+
+@pytest.mark.parametrize(
+    ("by_hand", "back"),
+    [
+        ({TIMEOUT: "8000"}, {DELAY: "3", LOAD: "disabled", NO_FAILOVER: "no", BARRIER: "2"}),
+        ({DELAY: "1"}, {TIMEOUT: "12000", LOAD: "disabled", NO_FAILOVER: "no", BARRIER: "2"}),
+        ({LOAD: "swapdb"}, {TIMEOUT: "12000", DELAY: "3", NO_FAILOVER: "no", BARRIER: "2"}),
+        ({NO_FAILOVER: "no"}, {TIMEOUT: "12000", DELAY: "3", LOAD: "disabled", BARRIER: "2"}),
+    ],
+)
+def test_a_value_that_somebody_set_meanwhile_stays(
+    by_hand: Mapping[str, str], back: Mapping[str, str]
 ) -> None:
-    assert left_behind(view(now), record, marked=marked) == (back, guessed)
+    assert restored({**low(MINE), **by_hand}) == back
+
+
+def test_before_redis_5_the_timeout_tells_the_mark_and_all_is_restored_in_one_step() -> None:
+    own = {key: MINE[key] for key in (TIMEOUT, DELAY, BARRIER)}
+    now = {**own, **(to_lower(own, 537) or {})}
+    assert NO_FAILOVER not in now
+    assert kept(now) == own
+    assert timeout_to_restore(now) == restored(now) == own
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [(TIMEOUT, "1000000"), (DELAY, "32"), (BARRIER, "8"), (BARRIER, "1200000000"), (DELAY, "")],
+)
+def test_what_does_not_fit_into_a_mark_is_not_lowered(key: str, value: str) -> None:
+    own = {**MINE, key: value}
+    assert too_large(own) == key
+    assert to_lower(own, 537) is None
+    reason = refusal(topology("a"), {"a": node(own)}, wanted=True, replicas=False)
+    assert reason == f"a has {key} {value}, which a mark cannot keep"
+
+
+def test_own_values_leave_out_what_the_user_has_chosen() -> None:
+    assert own_values(node(MINE), MINE) == MINE
+    chosen = {**MINE, **CHOSEN}
+    assert own_values(node(chosen), chosen) == {key: MINE[key] for key in (TIMEOUT, DELAY, BARRIER)}
+    assert LOAD not in own_values(node(MINE, server="redis"), MINE), "only Valkey gains by it"
+
+
+def test_fresh_nodes_may_be_boosted_and_only_when_that_is_wanted() -> None:
+    top = topology("a")
+    views = {"a": node(MINE)}
+    assert refusal(top, views, wanted=True, replicas=True) is None
+    assert refusal(top, {"a": node(low(MINE))}, wanted=True, replicas=True) is None
+    assert refusal(top, views, wanted=False, replicas=True) == "switched off"
+    assert refusal(replace(top, boost=False), views, wanted=True, replicas=True) == "switched off"
+
+
+def test_nobody_is_boosted_next_to_a_node_that_serves_or_has_keys_and_a_primary_is_named() -> None:
+    top = topology("a", "b", "c")
+    ok = {"cluster_state": "ok"}
+    serving = {
+        "a": replace(node(MINE), cluster=ok),
+        "b": replace(node(MINE, slots=Slots.parse("0-5")), cluster=ok),
+        "c": node(MINE),
+    }
+    assert refusal(top, serving, wanted=True, replicas=True) == "b already serves"
+    assert refusal(top, {"a": node(MINE), "c": node(MINE, keys=1)}, wanted=True, replicas=True) == (
+        "c already serves"
+    )
+
+
+@pytest.mark.parametrize("hidden", [TIMEOUT, BARRIER])
+def test_a_node_that_refuses_config_get_is_named_as_the_reason(hidden: str) -> None:
+    config = {key: value for key, value in MINE.items() if key != hidden}
+    views = {"a": node(MINE), "b": node(config)}
+    assert refusal(topology("a", "b"), views, wanted=True, replicas=False) == "CONFIG GET is refused by b"
+
+
+def test_without_the_flag_there_is_no_boost_where_replicas_are_wanted() -> None:
+    views = {"a": node({key: MINE[key] for key in (TIMEOUT, DELAY, BARRIER)})}
+    reason = refusal(topology("a"), views, wanted=True, replicas=True)
+    assert reason is not None
+    assert reason.startswith("a cannot switch elections off")
+    assert refusal(topology("a"), views, wanted=True, replicas=False) is None
+
+
+def test_elections_that_are_off_without_a_mark_are_warned_of_with_the_command_that_ends_it() -> None:
+    views = {
+        "by choice": node({**MINE, NO_FAILOVER: "yes"}),
+        "seen in its line": node({}, flags=PEER.flags | {"nofailover"}),
+        "lowered": node(low(MINE), flags=PEER.flags | {"nofailover"}),
+        "fine": node(MINE),
+    }
+    (warning,) = elections_off(views)
+    assert warning.code == "elections-off"
+    assert warning.message.startswith(f"by choice and seen in its line have {NO_FAILOVER} yes: ")
+    assert warning.hint is not None
+    assert f"CONFIG SET {NO_FAILOVER} no on by choice, seen in its line" in warning.hint
+    (other,) = lowered_found(views)
+    assert (other.code, other.node) == ("lowered-timers-found", "lowered")
+    assert elections_off({"fine": node(MINE)}) == ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -13,7 +13,8 @@ from clusterboot.errors import ClusterbootError, Exit
 from clusterboot.events import Event
 from clusterboot.replies import Rejected
 from clusterboot.results import UpResult
-from clusterboot.timers import lowered
+from clusterboot.timers import TIMEOUT as TIMER
+from clusterboot.timers import kept, lowered, to_lower
 from clusterboot.topology import load
 from tests.harness import virtual
 from tests.harness.scripted import OLD, Act, ScriptedFleet, Sent
@@ -74,33 +75,14 @@ _SCRIPT = st.builds(lambda good, acts: [Act()] * good + acts, st.integers(0, 20)
 SCRIPTS = st.fixed_dictionaries({}, optional=dict.fromkeys(NAMES, _SCRIPT))
 
 
-class MemoryLedger:
-    """A ledger that forgets nothing it is not told to."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, Mapping[str, str]] = {}
-
-    def recall(self) -> Mapping[str, Mapping[str, str]]:
-        return dict(self.kept)
-
-    def remember(self, settings: Mapping[str, Mapping[str, str]]) -> None:
-        self.kept = {**settings, **self.kept}
-
-    def forget(self, addresses: Iterable[str]) -> None:
-        for address in addresses:
-            self.kept.pop(address, None)
-
-
-def attempt(
-    fleet: ScriptedFleet, ledger: MemoryLedger, timeout: float = TIMEOUT
-) -> tuple[float, UpResult | ClusterbootError]:
+def attempt(fleet: ScriptedFleet, timeout: float = TIMEOUT) -> tuple[float, UpResult | ClusterbootError]:
     """Run `up` and return how long it took (virtual seconds) and how it ended."""
 
     def report(event: Event) -> None:
         del event
 
     async def main() -> tuple[float, UpResult | ClusterbootError]:
-        run = bootstrap.Run(TOPOLOGY, fleet, report, ledger, timeout=timeout)
+        run = bootstrap.Run(TOPOLOGY, fleet, report, timeout=timeout)
         began = asyncio.get_running_loop().time()
         ended: UpResult | ClusterbootError
         try:
@@ -118,7 +100,7 @@ def changes(sent: Sent) -> bool:
     return words[0] == "CLUSTER" and words[1] in _CHANGES and words not in PROBES
 
 
-def check(fleet: ScriptedFleet, ledger: MemoryLedger, ended: UpResult | ClusterbootError) -> None:
+def check(fleet: ScriptedFleet, ended: UpResult | ClusterbootError) -> None:
     """What must hold however the run went."""
     final = [
         sent
@@ -130,13 +112,15 @@ def check(fleet: ScriptedFleet, ledger: MemoryLedger, ended: UpResult | Clusterb
         if sent.time > moment:
             assert not changes(sent), f"{sent} after a refusal at {moment}"
             if sent.command[:2] == ("CONFIG", "SET"):
-                assert sent.command[3] == OLD[sent.command[2]], f"{sent} lowers a timer after a refusal"
+                values = dict(zip(sent.command[2::2], sent.command[3::2], strict=True))
+                assert values.items() <= OLD.items(), f"{sent} lowers a timer after a refusal"
     if isinstance(ended, ClusterbootError) and ended.exit is Exit.REFUSED:
         assert not [sent for sent in fleet.sent if changes(sent)], "refused, and yet something was changed"
     for name, node in fleet.nodes.items():
         if node.config != OLD:
-            address = next(n.address for n in TOPOLOGY.nodes if n.name == name)
-            assert address in ledger.kept, f"{name} keeps {node.config}, and nobody knows"
+            assert kept(node.config) == OLD, f"{name} keeps {node.config}, and nobody knows what it had"
+            said = getattr(ended, "problems", getattr(ended, "warnings", ()))
+            assert said, f"{name} is left lowered and nobody says so"
 
 
 @given(SCRIPTS)
@@ -146,32 +130,31 @@ def check(fleet: ScriptedFleet, ledger: MemoryLedger, ended: UpResult | Clusterb
 def test_up_ends_by_its_deadline_and_changes_nothing_after_a_refusal(
     script: Mapping[str, list[Act]],
 ) -> None:
-    fleet, ledger = ScriptedFleet(NAMES, script), MemoryLedger()
-    seconds, ended = attempt(fleet, ledger)
+    fleet = ScriptedFleet(NAMES, script)
+    seconds, ended = attempt(fleet)
     assert seconds <= TIMEOUT + GRACE
-    check(fleet, ledger, ended)
+    check(fleet, ended)
 
 
 def test_up_on_the_model_without_faults_is_ready() -> None:
-    fleet, ledger = ScriptedFleet(NAMES, {}), MemoryLedger()
-    seconds, ended = attempt(fleet, ledger)
+    fleet = ScriptedFleet(NAMES, {})
+    seconds, ended = attempt(fleet)
     assert isinstance(ended, UpResult)
     assert ended.ready
     assert seconds < 1
-    assert {("CONFIG", "SET", *each) for each in lowered(len(NAMES)).items()} <= {
-        s.command for s in fleet.sent
-    }
+    wanted = to_lower(OLD, int(lowered(len(NAMES))[TIMER]))
+    assert wanted is not None
+    assert [s.command for s in fleet.sent if set(wanted.values()) <= set(s.command)], "all of it in one step"
     assert all(node.config == OLD for node in fleet.nodes.values())
-    assert not ledger.kept
 
 
 @given(SCRIPTS)
 @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 def test_the_next_up_is_ready_once_the_nodes_answer_again(script: Mapping[str, list[Act]]) -> None:
-    fleet, ledger = ScriptedFleet(NAMES, script), MemoryLedger()
-    attempt(fleet, ledger)
+    fleet = ScriptedFleet(NAMES, script)
+    attempt(fleet)
     fleet.forget_the_script()
-    _, ended = attempt(fleet, ledger, timeout=60)
+    _, ended = attempt(fleet, timeout=60)
     assert isinstance(ended, UpResult), ended
     assert ended.ready
     assert all(node.config == OLD for node in fleet.nodes.values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from clusterboot.replies import Command, Reply
 from clusterboot.results import UpResult
-from tests.faults.test_any_script import NAMES, MemoryLedger, attempt
+from tests.faults.test_any_script import NAMES, attempt
 from tests.harness.scripted import FakeNode, ScriptedFleet
 
 
@@ -36,7 +36,7 @@ class _FailingOver(_Serving):
 def test_growth_is_planned_anew_as_soon_as_a_failover_is_seen() -> None:
     """Not only when nothing has moved for a node timeout: that would be after the deadline here."""
     fleet = _FailingOver()
-    _, ended = attempt(fleet, MemoryLedger())
+    _, ended = attempt(fleet)
     assert isinstance(ended, UpResult), ended
     assert ended.ready
     assert "failed-over" in {problem.code for problem in ended.warnings}
@@ -65,7 +65,7 @@ class _Resharding(_Serving):
 
 def test_slots_that_are_moved_meanwhile_start_no_new_plan_at_every_one_of_them() -> None:
     fleet = _Resharding()
-    _, ended = attempt(fleet, MemoryLedger(), timeout=60)
+    _, ended = attempt(fleet, timeout=60)
     assert isinstance(ended, UpResult), ended
     assert ended.ready
     assert len(fleet.commands("CLUSTER", "MEET")) == 1 + 1, "the planned one, and a probe for permission"
@@ -93,7 +93,7 @@ class _Torn(_Serving):
 
 def test_a_slot_that_changes_hands_between_two_looks_is_nothing_to_refuse() -> None:
     fleet = _Torn()
-    _, ended = attempt(fleet, MemoryLedger())
+    _, ended = attempt(fleet)
     assert isinstance(ended, UpResult), ended
     assert ended.ready
     assert not fleet.torn

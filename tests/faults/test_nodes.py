@@ -23,6 +23,7 @@ OLD = {
     "repl-diskless-sync-delay": "5",
     "repl-diskless-load": "disabled",
     "cluster-replica-no-failover": "no",
+    "cluster-migration-barrier": "1",
 }
 
 

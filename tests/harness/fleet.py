@@ -164,12 +164,14 @@ class _Fleet:
             case "CLUSTER", "RESET":
                 model.reset(node)
             case "CONFIG", "GET":
-                found = [pair for pair in model.config[node].items() if fnmatch(pair[0], words[1])]
+                config = model.config[node]
+                found = [pair for pair in config.items() if any(fnmatch(pair[0], each) for each in words[1:])]
                 return b"*%d\r\n" % (2 * len(found)) + b"".join(_bulk(t.encode()) for p in found for t in p)
             case "CONFIG", "SET":
-                if words[1] not in model.config[node]:
-                    raise Refused(f"ERR Unknown option or number of arguments for CONFIG SET - '{words[1]}'")
-                model.config[node][words[1]] = words[2]
+                wanted = dict(zip(words[1::2], words[2::2], strict=True))
+                for unknown in wanted.keys() - model.config[node].keys():
+                    raise Refused(f"ERR Unknown option or number of arguments for CONFIG SET - '{unknown}'")
+                model.config[node] |= wanted
             case "PING", _:
                 return b"+PONG\r\n"
             case "CLIENT" | "FLUSHALL", _:

@@ -25,6 +25,7 @@ _DEFAULTS = {
     "repl-diskless-sync-delay": "5",
     "repl-diskless-load": "disabled",
     "cluster-replica-no-failover": "no",
+    "cluster-migration-barrier": "1",
     "cluster-announce-ip": "",
 }
 

@@ -20,6 +20,7 @@ OLD = {
     "repl-diskless-sync-delay": "5",
     "repl-diskless-load": "disabled",
     "cluster-replica-no-failover": "no",
+    "cluster-migration-barrier": "1",
 }
 _VALUES = {"yes", "no", "disabled", "on-empty-db"}
 
@@ -140,10 +141,11 @@ class ScriptedFleet:
                 return "".join(self._line(node, self.nodes[other]) for other in sorted(node.knows))
             case ("CLUSTER", "LINKS"):
                 return []
-            case ("CONFIG", "GET", pattern):
-                return [word for pair in node.config.items() if fnmatch(pair[0], pattern) for word in pair]
-            case ("CONFIG", "SET", key, value) if value.isdigit() or value in _VALUES:
-                node.config[key] = value
+            case ("CONFIG", "GET", *patterns):
+                wanted = [key for key in node.config if any(fnmatch(key, each) for each in patterns)]
+                return [word for key in wanted for word in (key, node.config[key])]
+            case ("CONFIG", "SET", *words) if all(v.isdigit() or v in _VALUES for v in words[1::2]):
+                node.config |= dict(zip(words[::2], words[1::2], strict=True))
                 return "OK"
             case ("CLUSTER", "SET-CONFIG-EPOCH", epoch) if epoch.isdigit() and not node.epoch:
                 node.epoch = int(epoch)

@@ -86,7 +86,6 @@ def test_keys_that_differ_in_case_or_punctuation_only_are_different_records() ->
 
 def test_looking_makes_nothing(state_folder: Path) -> None:
     assert state.read("spawned", "x") is None
-    assert state.records("borrowed") == ({}, ())
     assert not state_folder.exists()
 
 

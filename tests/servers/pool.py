@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,7 +18,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import IO, Any
 
-from tests.harness.cli import Outcome, clusterboot
+from tests.harness.cli import ROOT, Outcome, clusterboot, environment
 from tests.harness.ready import why_not_ready
 from tests.harness.resp import Connection, Error
 from tests.harness.servers import Servers
@@ -29,6 +30,15 @@ TIMERS = {
     "repl-diskless-sync-delay": "5",
     "repl-diskless-load": "disabled",
     "cluster-replica-no-failover": "no",
+    "cluster-migration-barrier": "1",
+}
+# Unlike any default, so that restoring is told apart from setting defaults.
+OLD = {
+    "cluster-node-timeout": "12345",
+    "repl-diskless-sync-delay": "3",
+    "repl-diskless-load": "disabled",
+    "cluster-replica-no-failover": "no",
+    "cluster-migration-barrier": "2",
 }
 _FRESH = {
     **TIMERS,
@@ -215,6 +225,20 @@ def _all(connection: Connection, commands: Sequence[Sequence[str]]) -> None:
         connection.send(*command)
     for _ in commands:
         connection.read()
+
+
+def dying(file: Path, k: int, moment: str, *flags: str, alone: bool = False) -> Outcome:
+    """Run `up`, which gets a signal at its k-th changing command (see `tests.servers.dying`)."""
+    words = [str(k), moment, *(["alone"] if alone else []), "up", str(file), *flags]
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.servers.dying", *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=ROOT,
+        env=environment(),
+    )
+    return Outcome(("dying", *words), ended.returncode, ended.stdout, ended.stderr)
 
 
 def problems(outcome: Outcome, kind: str = "errors") -> list[Mapping[str, Any]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,61 +9,54 @@ from typing import Any
 
 import pytest
 
-from tests.harness.cli import ROOT
 from tests.harness.servers import SERVERS
 from tests.servers.conftest import Take
-from tests.servers.pool import Nodes, Pool, freshen
-
-# Unlike any default, so that putting back is told apart from setting defaults.
-OLD = {
-    "cluster-node-timeout": "12345",
-    "repl-diskless-sync-delay": "3",
-    "repl-diskless-load": "disabled",
-    "cluster-replica-no-failover": "no",
-}
+from tests.servers.pool import OLD, Nodes, Pool, dying, freshen
 
 
-@pytest.mark.parametrize(("moment", "first", "step"), [("answered", 1, 5), ("sent", 3, 15)])
-def test_a_killed_run_is_taken_up_where_it_ended(any_nodes: Take, moment: str, first: int, step: int) -> None:
-    _every(any_nodes(6), moment, first, step)
+@pytest.mark.parametrize(
+    ("moment", "first", "step", "alone"),
+    [("answered", 1, 7, True), ("answered", 8, 7, False), ("sent", 3, 9, True)],
+)
+def test_a_killed_run_is_taken_up_where_it_ended(
+    any_nodes: Take, moment: str, first: int, step: int, alone: bool
+) -> None:
+    _every(any_nodes(6), moment, first, step, alone)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("moment", ["answered", "sent"])
 @pytest.mark.parametrize("kind", SERVERS)
-def test_killed_at_every_single_command(pool: Pool, tmp_path: Path, kind: str, moment: str) -> None:
-    _every(pool.take(kind, 6, tmp_path), moment, 1, 1)
+@pytest.mark.parametrize("alone", [False, True], ids=["helped", "alone"])
+def test_killed_at_every_single_command(
+    pool: Pool, tmp_path: Path, kind: str, moment: str, alone: bool
+) -> None:
+    _every(pool.take(kind, 6, tmp_path), moment, 1, 1, alone)
 
 
-def _every(six: Nodes, moment: str, first: int, step: int) -> None:
+def _every(six: Nodes, moment: str, first: int, step: int, alone: bool) -> None:
     file = six.file(replicas=1)
     last = first
-    while _killed_at(six, file, last, moment):
+    while _killed_at(six, file, last, moment, alone):
         last += step
-    # 6 epochs, 3 slot ranges, 5 MEETs, 3 REPLICATEs, 3 timers borrowed of 6 nodes and put back.
-    assert last > 6 + 3 + 5 + 3 + 2 * 3 * 6, f"a whole run has only {last - step} changing commands"
+    # 6 epochs, 3 slot ranges, 5 MEETs, 3 REPLICATEs; settings lowered, timeouts restored, then the rest.
+    assert last > 6 + 3 + 5 + 3 + 3 * 6, f"a whole run has only {last - step} changing commands"
 
 
-def _killed_at(six: Nodes, file: Path, k: int, moment: str) -> bool:
+def _killed_at(six: Nodes, file: Path, k: int, moment: str, alone: bool) -> bool:
     """Kill a run at its k-th changing command and run again; False when it had fewer than k."""
     freshen(six.addresses)
     six.configure(OLD)
     six.forget()
-    died = subprocess.run(
-        [sys.executable, "-m", "tests.servers.dying", str(k), moment, "up", str(file)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=ROOT,
-    )
-    where = f"killed at changing command {k}, {moment}"
-    assert died.returncode in (0, -9), f"{where}: {died}"
+    died = dying(file, k, moment, alone=alone)
+    where = f"killed at changing command {k}, {moment}{', with its helper' if alone else ''}"
+    assert died.exit in (0, -9), f"{where}: {died}"
     before = six.changes()
     outcome = six.up(file, "-o", "json")
     assert six.why_not_ready() is None, f"{where}: {six.why_not_ready()}: {outcome!r}"
     assert six.all_timers() == [OLD] * 6, f"{where}: {outcome!r}"
     _nothing_twice(six, before, outcome.json(), where)
-    return died.returncode != 0
+    return died.exit != 0
 
 
 def _nothing_twice(

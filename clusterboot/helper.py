@@ -1,0 +1,74 @@
+"""The helper process: restores lowered settings when clusterboot is gone without having done it.
+
+clusterboot starts it before anything is lowered, in a session of its own, and holds the other end of its
+standard input (`clusterboot.standby`). One byte there says that all is restored; the end of it without that
+byte says that clusterboot is gone, whatever ended it. The helper knows no old values: they are in the nodes.
+It imports next to nothing until it is needed, and runs with `-I -S`.
+
+Input: a length in 8 bytes; as much of marshalled (sys.path, seconds, pickled (topology, credentials)); the
+byte. `seconds` is how long clusterboot may take: one that is stopped counts as gone. Output: one byte when
+the helper is ready.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import select
+import signal
+import sys
+
+READY, DISMISSED = b"r", b"d"
+# How long it goes on trying nodes that do not answer, in seconds.
+_LINGER = 60.0
+# Ctrl-C, a closed terminal and a polite kill are for clusterboot.
+_DEAF = (
+    *(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE),
+    *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGTSTP),
+)
+
+
+def main() -> None:
+    """Wait for the end of clusterboot, and restore what it has left."""
+    for number in _DEAF:
+        signal.signal(number, signal.SIG_IGN)
+    os.write(1, READY)
+    size = int.from_bytes(_read(8), "big")
+    given = _read(size)
+    if not size or len(given) < size:
+        return  # clusterboot was gone before it lowered anything
+    path, seconds, rest = marshal.loads(given)  # noqa: S302 (from our own parent)
+    heard, _, _ = select.select([0], [], [], seconds)
+    if not heard or os.read(0, 1) != DISMISSED:
+        sys.path[:] = path
+        _restore(rest)
+
+
+def _read(size: int) -> bytes:
+    found = b""
+    while len(found) < size and (more := os.read(0, size - len(found))):
+        found += more
+    return found
+
+
+def _restore(given: bytes) -> None:
+    import asyncio
+    import pickle
+
+    from clusterboot.client import Fleet
+    from clusterboot.restore import Restoring
+
+    topology, credentials = pickle.loads(given)  # noqa: S301 (from our own parent)
+
+    async def work() -> None:
+        fleet = Fleet(topology, lambda node: credentials[node.name])
+        try:
+            await Restoring(fleet, credentials).run(linger=_LINGER)
+        finally:
+            await fleet.close()
+
+    asyncio.run(work())
+
+
+if __name__ == "__main__":
+    main()
