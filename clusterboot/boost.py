@@ -22,7 +22,6 @@ from clusterboot.results import BoostReport
 from clusterboot.timers import (
     BARRIER,
     LOAD,
-    MARKING,
     NUDGE_SECONDS,
     TIMEOUT,
     eased,
@@ -119,8 +118,8 @@ class Boost:
     async def _lower(self, view: View, timeout: int) -> float:
         try:
             # Read in one step, as other runs lower and restore in one step: never half of their values.
-            before, _ = await self._configure.read(view.name)
-            own = own_values(view, before)
+            now, _ = await self._configure.read(view.name)
+            own = own_values(view, now)
             wanted = to_lower(own, timeout)
             if wanted is None:
                 key = too_large(own) or TIMEOUT
@@ -128,11 +127,7 @@ class Boost:
                 return view.node_timeout
             # Owed before it is sent: the reply may be lost.
             self._own[view.name] = own
-            now, refused = await self._configure.put(view.name, wanted, first=MARKING)
-            if refused is not None and kept(now) is None:
-                # A server without MULTI may have taken a part of it.
-                changed = {key: own[key] for key in own if now.get(key) != before.get(key)}
-                now, _ = await self._configure.put(view.name, changed) if changed else (now, None)
+            now, refused = await self._configure.put(view.name, wanted)
         except NodeFailed as failed:
             self._reason = failed.problems[0].message
             return view.node_timeout

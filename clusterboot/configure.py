@@ -1,21 +1,21 @@
-"""Reading and setting several settings of a node in one step.
+"""Reading and setting several settings of a node in one step: all of them, or none.
 
-Servers since Redis 7.0 take several settings in one CONFIG GET or CONFIG SET, all or none. For older ones
-MULTI and EXEC stand around one command each, which keeps others out and yet carries out the rest where one
-is refused; and where a user may not run MULTI, they are carried out one by one. So older servers get the
-settings in two stages, and the second one only when the first is there.
+Servers since Redis 7.0 take several settings in one CONFIG GET or CONFIG SET. For older ones MULTI and EXEC
+stand around one command each: that keeps others out, and yet carries out the rest where one is refused. A
+user who may not run MULTI has them carried out one by one. So on older servers what was set is taken back
+where a part was refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from clusterboot.observe import Asker
 from clusterboot.replies import Command, Rejected, Reply
 from clusterboot.timers import SETTINGS
 
-_MULTI: Command = ("MULTI",)
-_EXEC: Command = ("EXEC",)
+# In the reply of servers that take one setting in a command, in whatever words.
+_TOO_MANY = "number of arguments"
 
 
 class Configurator:
@@ -34,48 +34,49 @@ class Configurator:
         """
         if name not in self._old:
             first, *rest = await self._fleet.ask(name, ("CONFIG", "GET", *SETTINGS), *more, timeout=timeout)
-            if not isinstance(first, Rejected):
+            if not (isinstance(first, Rejected) and _TOO_MANY in first.lower()):
                 return _pairs([first]), rest
-        gets = _one_by_one([("CONFIG", "GET", setting) for setting in SETTINGS])
-        replies = await self._fleet.ask(name, *gets, *more, timeout=timeout)
-        found = _pairs(replies[: len(gets)])
-        if found:
             self._old.add(name)
-        return found, replies[len(gets) :]
+        gets = _together([("CONFIG", "GET", setting) for setting in SETTINGS])
+        replies = await self._fleet.ask(name, *gets, *more, timeout=timeout)
+        return _pairs(replies[: len(gets)]), replies[len(gets) :]
 
     async def put(
-        self,
-        name: str,
-        settings: Mapping[str, str],
-        *,
-        first: Collection[str] = (),
-        timeout: float = 5.0,
+        self, name: str, settings: Mapping[str, str], *, timeout: float = 5.0
     ) -> tuple[dict[str, str], str | None]:
-        """Set `settings`; return all settings as they are then, and why one is not as wanted, or None.
+        """Set `settings`; return all settings as they are then, and why these are not set, or None.
 
-        Older servers get what is in `first` before the rest. A node that was never read counts as new.
-        Raises NodeFailed as `read` does.
+        A node that was never read counts as a new one. Raises NodeFailed as `read` does.
         """
-        if name in self._old:
-            early = {key: value for key, value in settings.items() if key in first}
-            if early and len(early) < len(settings):
-                now, refused = await self.put(name, early, timeout=timeout)
-                if refused is not None:
-                    return now, refused
-            sets = _one_by_one([("CONFIG", "SET", *each) for each in settings.items()])
+        if name not in self._old:
+            words = (word for each in settings.items() for word in each)
+            replies = await self._fleet.ask(name, ("CONFIG", "SET", *words), timeout=timeout)
+            now, _ = await self.read(name, timeout=timeout)
         else:
-            sets = (("CONFIG", "SET", *(word for each in settings.items() for word in each)),)
-        replies = await self._fleet.ask(name, *sets, timeout=timeout)
-        now, _ = await self.read(name, timeout=timeout)
-        wrong = next((key for key, value in settings.items() if now.get(key) != value), None)
+            before, _ = await self.read(name, timeout=timeout)
+            replies = await self._fleet.ask(name, *_sets(settings), timeout=timeout)
+            now, _ = await self.read(name, timeout=timeout)
+            changed = {key: before[key] for key in list(settings)[::-1] if now.get(key) != before.get(key)}
+            if changed and _wrong(settings, now):
+                await self._fleet.ask(name, *_sets(changed), timeout=timeout)
+        wrong = _wrong(settings, now)
         if wrong is None:
             return now, None
         refused = next((reply for reply in replies if isinstance(reply, Rejected)), None)
+        now, _ = await self.read(name, timeout=timeout)
         return now, f"{name} refused CONFIG SET {wrong}" + (f": {refused}" if refused else "")
 
 
-def _one_by_one(commands: Sequence[Command]) -> tuple[Command, ...]:
-    return (_MULTI, *commands, _EXEC)
+def _wrong(settings: Mapping[str, str], now: Mapping[str, str]) -> str | None:
+    return next((key for key, value in settings.items() if now.get(key) != value), None)
+
+
+def _sets(settings: Mapping[str, str]) -> tuple[Command, ...]:
+    return _together([("CONFIG", "SET", *each) for each in settings.items()])
+
+
+def _together(commands: Sequence[Command]) -> tuple[Command, ...]:
+    return (("MULTI",), *commands, ("EXEC",))
 
 
 def _pairs(replies: Sequence[Reply]) -> dict[str, str]:

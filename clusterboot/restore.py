@@ -18,7 +18,7 @@ from clusterboot.errors import NodeFailed
 from clusterboot.nodes import Peer, number, parse_fields, parse_nodes
 from clusterboot.observe import CLUSTER_INFO, CLUSTER_NODES, Asker
 from clusterboot.replies import Command, Reply
-from clusterboot.timers import TIMEOUT, TIMERS, kept, restored, timeout_to_restore
+from clusterboot.timers import TIMEOUT, kept, restored, timeout_to_restore
 
 # How long calm is waited for while timers are low, in seconds.
 CALM_SECONDS = 1.5
@@ -149,7 +149,7 @@ class Restoring:
         async def one(name: str, settings: Mapping[str, str]) -> None:
             try:
                 async with asyncio.timeout(self._seconds):
-                    now, refused = await self._configure.put(name, settings, first=TIMERS)
+                    now, refused = await self._configure.put(name, settings)
             except (NodeFailed, TimeoutError):
                 return  # the next look tells
             if refused is not None:

@@ -26,11 +26,9 @@ LOAD = "repl-diskless-load"
 NO_FAILOVER = "cluster-replica-no-failover"
 BARRIER = "cluster-migration-barrier"
 
-# Where a server cannot take all settings in one step, those that mark it come first when it is lowered,
-# and last when it is restored.
-MARKING = (BARRIER, NO_FAILOVER)
-TIMERS = (DELAY, LOAD, TIMEOUT)
-SETTINGS = (*MARKING, *TIMERS)
+# In this order they are lowered, and the other way round restored, where a server cannot take all of them in
+# one step: a low timeout never stands without the mark, nor with elections on.
+SETTINGS = (BARRIER, NO_FAILOVER, DELAY, LOAD, TIMEOUT)
 
 # For how long a nudge lasts: nodes look whom to ping every 100 ms (clusterCron).
 NUDGE_SECONDS = 0.25

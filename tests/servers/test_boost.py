@@ -40,11 +40,6 @@ def _lowered(nodes: Nodes) -> dict[str, str]:
     }
 
 
-def _stages(nodes: Nodes) -> int:
-    """How many changing steps it takes to lower one node."""
-    return 2 if nodes.kind == "redis62" else 1
-
-
 def _back(nodes: Nodes, seconds: float = 30.0) -> None:
     nodes.until(lambda: nodes.all_timers() == [OLD] * nodes.count, "all settings are restored", seconds)
 
@@ -233,8 +228,8 @@ def test_the_helper_restores_what_a_killed_run_has_lowered(nodes: Take, moment: 
     three = nodes(3)
     file = three.file()
     # While lowering, in the middle, between the timeouts and the rest, and with one node restored.
-    lower, work = 3 * _stages(three), 3 + 3 + 2
-    for k in (1, lower, lower + work, lower + work + 2, lower + work + 3 + _stages(three)):
+    lower, work = 3, 3 + 3 + 2
+    for k in (1, lower, lower + work, lower + work + 2, lower + work + 3 + 1):
         freshen(three.addresses)
         three.configure(OLD)
         assert dying(file, k, moment).exit == -signal.SIGKILL
@@ -271,7 +266,7 @@ def test_what_is_left_when_the_helper_is_killed_too_is_named_and_restored_from_a
 def test_a_refusal_restores_first_and_says_so(any_nodes: Take) -> None:
     three = any_nodes(3)
     three.configure(OLD)
-    _killed(three.file(), 3 * _stages(three) + 3 + 3 + 2)
+    _killed(three.file(), 3 + 3 + 3 + 2)
     three.until(lambda: three.why_not_ready() is None, "the three are a cluster")
     outcome = three.up(three.file(nodes=three.addresses[:2]), "-o", "json", exit=3)
     assert [problem["code"] for problem in problems(outcome)] == ["stranger"]
@@ -285,7 +280,7 @@ def test_a_refusal_restores_first_and_says_so(any_nodes: Take) -> None:
 def test_a_dry_run_names_what_is_left_and_leaves_it(any_nodes: Take) -> None:
     two = any_nodes(2)
     two.configure(OLD)
-    _killed(two.file(), 2 * _stages(two) + 1)
+    _killed(two.file(), 2 + 1)
     outcome = two.up(two.file(), "--dry-run", "-o", "json")
     assert "lowered-timers-found" in [problem["code"] for problem in problems(outcome, "warnings")]
     assert two.all_timers() == [_lowered(two)] * 2
@@ -294,7 +289,7 @@ def test_a_dry_run_names_what_is_left_and_leaves_it(any_nodes: Take) -> None:
 def test_a_reset_restores_what_a_killed_run_has_left(any_nodes: Take) -> None:
     two = any_nodes(2)
     two.configure(OLD)
-    _killed(two.file(), 2 * _stages(two) + 2)
+    _killed(two.file(), 2 + 2)
     assert clusterboot("down", two.file(), "--reset", "--yes").exit == 0
     assert two.all_timers() == [OLD] * 2
 
@@ -302,7 +297,7 @@ def test_a_reset_restores_what_a_killed_run_has_left(any_nodes: Take) -> None:
 def test_values_that_somebody_sets_after_a_killed_run_stay(any_nodes: Take) -> None:
     two = any_nodes(2)
     two.configure(OLD)
-    _killed(two.file(), 2 * _stages(two) + 1)
+    _killed(two.file(), 2 + 1)
     by_hand = {TIMEOUT: "8000", "repl-diskless-sync-delay": "1"}
     two.configure(by_hand)
     two.ready_up(two.file())
