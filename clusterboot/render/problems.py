@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from clusterboot.render.page import BAD, DIM, WARN, Page, Piece
-from clusterboot.render.safe import MAX_MESSAGE, clean
+from clusterboot.render.safe import MAX_HINT, MAX_MESSAGE, clean
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,7 +57,7 @@ def add(page: Page, problems: Sequence[Problem], label: Piece) -> None:
             page.paragraph((f"    {line}", DIM), hang=4)
         following = shown[index + 1][0].hint if index + 1 < len(shown) else None
         if problem.hint and (problem.hint != following or more):
-            for line in message(problem.hint):
+            for line in hint(problem.hint):
                 page.paragraph(("  → ", DIM), line, hang=4)
         if more:
             page.paragraph(
@@ -75,6 +75,11 @@ def position(problem: Problem) -> str:
         if problem.column is not None:
             parts.append(str(problem.column))
     return ":".join(parts)
+
+
+def hint(text: str) -> list[str]:
+    """Return a hint as safe lines, whole: a command with a node left out of it is of no use."""
+    return [clean(line, MAX_HINT) for line in text.split("\n")]
 
 
 def message(text: str) -> list[str]:
