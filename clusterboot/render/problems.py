@@ -1,5 +1,7 @@
 """Problems as text: `error: sentence` and the next step below it, or `file:line:col: sentence`.
 
+A file that cannot be read as a whole has no line to point at: `error: file: sentence`.
+
 Names are never cut here: whoever reads an error has to find the node.
 """
 
@@ -23,7 +25,7 @@ _MAX_LINES = 30
 
 
 def errors(console: Console, problems: Sequence[Problem]) -> None:
-    """Print what ended a command; a problem in a file as `file:line:col: …`, without the word error."""
+    """Print what ended a command; what is wrong in a file begins with `file:line:col:` instead of error."""
     _print(console, problems, ("error:", BAD))
 
 
@@ -51,7 +53,12 @@ def add(page: Page, problems: Sequence[Problem], label: Piece) -> None:
         if problem.file is not None:
             # Where first, as compilers write it; a warning still says that it is one.
             where: Piece = (f"{position(problem)}:", "bold")
-            head = (where, (" ", "")) if label[0] == "error:" else (where, (" ", ""), *head)
+            if problem.line is None:
+                head = (*head, where, (" ", ""))
+            elif label[0] == "error:":
+                head = (where, (" ", ""))
+            else:
+                head = (where, (" ", ""), *head)
         page.paragraph(*head, lines[0], hang=2)
         for line in lines[1:]:
             page.paragraph((f"    {line}", DIM), hang=4)
