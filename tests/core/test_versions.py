@@ -12,14 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clusterboot.errors import Exit, Problem
+from clusterboot.mixed import out_of_sync
 from clusterboot.nodes import View
 from clusterboot.placement import Spot, place, spelled_role, wanted_primaries
+from clusterboot.plan import Plan
 from clusterboot.spread import level
 from clusterboot.topology import Topology
 from clusterboot.versions import Format, can_replicate, for_a_while, format_of, formats, reads
 from tests.core.test_placement import told, zoned
-from tests.core.test_plan import topologies
-from tests.core.world import examples, node, topology
+from tests.core.test_plan import again, topologies
+from tests.core.world import examples, fresh, node, topology
 
 
 def running(server: str, name: str = "a") -> View:
@@ -79,6 +82,32 @@ def test_formats_only_matter_where_two_are_known() -> None:
     assert formats(views) == {}
     views["d"] = running("redis 7.0.0")
     assert formats(views) == {"a": 9, "b": 9, "c": None, "d": 10}
+
+
+@pytest.mark.parametrize(
+    ("primary", "replica", "info", "told"),
+    [
+        (
+            "redis 7.0.15",
+            "redis 6.2.14",
+            {"master_sync_in_progress": "1"},
+            "does not read the data format of",
+        ),
+        ("valkey 9.1.2", "valkey 8.0.1", {}, "reads what valkey 9.1.2 sends only until a hash field"),
+        ("valkey 9.1.2", "valkey 8.0.1", {"master_sync_in_progress": "1"}, None),
+        ("redis 6.2.14", "redis 7.0.15", {}, None),
+        ("redis 7.0.15", "", {}, None),
+    ],
+)
+def test_why_a_replica_is_not_in_sync(
+    primary: str, replica: str, info: dict[str, str], told: str | None
+) -> None:
+    reason = Problem("replica-out-of-sync", "b is not in sync.", node="b", peer="a", exit=Exit.NOT_READY)
+    b = running(replica, "b")
+    found = out_of_sync(reason, {"a": running(primary), "b": replace(b, info={**b.info, **info})})
+    assert (found and found.code) == (told and "versions-cannot-replicate")
+    assert found is None or (told or "") in found.message
+    assert out_of_sync(reason, {"b": b}) is None
 
 
 CASES = [
@@ -177,6 +206,22 @@ def test_if_there_is_a_way_around_what_exists_it_is_found(
         for name, pin in pins.items()
     )
     _check(top, pins, known, found.spots)
+
+
+@examples(60)
+@given(topologies(8), st.data())
+def test_after_every_prefix_of_the_plan_exactly_the_rest_is_planned(
+    top: Topology, data: st.DataObject
+) -> None:
+    """A run that was cut off goes on as planned, with the versions heeded as before."""
+    world = fresh(top)
+    for each in top.nodes:
+        world[each.name].info["redis_version"] = data.draw(st.sampled_from(["6.2.14", "7.0.15", "7.2.5"]))
+    steps = again(top, world).steps
+    for done, step in enumerate(steps):
+        assert again(top, world).steps == steps[done:]
+        world.do(step)
+    assert again(top, world) == Plan((), 1)
 
 
 def _check(
