@@ -14,12 +14,14 @@ from itertools import combinations
 
 from clusterboot.errors import Exit, Problem
 from clusterboot.kept import kept
+from clusterboot.mixed import not_followed
 from clusterboot.nodes import View
 from clusterboot.placement import Placement, Spot, place, spelled_role
 from clusterboot.plan import Views, group
 from clusterboot.slots import NONE, Slots, union
 from clusterboot.topology import Topology
-from clusterboot.wording import count, listed
+from clusterboot.versions import formats
+from clusterboot.wording import count, every
 
 # The names of a group of nodes that know each other, and the slots that they own.
 _Group = tuple[Sequence[str], Slots]
@@ -44,14 +46,18 @@ def adopt(topology: Topology, views: Views) -> Adopted:
     """Return the target for a topology whose nodes are as in `views` (one of every node)."""
     ids = {view.id: name for name, view in views.items()}
     pins, lost = _pins(topology, views, ids)
-    target = place(topology, pins)
-    fresh = place(topology)
+    known = formats(views)
+    target = place(topology, pins, known)
+    fresh = place(topology, formats=known)
     refusals = [*_split_ownership(topology, views, fresh)]
     if topology.slots == "none":
         return Adopted(target, tuple(refusals))
     refusals += [*lost, *_resharding(views, target), *_keys_without_slots(views), *_held(views, target)]
     refusals += [*_contradictions(topology, fresh, target, pins)]
-    warnings = (*target.warnings, *kept(topology, fresh, pins))
+    # A cluster that was formed before its nodes were of mixed versions has the roles of the file alone.
+    starts = (fresh, place(topology)) if known else (fresh,)
+    otherwise = min((kept(topology, each, pins) for each in starts), key=len)
+    warnings = (*target.warnings, *otherwise, *not_followed(target, views))
     return Adopted(replace(target, warnings=warnings), tuple(refusals))
 
 
@@ -204,7 +210,7 @@ def _held(views: Views, target: Placement) -> list[Problem]:
                     "does not serve them any more (CLUSTER NODES of both): it would refuse them as busy.",
                     name,
                     f"give them back with CLUSTER ADDSLOTS on {owner}, or take them from it with CLUSTER "
-                    f"DELSLOTS on {listed(_believers(views, peer.id, held))}; then this again",
+                    f"DELSLOTS on {every(_believers(views, peer.id, held))}; then this again",
                     peer=owner,
                 )
             )

@@ -12,7 +12,7 @@ from typing import Literal
 
 from clusterboot.errors import Exit, Problem
 from clusterboot.reach import Endpoint, Gap, Kind, Reach
-from clusterboot.wording import listed
+from clusterboot.wording import every, listed
 
 Outcome = Literal["open", "refused", "silent", "unreachable"]
 
@@ -54,8 +54,8 @@ def unreached(reach: Reach, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
             f"{_places(ends)}: {observed(gaps, evidence)}: most likely something else answers there.",
             peers[0],
             nodes[0] if len(nodes) == 1 else None,
-            f"check that {_places(ends)} leads to {listed(peers)} itself and not to a proxy, and look at the "
-            f"logs of both; {AGAIN}",
+            f"check that {every([shown(end) for end in ends])} leads to {every(peers)} itself and not to a "
+            f"proxy, and look at the logs of both; {AGAIN}",
         )
     return _problem(
         "bus-unreachable",
@@ -64,7 +64,7 @@ def unreached(reach: Reach, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
         f"{observed(gaps, evidence)}{from_here(ends, evidence)}.",
         peers[0],
         nodes[0] if len(nodes) == 1 else None,
-        f"let the other nodes through to TCP port {_ports(ends)} of {listed(peers)}; {AGAIN}",
+        f"let the other nodes through to TCP port {_ports(ends)} of {every(peers)}; {AGAIN}",
     )
 
 
@@ -92,7 +92,7 @@ def cut_off(alone: Sequence[str], gaps: Sequence[Gap], evidence: Evidence) -> Pr
         f"{observed(gaps, evidence)}, and {who} {_s('sees', alone)} nobody{from_here(ends, evidence)}.",
         alone[0],
         None,
-        f"let TCP port {_ports(ends)} through between {who} and the other nodes, both ways; {AGAIN}",
+        f"let TCP port {_ports(ends)} through between {every(alone)} and the other nodes, both ways; {AGAIN}",
     )
 
 
@@ -276,7 +276,7 @@ def _places(ends: Sequence[Endpoint]) -> str:
 
 
 def _ports(ends: Sequence[Endpoint]) -> str:
-    return listed(list(dict.fromkeys(str(port) for _, port in ends)))
+    return every(list(dict.fromkeys(str(port) for _, port in ends)))
 
 
 def _nodes(gaps: Sequence[Gap]) -> list[str]:

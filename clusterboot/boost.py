@@ -66,6 +66,7 @@ class Boost:
         self._found: dict[str, None] = {}
         self._low: dict[str, str] = {}
         self._restoring: Restoring | None = None
+        self._restored: set[str] = set()
         self._reason: str | None = None
         self.warnings: list[Problem] = []
         self.left: Problem | None = None
@@ -195,16 +196,18 @@ class Boost:
                 return int(wanted[TIMEOUT])
         return None
 
-    async def restore(self) -> None:
+    async def restore(self) -> bool:
         """Restore everything, and wait for calm as long as it takes; the caller bounds it.
 
-        Raises NodeFailed when a node does not answer any more and so may keep lowered settings.
+        Returns whether all was calm: after a wait the cluster may not be Ready any more. Raises NodeFailed
+        when a node does not answer any more and so may keep lowered settings.
         """
         self._restoring = Restoring(self._fleet, self._names)
         await self._restoring.run()
         self._conclude()
         if self.left is not None:
             raise NodeFailed(self.left)
+        return not self._restoring.waited
 
     async def cut_short(self) -> None:
         """Restore what can be restored within GRACE seconds; `left` tells what could not.
@@ -235,6 +238,7 @@ class Boost:
     def _conclude(self) -> None:
         """Say what is restored and what is not; the helper has nothing to do where all is."""
         assert self._restoring is not None
+        self._restored |= set(self._restoring.restored)
         others = [name for name in self._restoring.restored if name in self._found and name not in self._own]
         if others:
             self.warnings.append(_restored_for_others(others))
@@ -258,12 +262,12 @@ class Boost:
 
     def report(self) -> BoostReport:
         """Return what was lowered and restored so far."""
-        restored = self._restoring.restored if self._restoring is not None else []
+        lowered_here = set(self._own or self._found)
         return BoostReport(
             used=bool(self._own),
             settings=self._settings(),
-            nodes=len(self._own or self._found),
-            restored=len(set(restored) & set(self._own or self._found)),
+            nodes=len(lowered_here),
+            restored=len(self._restored & lowered_here),
             reason=self._reason,
         )
 

@@ -16,7 +16,7 @@ from dataclasses import replace
 from clusterboot.act import forbidden, stranded
 from clusterboot.boost import Boost
 from clusterboot.course import Goal, Run, all_back, assess, due, first_look
-from clusterboot.ending import cut_short, dry, no_boost, outcome
+from clusterboot.ending import cut_short, dry, give_back, no_boost, outcome
 from clusterboot.errors import from_problems
 from clusterboot.events import Phase
 from clusterboot.follow import follow, handshake_seconds
@@ -55,13 +55,13 @@ async def up(run: Run) -> UpResult:
                 return dry(run, goal)
             # Up to here nothing was changed, and no node is known that would refuse a step.
             boost.notice(goal.observed.views)
+            missing = goal.plan
             await form(run, goal, boost)
-            if boost.owes:
-                run.report(Phase("give-back"))
-                await boost.restore()
-                run.warn(boost.warnings)
-            run.lent = boost.report()
-            return outcome(run, plan=goal.plan)
+            while not await give_back(run, boost):
+                # A node stalled or failed meanwhile, and what was Ready may be so no longer.
+                goal = assess(run, await all_back(run, goal))
+                await form(run, goal, boost)
+            return outcome(run, plan=missing)
     except BaseException as ended:
         # A refusal as well: what a killed run has left lowered is restored before anybody hears of it.
         raise await cut_short(run, boost, ended) from ended.__cause__

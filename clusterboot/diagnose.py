@@ -15,6 +15,7 @@ from clusterboot import blocked, forgotten
 from clusterboot.blocked import AGAIN, Evidence, shown
 from clusterboot.errors import Exit, Problem
 from clusterboot.health import Verdict
+from clusterboot.mixed import out_of_sync
 from clusterboot.nodes import View, number
 from clusterboot.reach import Gap, Reach, targets
 from clusterboot.wording import listed
@@ -192,7 +193,7 @@ def _replicas(views: Mapping[str, View], verdict: Verdict, evidence: Evidence) -
     for reason in verdict.reasons:
         name = reason.node
         if reason.code == "replica-out-of-sync" and name is not None and name in views:
-            found.append(_replica(reason, name, views[name], evidence))
+            found.append(out_of_sync(reason, views) or _replica(reason, name, views[name], evidence))
     return found
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from clusterboot.boost import GRACE, Boost
 from clusterboot.course import Goal, Run
 from clusterboot.errors import Exit, OutOfTime, Problem
+from clusterboot.events import Phase
 from clusterboot.evidence import why
 from clusterboot.plan import Meet, Plan
 from clusterboot.results import BoostReport, UpResult, rows
@@ -53,6 +54,18 @@ def no_boost(run: Run, goal: Goal) -> str | None:
     return refusal(
         run.topology, goal.observed.views, wanted=run.boost, replicas=replicas and not run.mesh_only
     )
+
+
+async def give_back(run: Run, boost: Boost) -> bool:
+    """Restore what this run, or another, has lowered; return whether the cluster was calm all the time."""
+    if not boost.owes:
+        run.lent = boost.report()
+        return True
+    run.report(Phase("give-back"))
+    calm = await boost.restore()
+    run.warn(boost.warnings)
+    run.lent = boost.report()
+    return calm
 
 
 async def cut_short(run: Run, boost: Boost, ended: BaseException) -> BaseException:

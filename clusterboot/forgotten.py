@@ -15,7 +15,7 @@ from clusterboot.blocked import Evidence, shown
 from clusterboot.errors import Exit, Problem
 from clusterboot.nodes import View
 from clusterboot.reach import Reach
-from clusterboot.wording import listed
+from clusterboot.wording import every, listed
 
 # Where nodes tell each other whom they were told to forget: (Redis, Valkey).
 _SPREADS = ("valkey", (7, 2))
@@ -74,6 +74,6 @@ def tell(reach: Reach, evidence: Evidence, peer: str, nodes: Sequence[str]) -> P
         node=nodes[0],
         peer=peer,
         hint="wait a minute and run 'clusterboot up' again: it goes on from here; if it still says this, let "
-        f"TCP port {port} of {peer} through for {listed(nodes)}",
+        f"TCP port {port} of {peer} through for {every(nodes)}",
         exit=Exit.NOT_READY,
     )

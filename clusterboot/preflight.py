@@ -11,11 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from clusterboot.announced import contradictions
 from clusterboot.errors import Exit, Problem
+from clusterboot.mixed import cannot_follow
 from clusterboot.nodes import Peer
 from clusterboot.placement import Placement
 from clusterboot.plan import Views
 from clusterboot.topology import Topology
-from clusterboot.wording import listed
+from clusterboot.wording import every, listed
 
 
 def refusals(topology: Topology, views: Views, away: Iterable[str] = ()) -> tuple[Problem, ...]:
@@ -109,7 +110,7 @@ def _one_id_twice(views: Views) -> Iterable[Problem]:
                 "whole data folder.",
                 node=processes[0],
                 peer=processes[1],
-                hint=f"run CLUSTER RESET HARD on {listed(processes[1:])}, or remove nodes.conf there and "
+                hint=f"run CLUSTER RESET HARD on {every(processes[1:])}, or remove nodes.conf there and "
                 "start again",
                 exit=Exit.REFUSED,
             )
@@ -159,7 +160,7 @@ def _gone(ghost: Peer, names: list[str], addresses: Mapping[tuple[str, int], str
         node=names[0],
         peer=replaced or (ghost.address if ghost.ip else None),
         hint=_takeover(ghost.id, names, views)
-        + f"run CLUSTER FORGET {ghost.id} on {_all(names)}, all within 60 seconds, then this again",
+        + f"run CLUSTER FORGET {ghost.id} on {every(names)}, all within 60 seconds, then this again",
         exit=Exit.REFUSED,
     )
 
@@ -193,8 +194,8 @@ def _old(topology: Topology, views: Views) -> Iterable[Problem]:
 
 
 def no_way_in(target: Placement, views: Views) -> tuple[Problem, ...]:
-    """Return a problem for every replica-to-be that has no password for a primary that asks for one."""
-    return tuple(
+    """Return what keeps replicas from their primaries: no password for one that asks for it, versions."""
+    locked = (
         Problem(
             "masterauth-missing",
             f"{name} is to replicate {spot.primary}, which asks for a password, and has no masterauth.",
@@ -208,10 +209,7 @@ def no_way_in(target: Placement, views: Views) -> tuple[Problem, ...]:
         and views[spot.primary].config.get("requirepass") == "set"
         and views[name].config.get("masterauth") == ""
     )
-
-
-def _all(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    return (*locked, *cannot_follow(target, views))
 
 
 def _know(names: Sequence[str]) -> str:

@@ -22,7 +22,7 @@ from clusterboot.timers import TIMEOUT, kept, restored, timeout_to_restore
 
 # How long calm is waited for while timers are low, in seconds.
 CALM_SECONDS = 1.5
-_PAUSE = 0.05
+_PAUSE = 0.1
 # How long a node has for an answer; one that was silent last time holds up the others no longer than that.
 _ANSWER, _SILENT = 1.0, 0.3
 _NODES_PER_SECOND = 200  # that answer on a busy machine
@@ -50,7 +50,7 @@ class Restoring:
     """One attempt to restore all nodes of a fleet that are marked.
 
     `restored` are the nodes that have their own values again, `left` those that have not, with the reason:
-    both are true at any moment, also when `run` was cancelled.
+    both are true at any moment, also when `run` was cancelled. `waited` tells that not all was calm.
     """
 
     def __init__(self, fleet: Asker, names: Iterable[str]) -> None:
@@ -62,6 +62,7 @@ class Restoring:
         self._silent: dict[str, str] = {}
         self._refused: dict[str, str] = {}
         self._looked = False
+        self.waited = False
         self.restored: list[str] = []
 
     @property
@@ -81,6 +82,7 @@ class Restoring:
         start = clock()
         await self._look(self._names)
         while self._owed() and not self._calm() and clock() - start < calm:
+            self.waited = True
             await asyncio.sleep(_PAUSE)
             await self._look(self._names)
         over = None
@@ -94,6 +96,7 @@ class Restoring:
             if clock() >= max(over, start + linger):
                 return
             if self._owed() or self._silent:
+                self.waited = True
                 await asyncio.sleep(_PAUSE)
                 await self._look(self._names)
 

@@ -1,6 +1,7 @@
 """Spreading over zones and hosts: which nodes become primaries, which replica goes to which primary. Pure.
 
-Deterministic: among equally good choices the one earlier in the file counts.
+Deterministic: among equally good choices the one earlier in the file counts. Where versions are mixed, a
+replica only goes to a primary that it can replicate, as long as there is a way to do that evenly.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 
+from clusterboot.fit import Fit
 from clusterboot.topology import Node
+from clusterboot.versions import Format, Formats
 
 # A replica and its primary; None is an empty place.
 _Pair = tuple[Node | None, Node]
@@ -74,7 +77,11 @@ def level(counts: Iterable[int], more: int) -> tuple[int, int]:
 
 
 def pair(
-    replicas: Sequence[Node], primaries: Sequence[Node], have: Mapping[str, int], wish: Mapping[str, str]
+    replicas: Sequence[Node],
+    primaries: Sequence[Node],
+    have: Mapping[str, int],
+    wish: Mapping[str, str],
+    formats: Formats | None = None,
 ) -> dict[str, str]:
     """Give every replica a primary: evenly first, then as far apart as possible.
 
@@ -83,43 +90,49 @@ def pair(
 
     `have` counts the replicas that primaries have already, and `wish` names a primary for some of
     `replicas`, which is kept wherever it is no less even. Replica counts differ by no more than `have`
-    forces them to.
+    forces them to. `formats` are given where versions are mixed; without a way to heed them nothing does.
     """
     if not replicas:
         return {}
     count = Counter({node.name: have.get(node.name, 0) for node in primaries})
     height, extra = level(count.values(), len(replicas))
+    fit = Fit(formats, count, (node.name for node in replicas), height) if formats else None
+    fit = fit if fit is not None and fit.possible else None
     found: dict[str, str] = {}
     for node in replicas:
         primary = wish.get(node.name, "")
         if primary not in count or count[primary] > height or (count[primary] == height and not extra):
             continue
+        if fit is not None and not fit.take(primary, node.name, count[primary]):
+            continue
         extra -= count[primary] == height
         count[primary] += 1
         found[node.name] = primary
-    pairs = _deal([node for node in replicas if node.name not in found], primaries, count)
+    pairs = _deal([node for node in replicas if node.name not in found], primaries, count, fit)
     if len({(node.zone, node.host) for node in (*replicas, *primaries)}) > 1:
         # Whoever has no extra replica could as well have one: an empty place to trade with.
         pairs += [(None, node) for node in primaries if count[node.name] == height]
-        _trade(pairs, count, height)
+        _trade(pairs, count, height, fit)
     return found | {replica.name: primary.name for replica, primary in pairs if replica is not None}
 
 
-def _deal(replicas: Sequence[Node], primaries: Sequence[Node], count: Counter[str]) -> list[_Pair]:
+def _deal(
+    replicas: Sequence[Node], primaries: Sequence[Node], count: Counter[str], fit: Fit | None
+) -> list[_Pair]:
     """Deal `replicas` out to whoever has the fewest, each time the one that is furthest away."""
-    places: dict[tuple[str | None, str], list[Node]] = {}
+    formats = fit.formats if fit is not None else {}
+    places: dict[tuple[str | None, str, Format], list[Node]] = {}
     for node in reversed(replicas):
-        places.setdefault((node.zone, node.host), []).append(node)
+        places.setdefault((node.zone, node.host, formats.get(node.name)), []).append(node)
     order = {node.name: index for index, node in enumerate(replicas)}
     turn = [(count[node.name], index) for index, node in enumerate(primaries)]
     heapify(turn)
     pairs: list[_Pair] = []
-    for _ in replicas:
+    while places:
         have, index = heappop(turn)
-        heappush(turn, (have + 1, index))
         primary = primaries[index]
         # The fullest place first among the equally good: what is plentiful is the least use to keep.
-        key = min(
+        keys = sorted(
             places,
             key=lambda place: (
                 apart(primary, places[place][-1]),
@@ -127,6 +140,13 @@ def _deal(replicas: Sequence[Node], primaries: Sequence[Node], count: Counter[st
                 order[places[place][-1].name],
             ),
         )
+        key = next(
+            (each for each in keys if fit is None or fit.take(primary.name, places[each][-1].name, have)),
+            None,
+        )
+        if key is None:
+            continue  # with one more for this primary, another replica would find none: that stays so
+        heappush(turn, (have + 1, index))
         count[primary.name] += 1
         pairs.append((places[key].pop(), primary))
         if not places[key]:
@@ -134,7 +154,7 @@ def _deal(replicas: Sequence[Node], primaries: Sequence[Node], count: Counter[st
     return pairs
 
 
-def _trade(pairs: list[_Pair], count: Counter[str], height: int) -> None:
+def _trade(pairs: list[_Pair], count: Counter[str], height: int, fit: Fit | None) -> None:
     """Trade replicas between two primaries wherever that puts more distance between the four.
 
     With an empty place only the extra replica of a primary is traded, so that counts stay even.
@@ -149,6 +169,8 @@ def _trade(pairs: list[_Pair], count: Counter[str], height: int) -> None:
             for right, (other, its_primary) in enumerate(pairs):
                 if near + apart(its_primary, other) <= apart(primary, other) + apart(its_primary, replica):
                     continue
+                if fit is not None and not (_fits(fit, primary, other) and _fits(fit, its_primary, replica)):
+                    continue
                 if other is None:
                     if count[primary.name] != height + 1 or count[its_primary.name] != height:
                         continue
@@ -157,3 +179,7 @@ def _trade(pairs: list[_Pair], count: Counter[str], height: int) -> None:
                 pairs[left], pairs[right] = (other, primary), (replica, its_primary)
                 better = True
                 break
+
+
+def _fits(fit: Fit, primary: Node, replica: Node | None) -> bool:
+    return replica is None or fit.follows(primary.name, replica.name)

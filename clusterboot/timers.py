@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from clusterboot.errors import Exit, Problem
 from clusterboot.nodes import View, number
 from clusterboot.topology import Topology
-from clusterboot.wording import count, listed
+from clusterboot.wording import count, every, listed
 
 TIMEOUT = "cluster-node-timeout"
 DELAY = "repl-diskless-sync-delay"
@@ -238,7 +238,7 @@ def elections_off(views: Mapping[str, View]) -> tuple[Problem, ...]:
             f"{listed(names)} {has} {NO_FAILOVER} yes: as replicas {it} {does} not take over from a "
             "primary that fails.",
             node=names[0],
-            hint=f"if that is not wanted: CONFIG SET {NO_FAILOVER} no on {', '.join(names)}, and the same in "
+            hint=f"if that is not wanted: CONFIG SET {NO_FAILOVER} no on {every(names)}, and the same in "
             "the configuration file",
             exit=Exit.DONE,
         ),

@@ -16,4 +16,9 @@ def listed(words: Sequence[str]) -> str:
     """Return "a, b and c", of many the first ones."""
     if len(words) > _SHOWN:
         return f"{', '.join(words[:_SHOWN])} and {len(words) - _SHOWN} more"
+    return every(words)
+
+
+def every(words: Sequence[str]) -> str:
+    """Return "a, b and c", however many there are: for commands that somebody has to run."""
     return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))

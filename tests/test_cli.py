@@ -99,6 +99,29 @@ def test_the_usage_of_run_shows_where_the_command_stands() -> None:
     assert usage == "Usage: clusterboot run [OPTIONS] [TOPOLOGY] -- COMMAND [ARGS]..."
 
 
+@pytest.mark.parametrize("command", ["validate", "plan", "up", "status", "down"])
+def test_the_usage_shows_the_topology_as_it_is_written(command: str) -> None:
+    usage = clusterboot(command, "--help", env=WIDE).out.splitlines()[0]
+    assert usage == f"Usage: clusterboot {command} [OPTIONS] TOPOLOGY"
+
+
+@pytest.mark.parametrize("form", ["commands", "table"])
+def test_a_plan_has_one_format(file: Path, form: str) -> None:
+    outcome = clusterboot("plan", file, "--format", form, "-o", "json")
+    assert outcome.exit == 2
+    assert [(each["message"], each["hint"]) for each in outcome.json()["errors"]] == [
+        (f"--format {form} and -o json contradict each other.", "leave one of them out")
+    ]
+    assert clusterboot("plan", file, "--format", "json", "-o", "json").exit == 0
+    assert clusterboot("plan", file, "--format", "table").out == clusterboot("plan", file).out
+
+
+def test_a_file_that_cannot_be_read_is_an_error_like_others(tmp_path: Path) -> None:
+    outcome = clusterboot("plan", tmp_path / "no.yaml", env=WIDE)
+    assert outcome.exit == 2
+    assert outcome.err == f"error: {tmp_path}/no.yaml: cannot read the topology file: there is no such file\n"
+
+
 @pytest.mark.parametrize("words", ["pytest", "echo hi", "--replicas 0 echo hi"])
 def test_a_command_without_its_dashes_is_told_where_to_stand(words: str) -> None:
     outcome = clusterboot("run", *words.split(), env=WIDE)

@@ -17,13 +17,19 @@ CORE: dict[str, set[str]] = {
     "wording": set(),
     "topology": {"errors", "slots"},
     "nodes": {"errors", "slots"},
-    "spread": {"topology"},
-    "placement": {"topology", "slots", "errors", "spread"},
+    "versions": {"nodes"},
+    "fit": {"versions"},
+    "spread": {"topology", "fit", "versions"},
+    "misplaced": {"topology", "errors"},
+    "placement": {"topology", "slots", "errors", "spread", "fit", "misplaced", "versions"},
+    "mixed": {"nodes", "versions", "errors", "wording"},
     "plan": {"topology", "nodes", "placement", "slots", "errors"},
     "kept": {"topology", "placement", "errors", "wording"},
-    "adopt": {"nodes", "placement", "plan", "topology", "slots", "errors", "kept", "wording"},
+    "adopt": {
+        *("nodes", "placement", "plan", "topology", "slots", "errors", "kept", "mixed", "versions", "wording")
+    },
     "announced": {"nodes", "plan", "topology", "errors"},
-    "preflight": {"nodes", "placement", "plan", "topology", "errors", "announced", "wording"},
+    "preflight": {"nodes", "placement", "plan", "topology", "errors", "announced", "mixed", "wording"},
     "reasons": {"nodes", "placement", "slots", "errors"},
     "health": {"nodes", "placement", "reasons", "slots", "errors"},
     "newcomers": {"health", "plan", "topology"},
@@ -35,7 +41,7 @@ CORE: dict[str, set[str]] = {
     "onesided": {"reach", "plan", "topology"},
     "blocked": {"reach", "errors", "wording"},
     "forgotten": {"blocked", "reach", "nodes", "errors", "wording"},
-    "diagnose": {"blocked", "forgotten", "reach", "health", "nodes", "errors", "wording"},
+    "diagnose": {"blocked", "forgotten", "reach", "health", "mixed", "nodes", "errors", "wording"},
 }
 # All of these do no I/O, read no clock and draw no random numbers.
 PURE = {*CORE, "results"}

@@ -25,7 +25,15 @@ app = typer.Typer(
 )
 shell = Shell()
 _GLOBAL = "Global options, before or after the command: {}-q/--quiet, --no-color, --debug."
-_command = partial(app.command, epilog=_GLOBAL.format("-o/--output text|json, "))
+
+
+class _Command(TyperCommand):
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        # typer puts braces around an argument that has to be there.
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+
+
+_command = partial(app.command, cls=_Command, epilog=_GLOBAL.format("-o/--output text|json, "))
 
 
 def _version(wanted: bool) -> None:
@@ -60,9 +68,13 @@ def validate(topology: File) -> None:
 def plan(
     topology: File,
     form: Annotated[
-        Literal["table", "json", "commands"],
-        typer.Option("--format", help="'commands' is a shell script of redis-cli lines that does the same."),
-    ] = "table",
+        Literal["table", "json", "commands"] | None,
+        typer.Option(
+            "--format",
+            help="'commands' is a shell script of redis-cli lines that does the same. Default: table.",
+            show_default=False,
+        ),
+    ] = None,
     strategy: Strategy = None,
 ) -> None:
     """Print the plan for fresh nodes, without touching any."""
@@ -129,7 +141,7 @@ def ls() -> None:
     _run("ls", lambda: commands.ls(shell))
 
 
-class _Run(TyperCommand):
+class _Run(_Command):
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         return [*super().collect_usage_pieces(ctx), "-- COMMAND [ARGS]..."]
 

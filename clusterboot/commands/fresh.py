@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from clusterboot.commands.reaching import careless
-from clusterboot.errors import Exit
+from clusterboot.errors import Exit, Problem, UsageError
 from clusterboot.shell import Shell, write
 
 if TYPE_CHECKING:
@@ -37,15 +37,24 @@ def validate(shell: Shell, file: Path) -> Exit:
 
 
 def plan(
-    shell: Shell, file: Path, form: Literal["table", "json", "commands"], strategy: Strategy | None
+    shell: Shell, file: Path, form: Literal["table", "json", "commands"] | None, strategy: Strategy | None
 ) -> Exit:
-    """Print the plan for fresh nodes, without touching any."""
+    """Print the plan for fresh nodes, without touching any; without a `form` as all commands print."""
     from clusterboot.render import json
 
+    if shell.json and form in ("table", "commands"):
+        raise UsageError(
+            Problem(
+                "usage",
+                f"--format {form} and -o json contradict each other.",
+                hint="leave one of them out",
+                exit=Exit.USAGE,
+            )
+        )
     if form == "json":
         shell = replace(shell, json=True)
     result = _fresh(shell, file, strategy)
-    if form == "commands" and not shell.json:
+    if form == "commands":
         from clusterboot.render.commands import script
 
         write(script(result.topology, result.plan, str(file)))

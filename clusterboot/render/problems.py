@@ -1,5 +1,7 @@
 """Problems as text: `error: sentence` and the next step below it, or `file:line:col: sentence`.
 
+A file that cannot be read as a whole has no line to point at: `error: file: sentence`.
+
 Names are never cut here: whoever reads an error has to find the node.
 """
 
@@ -10,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from clusterboot.render.page import BAD, DIM, WARN, Page, Piece
-from clusterboot.render.safe import MAX_MESSAGE, clean
+from clusterboot.render.safe import MAX_HINT, MAX_MESSAGE, clean
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,7 +25,7 @@ _MAX_LINES = 30
 
 
 def errors(console: Console, problems: Sequence[Problem]) -> None:
-    """Print what ended a command; a problem in a file as `file:line:col: …`, without the word error."""
+    """Print what ended a command; what is wrong in a file begins with `file:line:col:` instead of error."""
     _print(console, problems, ("error:", BAD))
 
 
@@ -51,13 +53,18 @@ def add(page: Page, problems: Sequence[Problem], label: Piece) -> None:
         if problem.file is not None:
             # Where first, as compilers write it; a warning still says that it is one.
             where: Piece = (f"{position(problem)}:", "bold")
-            head = (where, (" ", "")) if label[0] == "error:" else (where, (" ", ""), *head)
+            if problem.line is None:
+                head = (*head, where, (" ", ""))
+            elif label[0] == "error:":
+                head = (where, (" ", ""))
+            else:
+                head = (where, (" ", ""), *head)
         page.paragraph(*head, lines[0], hang=2)
         for line in lines[1:]:
             page.paragraph((f"    {line}", DIM), hang=4)
         following = shown[index + 1][0].hint if index + 1 < len(shown) else None
         if problem.hint and (problem.hint != following or more):
-            for line in message(problem.hint):
+            for line in hint(problem.hint):
                 page.paragraph(("  → ", DIM), line, hang=4)
         if more:
             page.paragraph(
@@ -75,6 +82,11 @@ def position(problem: Problem) -> str:
         if problem.column is not None:
             parts.append(str(problem.column))
     return ":".join(parts)
+
+
+def hint(text: str) -> list[str]:
+    """Return a hint as safe lines, whole: a command with a node left out of it is of no use."""
+    return [clean(line, MAX_HINT) for line in text.split("\n")]
 
 
 def message(text: str) -> list[str]:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import unicodedata
 
 MAX_MESSAGE = 4000
+# The names of all nodes that a topology may have, each as long as is shown.
+MAX_HINT = 2000 * 256
 MAX_NAME = 256
 _MAX_MARKS = 2
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}

@@ -168,7 +168,7 @@ def _reasons(page: Page, reasons: tuple[Problem, ...]) -> None:
                 page.paragraph((f"    {line}", DIM), hang=4)
         following = shown[index + 1][0].hint if index + 1 < len(shown) else None
         if reason.hint and reason.hint != following:
-            for line in problems.message(reason.hint):
+            for line in problems.hint(reason.hint):
                 page.paragraph(("    → ", DIM), line, hang=6)
 
 

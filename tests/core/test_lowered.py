@@ -219,7 +219,7 @@ def test_elections_that_are_off_without_a_mark_are_warned_of_with_the_command_th
     assert warning.code == "elections-off"
     assert warning.message.startswith(f"by choice and seen in its line have {NO_FAILOVER} yes: ")
     assert warning.hint is not None
-    assert f"CONFIG SET {NO_FAILOVER} no on by choice, seen in its line" in warning.hint
+    assert f"CONFIG SET {NO_FAILOVER} no on by choice and seen in its line, " in warning.hint
     (other,) = lowered_found(views)
     assert (other.code, other.node) == ("lowered-timers-found", "lowered")
     assert elections_off({"fine": node(MINE)}) == ()

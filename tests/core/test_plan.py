@@ -61,9 +61,9 @@ def test_the_whole_plan_for_fresh_nodes_in_the_order_epochs_slots_meets_replicat
 
 
 @st.composite
-def topologies(draw: st.DrawFn) -> Topology:
-    """Valid topologies of up to 12 nodes with every way to spell roles, slots and places."""
-    count = draw(st.integers(1, 12))
+def topologies(draw: st.DrawFn, most: int = 12) -> Topology:
+    """Valid topologies of up to `most` nodes with every way to spell roles, slots and places."""
+    count = draw(st.integers(1, most))
     replicas = draw(st.integers(0, min(3, count - 1)))
     primaries = count // (1 + replicas)
     nodes = [

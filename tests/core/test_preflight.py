@@ -17,6 +17,7 @@ from tests.core.world import World, fresh, node, slots, stranger, topology
 
 THREE = topology("a", "b", "c")
 EIGHT = topology(*"abcdefgh")
+VERSIONS = ("versions-cannot-replicate", "failover-not-followed")
 Facts = Callable[[World], None]
 CASES: dict[str, tuple[Topology, Facts]] = {}
 
@@ -161,6 +162,75 @@ def test_a_node_that_is_away_is_no_stranger() -> None:
     views = world.views("ab")
     assert [problem.code for problem in refusals(THREE, views)] == ["stranger"]
     assert refusals(THREE, views, {stranger(1).id}) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "top", "old"),
+    [
+        ("an older replica by the file", topology("a", node("b", replica_of="a")), "b"),
+        (
+            "older replicas by the file",
+            topology(
+                *(node(name, role="primary") for name in "abcdefg"),
+                *(node(f"x{i}", role="replica") for i in range(7)),
+            ),
+            [f"x{i}" for i in range(7)],
+        ),
+        ("older nodes are primaries where nothing is spelled out", topology(*"abcd", replicas=1), "cd"),
+    ],
+)
+def test_versions_that_cannot_replicate(name: str, top: Topology, old: str) -> None:
+    world = fresh(top)
+    for each in old:
+        world[each].info["redis_version"] = "6.2.14"
+    adopted = adopt(top, world.views())
+    found = (*no_way_in(adopted.target, world.views()), *adopted.target.warnings)
+    assert shown(each for each in found if each.code in VERSIONS) == sections("preflight.txt")[name]
+
+
+def test_neither_of_two_lines_reads_the_other_and_one_reads_it_for_a_while() -> None:
+    top = topology("a", node("b", replica_of="a"))
+    world = fresh(top)
+    found = []
+    for one, other in (
+        ("redis 8.0.6", "valkey 9.1.2"),
+        ("valkey 9.1.2", "redis 8.0.6"),
+        ("valkey 9.1.2", "redis 7.0.15"),
+    ):
+        for name, server in (("a", one), ("b", other)):
+            kind, _, version = server.partition(" ")
+            world[name].info = {"redis_version": version} | (
+                {"valkey_version": version} if kind == "valkey" else {}
+            )
+        found += no_way_in(adopt(top, world.views()).target, world.views())
+    assert [each.message for each in found] == [
+        "b cannot replicate a: valkey 9.1.2 does not read the data format of redis 8.0.6.",
+        "b cannot replicate a: redis 8.0.6 reads what valkey 9.1.2 sends only until a hash field has a "
+        "time to live.",
+        "b cannot replicate a: redis 7.0.15 does not read the data format of valkey 9.1.2.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("info", "refused"),
+    [
+        ({"master_link_status": "up"}, False),
+        ({"master_link_status": "down", "master_link_down_since_seconds": "7"}, False),
+        ({"master_link_status": "down", "master_link_down_since_seconds": "-1"}, True),
+    ],
+)
+def test_an_older_replica_that_was_in_sync_goes_on(info: dict[str, str], *, refused: bool) -> None:
+    """With a partial sync it may go on for ever; only one that never was in sync surely cannot be."""
+    top = topology(*"abcd", replicas=1)
+    world = fresh(top)
+    world.join(*"abcd")
+    for head, old, text in (("a", "c", "0-8191"), ("b", "d", "8192-16383")):
+        world[head].slots, world[old].primary = slots(text), head
+        world[old].info = {"redis_version": "6.2.14", **info}
+    adopted = adopt(top, world.views())
+    found = [each.code for each in no_way_in(adopted.target, world.views())]
+    assert (adopted.refusals, found) == ((), ["versions-cannot-replicate"] if refused else [])
+    assert not any(each.code in ("failed-over", *VERSIONS) for each in adopted.target.warnings)
 
 
 def config(view: View, **settings: str) -> View:

@@ -36,6 +36,20 @@ def documented(kind: str) -> list[str]:
     return sets[kind == "redis62"].split()
 
 
+def quoted(pattern: str) -> list[str]:
+    """The rules that docs/security.md has in the places of `…`, word for word."""
+    text = " ".join((ROOT / "docs" / "security.md").read_text().split())
+    found = re.search(re.escape(pattern).replace("…", "([^`]+)"), text)
+    assert found, pattern
+    # A table needs a backslash before a bar.
+    return [rule for group in found.groups() for rule in group.replace("\\|", "|").split()]
+
+
+def without_info(kind: str) -> list[str]:
+    """The documented rules of a user that may not run INFO."""
+    return [rule for rule in documented(kind) if rule != "+info"] + quoted("| `+info`, but with `…`")
+
+
 def allow(nodes: Nodes, rules: list[str]) -> None:
     for index in range(nodes.count):
         nodes.ok(index, "ACL", "SETUSER", "ops", "reset", "on", f">{SECRET}", "-@all", *rules)
@@ -93,8 +107,7 @@ def test_without_config_there_is_no_boost_and_the_reason_is_told(
 
 def test_without_info_role_and_dbsize_tell_enough(nodes: Take, monkeypatch: pytest.MonkeyPatch) -> None:
     six = nodes(6)
-    rules = [rule for rule in documented(six.kind) if rule != "+info"]
-    allow(six, [*rules, "+role", "+dbsize", "+cluster|addslots"])
+    allow(six, without_info(six.kind))
     file = as_ops(six, monkeypatch, replicas=1)
     outcome = six.ready_up(file, "-o", "json")
     (warning,) = [one for one in outcome.json()["warnings"] if one["code"] == "info-refused"]
@@ -106,13 +119,30 @@ def test_without_info_role_and_dbsize_tell_enough(nodes: Take, monkeypatch: pyte
     assert (status.exit, status.json()["ready"]) == (0, True)
 
 
+def test_looking_needs_fewer_rules_and_a_reset_needs_more(
+    nodes: Take, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three = nodes(3)
+    file = as_ops(three, monkeypatch)
+    allow(three, quoted("`status` and `--dry-run` need `…` only"))
+    assert clusterboot("up", file, "--dry-run").exit == 0
+    three.up(three.file("as-default.yaml"))
+    keys = [three.call(index, "SET", "key", "value") for index in range(3)]
+    assert keys.count("OK") == 1
+    assert clusterboot("status", file).exit == 0
+    reset = quoted("`down --reset` needs `…` besides, and with `--flush` also `…`")
+    allow(three, [*documented(three.kind), *reset])
+    assert clusterboot("down", file, "--reset", "--flush", "--yes").exit == 0
+    assert [three.ok(index, "CLUSTER", "NODES").count("\n") for index in range(3)] == [1, 1, 1]
+    assert [three.ok(index, "DBSIZE") for index in range(3)] == [0, 0, 0]
+
+
 def test_without_info_keys_are_still_found(any_nodes: Take, monkeypatch: pytest.MonkeyPatch) -> None:
     three = any_nodes(3)
     three.join([0], [(0, 16383)])
     three.until(lambda: three.call(0, "SET", "k", "v") == "OK", "a lone node takes a key", 20)
     three.ok(0, "CLUSTER", "DELSLOTS", *range(16384))
-    rules = [rule for rule in documented(three.kind) if rule != "+info"]
-    allow(three, [*rules, "+role", "+dbsize", "+cluster|addslots"])
+    allow(three, without_info(three.kind))
     outcome = three.up(as_ops(three, monkeypatch), "-o", "json", exit=3)
     assert [problem["code"] for problem in problems(outcome)] == ["keys-without-slots"]
     assert three.changes() == {}
