@@ -2,8 +2,9 @@
 
 clusterboot starts it before anything is lowered, in a session of its own, and holds the other end of its
 standard input (`clusterboot.standby`). One byte there says that all is restored; the end of it without that
-byte says that clusterboot is gone, whatever ended it. The helper knows no old values: they are in the nodes.
-It imports next to nothing until it is needed, and runs with `-I -S`.
+byte says that clusterboot is gone, whatever ended it. The helper knows no own values: they are in the nodes.
+It imports next to nothing until it is needed, runs with `-I -S`, and its command line does not name
+clusterboot.
 
 Input: a length in 8 bytes; as much of marshalled (sys.path, seconds, pickled (topology, credentials)); the
 byte. `seconds` is how long clusterboot may take: one that is stopped counts as gone. Output: one byte when
@@ -68,7 +69,3 @@ def _restore(given: bytes) -> None:
             await fleet.close()
 
     asyncio.run(work())
-
-
-if __name__ == "__main__":
-    main()

@@ -238,6 +238,28 @@ def test_the_helper_restores_what_a_killed_run_has_lowered(nodes: Take, moment: 
     assert three.all_timers() == [OLD] * 3
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="there is no /proc here to read")
+def test_whoever_kills_all_that_is_called_clusterboot_leaves_the_helper(any_nodes: Take) -> None:
+    six = any_nodes(6)
+    six.configure(OLD)
+    with launch("up", six.file(replicas=1)) as process:
+        six.until(lambda: six.timers(5)[FLAG] == "yes", "settings are lowered")
+        helpers = [pid for pid in Path("/proc").glob("[0-9]*") if _parent(pid) == process.pid]
+        names = [(pid / "cmdline").read_bytes() for pid in helpers]
+        process.kill()
+        process.communicate(timeout=20)
+    assert len(names) == 1
+    assert b"clusterboot" not in names[0]
+    _back(six)
+
+
+def _parent(process: Path) -> int:
+    try:
+        return int((process / "stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
 @pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.soak)])
 def test_what_is_left_when_the_helper_is_killed_too_is_named_and_restored_from_any_machine(
     nodes: Take, tmp_path: Path, step: int
