@@ -274,10 +274,12 @@ def test_ignored_signals_stay_ignored_and_no_others(at_once: dict[str, Ended]) -
 
 
 def test_a_killed_guardian_leaves_nothing_either(waiting: dict[str, Running]) -> None:
+    """The cluster is gone then, so the command ends too, and the reason is told."""
     run = waiting["unguarded"]
     assert run.line() == "there"
-    (guardian,) = run.pids("guardian.py")
     ports = run.ports()
-    os.kill(guardian, signal.SIGKILL)
-    assert run.end(b"go\n").exit == 3
+    os.kill(run.guardians()[0], signal.SIGKILL)
+    ended = run.end()
+    assert ended.exit == 125, ended
+    assert b"the guardian of the throwaway cluster was killed" in ended.err
     run.check_nothing_left(ports)
