@@ -52,7 +52,7 @@ DOING: dict[str, set[str]] = {
     "state": {"errors", "topology", "private"},
     "ledger": {"state", "topology"},
     "files": {"errors", "topology"},
-    "local": {"errors", "topology", "state", "private"},
+    "local": {"errors", "topology", "state", "private", "wording"},
     "observe": {*PURE, "addresses"},
 }
 RUNNING: dict[str, set[str]] = {

