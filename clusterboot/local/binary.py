@@ -6,6 +6,7 @@ import importlib.util
 import os
 import re
 import shutil
+import stat
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +52,7 @@ def locate(command: str | None) -> str:
     """Return the absolute path of the server that `find_server` finds, without running it."""
     if command is not None:
         # A path is made absolute, for the server runs in a folder of its own.
-        path = shutil.which(Path(command).expanduser().absolute() if os.sep in command else command)
+        path = shutil.which(_expanded(command).absolute() if os.sep in command else command)
         if path is None:
             raise _missing(*_why_not(command))
     else:
@@ -67,12 +68,20 @@ def locate(command: str | None) -> str:
 def _why_not(command: str) -> tuple[str, str]:
     if os.sep not in command:
         return f"there is no {command} on PATH", "install it, or give the path of the server"
-    found = Path(command).expanduser()
-    if found.is_dir():
+    try:
+        folder = stat.S_ISDIR(_expanded(command).stat().st_mode)
+    except PermissionError:
+        return f"the server {command} is where this user may not look", "give the path of another server"
+    except (OSError, ValueError):
+        return f"there is no server {command}", "give the path of the server, or its name on PATH"
+    if folder:
         return f"the server {command} is a folder", "give the path of the server itself"
-    if found.exists():
-        return f"the server {command} cannot be executed", f"chmod +x {command}"
-    return f"there is no server {command}", "give the path of the server, or its name on PATH"
+    return f"the server {command} cannot be executed", f"chmod +x {command}"
+
+
+def _expanded(command: str) -> Path:
+    """Return a path with its ~ replaced; where nobody has that name it stays as it is."""
+    return Path(os.path.expanduser(command))  # noqa: PTH111 (that of pathlib raises RuntimeError)
 
 
 def _missing(message: str, hint: str) -> UsageError:

@@ -11,9 +11,9 @@ from __future__ import annotations
 import os
 import select
 import signal
+import stat
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from clusterboot.errors import ClusterbootError, Exit, Problem
 from clusterboot.run.keeper import Keeper
@@ -39,12 +39,20 @@ class NotStarted(ClusterbootError):
 def find(name: str) -> str:
     """Return the path of a command; raises NotStarted when there is none or it cannot be executed."""
     places = [name] if os.sep in name else [os.path.join(folder, name) for folder in os.get_exec_path()]  # noqa: PTH118
-    there = [path for path in places if Path(path).exists()]
-    for path in there:
-        if os.access(path, os.X_OK) and not Path(path).is_dir():
+    reason = ""
+    for path in places:
+        try:
+            folder = stat.S_ISDIR(os.stat(path).st_mode)  # noqa: PTH116
+        except (OSError, ValueError) as error:
+            # A folder on PATH that we may not look into is as good as none, as it is to a shell.
+            if isinstance(error, PermissionError) and os.sep in name:
+                reason = "permission denied"
+            continue
+        if not folder and os.access(path, os.X_OK):
             return path
-    if name and there:
-        raise _not_executable(name, "it is a folder" if Path(there[0]).is_dir() else "permission denied")
+        reason = reason or ("it is a folder" if folder else "permission denied")
+    if name and reason:
+        raise _not_executable(name, reason)
     raise _not_found(name)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from clusterboot.run.child import NotStarted, find
 from tests.harness.marked import wait_until
 from tests.harness.servers import SERVERS, Missing, binary
 from tests.run.throwaway import Ended, Running
@@ -188,6 +189,25 @@ def test_a_command_that_is_not_executable_is_126(start: Callable[..., Running], 
         ended = start("--", path).end()
         assert ended.exit == 126
         assert b"cannot be executed: " + reason in ended.err
+
+
+def test_a_folder_on_path_that_cannot_be_read_is_as_good_as_none(
+    start: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = start("--", "no-such-command-here", env={"PATH": "x" * 5000}).end()
+    assert (ended.exit, ended.err[:51]) == (127, b"error: the command no-such-command-here is not ther"), (
+        ended
+    )
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    for name, status in (("ls", 127), ("/locked/ls", 126)):
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "stat", refuse)
+            with pytest.raises(NotStarted) as caught:
+                find(name)
+        assert caught.value.status == status
 
 
 def test_a_command_that_the_system_refuses_is_126(at_once: dict[str, Ended]) -> None:
