@@ -56,7 +56,6 @@ def main(folder: str, server: str, control: int, inherited: Sequence[int]) -> No
     pid = os.fork()
     if pid == 0:
         try:
-            os.setpgid(0, 0)
             Guardian(folder, server, control, (*streams, *inherited), mask).guard()
         finally:
             os._exit(1)
@@ -222,6 +221,8 @@ class Guardian:
                 os._exit(127)
         if group == 0:
             _lead(pid)
+        # A parent in its session but not in its group would count as a shell that can wake it after Ctrl-Z.
+        os.setsid()
         os.close(fail)
         for number in self._handed:
             os.close(number)
