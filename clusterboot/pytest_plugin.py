@@ -18,7 +18,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
+
     from redis.cluster import RedisCluster as Client
+    from redis.connection import ConnectionPool
 
 _OPTIONS = {
     "primaries": ("N", "primaries of the throwaway cluster (default: 3)"),
@@ -71,7 +74,26 @@ class RedisCluster:
         make: Any = cluster.ClusterNode  # redis-py leaves it untyped
         parts = (node.rpartition(":") for node in self.nodes)
         nodes = [make(host.strip("[]"), int(port)) for host, _, port in parts]
-        return cluster.RedisCluster(startup_nodes=nodes, **{**self._options, **options})
+        given = {**self._options, **options}
+        if (tls := given.pop("tls", None)) is not None:
+            # Only with a URL does redis-py ask for connections in the way that it was told.
+            given |= {"url": self.url, "connection_pool_class": _pool(*tls)}
+        return cluster.RedisCluster(startup_nodes=nodes, **given)
+
+
+def _pool(context: SSLContext, server_name: str | None) -> type[ConnectionPool]:
+    """Return a pool of connections with this TLS context, to servers whose certificates have this name."""
+    from redis import connection
+
+    class Connection(connection.SSLConnection):
+        def _wrap_socket_with_ssl(self, sock: Any) -> Any:
+            return context.wrap_socket(sock, server_hostname=server_name or self.host)
+
+    class Pool(connection.ConnectionPool):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**{**options, "connection_class": Connection})
+
+    return Pool
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

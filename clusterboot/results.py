@@ -68,7 +68,7 @@ class UpResult:
 
     `steps` in the order in which they were done; `repaired` counts MEETs that had to be sent again,
     `extra_meets` those beyond the minimal plan. A dry run has `dry_run` set and did no step; `plan`
-    is what was missing at the first look.
+    is what was missing at the first look. `started` is how many local servers were started before.
     """
 
     topology: Topology
@@ -82,6 +82,7 @@ class UpResult:
     dry_run: bool = False
     mesh_only: bool = False
     warnings: tuple[Problem, ...] = ()
+    started: int = 0
 
     @property
     def repaired(self) -> int:

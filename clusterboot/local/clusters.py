@@ -93,7 +93,7 @@ def spawn(
     """
     end = time.monotonic() + timeout
     passwords = passwords or {}
-    silent = [node for node in nodes if not (is_loopback(node.host) and speaks(_host(node), node.port))]
+    silent = [node for node in nodes if not (is_loopback(node.host) and speaks(host_of(node), node.port))]
     if not silent:
         return Spawned((), tuple(node.name for node in nodes), None)
     _check(topology, silent, passwords)
@@ -109,7 +109,8 @@ def spawn(
             before = None
             _empty(root)
         known = {(node.host, node.port): node for node in before.nodes} if before else {}
-        servers = [_server(topology, node, root, passwords.get(node.name)) for node in silent]
+        announce = not (binary.kind == "Redis" and binary.before(4))
+        servers = [server_for(topology, node, root, passwords.get(node.name), announce) for node in silent]
         # Those that run were started by another clusterboot since the look above.
         running = [server for server in servers if (node := known.get(_at(server))) and node.running]
         _check_not_stuck(running, known)
@@ -227,7 +228,8 @@ def _check(topology: Topology, nodes: Sequence[Node], passwords: Mapping[str, st
         raise UsageError(*problems)
 
 
-def _host(node: Node) -> str:
+def host_of(node: Node) -> str:
+    """Return the address on which a server for a loopback node listens."""
     return "127.0.0.1" if node.host.lower() == "localhost" else node.host
 
 
@@ -252,8 +254,19 @@ def _check_not_stuck(servers: Iterable[Server], known: Mapping[tuple[str, int], 
         raise Refused(*problems)
 
 
-def _server(topology: Topology, node: Node, root: Path, password: str | None) -> Server:
+def server_for(
+    topology: Topology, node: Node, root: Path, password: str | None, announce: bool = True
+) -> Server:
+    """Return the server that would be started for a node, in a folder below `root`.
+
+    With `announce` it tells the others its address itself, which Redis can since 4.0.
+    """
+    host = host_of(node)
     settings = dict(topology.servers.config)
+    if announce:
+        # Else the others take the address that its packets come from: 127.0.0.1 for all of 127.0.0.0/8, and
+        # one of the wrong kind where some nodes use IPv6.
+        settings.setdefault("cluster-announce-ip", host)
     if node.announce is not None:
         ports = {
             "cluster-announce-port": node.announce.port,
@@ -261,7 +274,6 @@ def _server(topology: Topology, node: Node, root: Path, password: str | None) ->
         }
         settings["cluster-announce-ip"] = node.announce.host
         settings |= {name: str(port) for name, port in ports.items() if port is not None}
-    host = _host(node)
     folder = root / folder_name(host, node.port)
     return Server(node.name, host, node.port, folder, node.bus_port, tuple(settings.items()), password)
 

@@ -63,10 +63,30 @@ def _bindable(server: Server, port: int, what: str) -> Problem | None:
 
 def in_use(name: str, host: str, port: int, what: str) -> Problem:
     """Return the problem of a taken port; `what` is "port" or "bus port"."""
+    if _listens(host, port):
+        return Problem(
+            "port-in-use",
+            f"{name}: its {what} {port} is in use on {host}",
+            node=name,
+            hint=f"stop what listens there (lsof -i tcp:{port}), or choose another port",
+            exit=Exit.NODE,
+        )
+    # TIME-WAIT of a socket without SO_REUSEADDR, or the near end of a connection to somewhere else.
     return Problem(
         "port-in-use",
-        f"{name}: its {what} {port} is in use on {host}",
+        f"{name}: nothing listens on its {what} {port} of {host}, but the system still holds it for a "
+        f"connection that has just ended, or for one to somewhere else",
         node=name,
-        hint=f"stop what listens there (lsof -i tcp:{port}), or choose another port",
+        hint="try again in a minute, or choose another port",
         exit=Exit.NODE,
     )
+
+
+def _listens(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), 1.0):
+            return True
+    except ConnectionRefusedError:
+        return False
+    except OSError:
+        return True  # A listener whose queue is full does not answer.

@@ -44,7 +44,8 @@ def _done(page: Page, result: UpResult) -> None:
     goal = "a full mesh" if mesh_only else "Ready"
     shape = plan_text.shape(result.topology, result.target, meet_only=result.mesh_only)
     took = words.seconds(result.seconds)
-    if verdict.ready and not result.steps:
+    idle = not (result.steps or result.started or (result.boost and result.boost.used))
+    if verdict.ready and idle:
         page.paragraph((f"● Already {goal}", f"bold {GOOD}"), f": {shape}; nothing to do", hang=2)
     elif verdict.ready:
         done = "A full mesh" if mesh_only else "Ready"

@@ -1,19 +1,19 @@
 """The user's command: started with our own stdin, stdout and stderr, handed our signals, waited for.
 
-Where there is a terminal the command stays in our process group: Ctrl-C and Ctrl-Z reach it from the
-terminal itself, and it may be part of a pipeline. Elsewhere (CI, cron, a container) it gets a group of its
-own, so that a signal sent to us reaches all of it, once.
+The guardian is its parent, so that what the command leaves behind stays below somebody when we are killed.
+Where there is a terminal the command is in our process group all the same: Ctrl-C and Ctrl-Z reach it from
+the terminal itself, and it may be part of a pipeline. Elsewhere (CI, cron, a container) it gets a group of
+its own, so that a signal sent to us reaches all of it, once.
 """
 
 from __future__ import annotations
 
 import os
+import select
 import signal
+import stat
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
-from typing import NoReturn
 
 from clusterboot.errors import ClusterbootError, Exit, Problem
 from clusterboot.run.keeper import Keeper
@@ -39,12 +39,20 @@ class NotStarted(ClusterbootError):
 def find(name: str) -> str:
     """Return the path of a command; raises NotStarted when there is none or it cannot be executed."""
     places = [name] if os.sep in name else [os.path.join(folder, name) for folder in os.get_exec_path()]  # noqa: PTH118
-    there = [path for path in places if Path(path).exists()]
-    for path in there:
-        if os.access(path, os.X_OK) and not Path(path).is_dir():
+    reason = ""
+    for path in places:
+        try:
+            folder = stat.S_ISDIR(os.stat(path).st_mode)  # noqa: PTH116
+        except (OSError, ValueError) as error:
+            # A folder on PATH that we may not look into is as good as none, as it is to a shell.
+            if isinstance(error, PermissionError) and os.sep in name:
+                reason = "permission denied"
+            continue
+        if not folder and os.access(path, os.X_OK):
             return path
-    if name and there:
-        raise _not_executable(name, "it is a folder" if Path(there[0]).is_dir() else "permission denied")
+        reason = reason or ("it is a folder" if folder else "permission denied")
+    if name and reason:
+        raise _not_executable(name, reason)
     raise _not_found(name)
 
 
@@ -58,89 +66,42 @@ def execute(
 ) -> int:
     """Run `command` to its end and return its exit status, 128 + n where signal n killed it.
 
-    The keeper's guardian ends it if we are killed. From here on signals are the command's; they end this
-    process no more. Raises NotStarted when it cannot be executed.
+    The keeper's guardian is its parent, and ends it if we are killed. From here on signals are the
+    command's; they end this process no more. Raises NotStarted when it cannot be executed, and
+    ClusterbootError when the guardian is gone.
     """
     path = find(command[0])
     grouped = not _has_terminal()
     woken, wake = os.pipe()
-    os.set_blocking(wake, False)
+    for end in (woken, wake):
+        os.set_blocking(end, False)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-    caught = [number for number in _HANDED_ON if number not in ignore]
-    for number in (*caught, signal.SIGCHLD):
-        signal.signal(number, lambda *_: None)
-    failed, fail = os.pipe()
+    for name in _HANDED_ON:
+        if name not in ignore:
+            signal.signal(name, lambda *_: None)
     sys.stdout.flush()
     sys.stderr.flush()
-    # Between fork and exec no handler of ours may run: its pipe is ours as well.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, caught)
-    pid = os.fork()
-    if pid == 0:
-        _become(path, command, env, keeper, grouped, caught, ignore, before, fail)
-    os.close(fail)
-    if grouped:
-        # In the child as well: whichever comes first, the group is there before a signal is handed on.
-        with suppress(OSError):
-            os.setpgid(pid, pid)
-    signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    with os.fdopen(failed, "rb") as report:
-        error = report.read()
-    status = _wait(pid, woken, grouped)
-    with suppress(ClusterbootError):
-        keeper.tell("over", pid)
-    if error:
-        raise _not_executable(command[0], os.strerror(int(error)).lower())
-    return status
+    keeper.run(path, command, env, group=0 if grouped else os.getpgrp(), ignore=ignore)
+    events = select.poll()
+    events.register(woken, select.POLLIN)
+    events.register(keeper, select.POLLIN)
+    while keeper.over is None:
+        events.poll()
+        keeper.listen()
+        if keeper.failed is not None:
+            raise _not_executable(command[0], os.strerror(keeper.failed).lower())
+        for number in _caught(woken):
+            # What comes from the terminal has reached the command as well, once it is there.
+            if not (number in _FROM_TERMINAL and keeper.command and _in_foreground()):
+                keeper.tell("signal", number)
+    return keeper.over if keeper.over >= 0 else 128 - keeper.over
 
 
-def _become(
-    path: str,
-    command: Sequence[str],
-    env: Mapping[str, str],
-    keeper: Keeper,
-    grouped: bool,
-    caught: Sequence[signal.Signals],
-    ignore: frozenset[signal.Signals],
-    mask: set[int | signal.Signals],
-    fail: int,
-) -> NoReturn:
-    """Turn this forked process into the command."""
+def _caught(woken: int) -> bytes:
     try:
-        if grouped:
-            os.setpgid(0, 0)
-        signal.set_wakeup_fd(-1)
-        # SIGPIPE and SIGXFSZ are ignored by Python, which is no business of the command.
-        for number in (*caught, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
-            signal.signal(number, signal.SIG_DFL)
-        for number in ignore:
-            signal.signal(number, signal.SIG_IGN)
-        # Told by the child itself: if we are killed now, the guardian knows of it all the same.
-        keeper.tell("command", os.getpid())
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        os.execve(path, list(command), env)  # noqa: S606 (no shell is wanted)
-    except OSError as error:
-        os.write(fail, str(error.errno).encode())
-    finally:
-        os._exit(NOT_EXECUTABLE)
-
-
-def _wait(pid: int, woken: int, grouped: bool) -> int:
-    while True:
-        ended, status = os.waitpid(pid, os.WNOHANG)
-        if ended:
-            code = os.waitstatus_to_exitcode(status)
-            return code if code >= 0 else 128 - code
-        for number in os.read(woken, 256):
-            if number != signal.SIGCHLD:
-                _hand_on(signal.Signals(number), pid, grouped)
-
-
-def _hand_on(number: signal.Signals, pid: int, grouped: bool) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        if grouped:
-            os.killpg(pid, number)
-        elif number not in _FROM_TERMINAL or not _in_foreground():
-            os.kill(pid, number)
+        return os.read(woken, 256)
+    except BlockingIOError:
+        return b""
 
 
 def _has_terminal() -> bool:

@@ -39,17 +39,28 @@ _POLL = 0.01
 class Throwaway:
     """A throwaway cluster; a context manager that starts its servers and leaves nothing of them."""
 
-    def __init__(self, topology: Topology, binary: Binary, settings: Sequence[tuple[str, str]] = ()) -> None:
-        """Take the shape, the server, and the settings of all servers. Raises UsageError for bad settings."""
+    def __init__(
+        self,
+        topology: Topology,
+        binary: Binary,
+        settings: Sequence[tuple[str, str]] = (),
+        *,
+        command: bool = False,
+    ) -> None:
+        """Take the shape, the server, the settings of all servers, and whether a command is to be run in it.
+
+        Raises UsageError for bad settings.
+        """
         self._shape = topology
         self._binary = binary
         self._settings = tuple(settings)
+        self._command = command
         self._servers: list[Server] = []
         self.result: UpResult | None = None
 
     def __enter__(self) -> Throwaway:
         self._began = time.monotonic()
-        self.keeper = Keeper(self._binary.path)
+        self.keeper = Keeper(self._binary.path, command=self._command)
         try:
             self._servers = [self._server(port) for port in free_ports(len(self._shape.nodes))]
             check_able(self._binary, self._servers)

@@ -80,7 +80,7 @@ def _run(options: RunOptions, ignore: frozenset[signal.Signals]) -> int:
     from clusterboot.run.cluster import Throwaway
 
     server = find_server(options.server or topology.servers.command)
-    with Throwaway(topology, server, settings) as cluster:
+    with Throwaway(topology, server, settings, command=True) as cluster:
         status = child.FAILED
         try:
             result = _form(cluster, options.timeout or max(60.0, len(topology.nodes)))

@@ -81,6 +81,11 @@ async def _look(topology: Topology, found: Mapping[str, Credential]) -> StatusRe
 
 
 def _tls(tls: Tls) -> dict[str, Any]:
+    if tls.server_name is not None or tls.min_version is not None:
+        from clusterboot.tls import context
+
+        # redis-py checks certificates against the address alone, and its cluster client drops the version.
+        return {"tls": (context(tls), tls.server_name)}
     return {
         "ssl": True,
         "ssl_ca_certs": str(tls.ca) if tls.ca else None,

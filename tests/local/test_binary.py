@@ -43,6 +43,34 @@ def test_a_path_from_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert find_server("~/server").path == str(tmp_path / "server")
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("~nobody-of-this-name/server", "there is no server ~nobody-of-this-name/server"),
+        ("./" + "x" * 5000, "there is no server ./xxx"),
+        ("./nul\0", "there is no server ./nul"),
+        ("server", "there is no server on PATH"),
+    ],
+)
+def test_paths_that_cannot_be_are_sentences_too(
+    command: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "x" * 5000)
+    with pytest.raises(UsageError) as caught:
+        find_server(command)
+    assert str(caught.value).startswith(said)
+
+
+def test_a_folder_that_may_not_be_looked_into_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "stat", refuse)
+        with pytest.raises(UsageError, match="where this user may not look"):
+            find_server("/locked/server")
+
+
 def test_without_a_command_valkey_on_path_comes_before_redis(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ import os
 import socket
 import stat
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ import pytest
 
 from clusterboot.errors import Exit, NodeFailed, OutOfTime, UsageError
 from clusterboot.local import Binary, Process, Server, find_server, process, servers
+from clusterboot.local.ports import check_ports
 from tests.harness import servers as harness
 from tests.harness.resp import call
 from tests.harness.servers import Servers
@@ -135,6 +137,24 @@ def test_a_taken_port_is_named_and_nothing_is_started(
     assert caught.value.exit == Exit.NODE
     assert str(taken) in (caught.value.problems[0].hint or "")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere TIME-WAIT keeps no port from a server")
+def test_a_port_that_only_an_ended_connection_holds_is_not_said_to_be_listened_on() -> None:
+    with socket.create_server(("127.0.0.1", 0), reuse_port=False) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+        port = listener.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            server, _ = listener.accept()
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+            server.close()  # Who closes first is in TIME-WAIT afterwards.
+            assert client.recv(1) == b""
+    one = Server("one", "127.0.0.1", port, Path("/nowhere"), bus_port=port + 1 if port < 65535 else port - 1)
+    with pytest.raises(NodeFailed) as caught:
+        check_ports([one])
+    (problem,) = caught.value.problems
+    assert (problem.code, "nothing listens on its port" in problem.message) == ("port-in-use", True)
+    assert problem.hint == "try again in a minute, or choose another port"
 
 
 @pytest.mark.parametrize(("what", "offset"), [("port", 0), ("bus port", 10000)])

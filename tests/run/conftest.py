@@ -29,4 +29,5 @@ def start(place: Path) -> Iterator[Callable[..., Running]]:
     for run in begun:
         if run.process.poll() is None:
             run.kill()
+        if run.process.stdout is not None and not run.process.stdout.closed:
             run.process.communicate()

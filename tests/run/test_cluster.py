@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
 from clusterboot.errors import NodeFailed, UsageError
 from clusterboot.local import find_server
 from clusterboot.placement import place
-from clusterboot.run import cluster, guardian, shape
+from clusterboot.run import cluster, shape
 from clusterboot.run.cluster import Throwaway
 from clusterboot.run.ports import BUS, HOST, PORTS, free_ports
 from clusterboot.topology import load
-from tests.harness.marked import wait_until
 from tests.harness.resp import call
 from tests.harness.servers import any_kind, binary
 
@@ -135,31 +130,3 @@ def test_settings_are_laid_over_those_of_the_file() -> None:
 def test_settings_that_cannot_be_are_refused(given: str) -> None:
     with pytest.raises(UsageError):
         shape.settings(shape.plain(1, 0), [given])
-
-
-def test_the_family_of_a_process_is_found_with_and_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is no /proc (macOS), ps tells the same."""
-    script = "sleep 60 & (sleep 61; true) & echo there; wait"
-    with subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE, process_group=0) as family:
-        assert family.stdout is not None
-        assert family.stdout.readline() == b"there\n"
-        try:
-            wait_until(lambda: len(guardian.descendants(family.pid)) == 3, "all three children are there")
-            with_proc = guardian.descendants(family.pid)
-            # ps itself is a child of ours only.
-            monkeypatch.setattr(os.path, "exists", lambda path: False)
-            assert sorted(guardian.descendants(family.pid)) == sorted(with_proc)
-        finally:
-            guardian.end_command(family.pid)
-        family.wait()
-
-
-def test_the_guardian_starts_without_site_packages_and_without_what_is_slow() -> None:
-    """It is the first thing that `run` starts and everything waits for it."""
-    code = f"import runpy, sys; runpy.run_path({guardian.__file__!r}); print(*sorted(sys.modules))"
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, cwd=Path("/"), check=True
-    )
-    assert not {"clusterboot", "site", "asyncio", "subprocess", "socket", "dataclasses"} & set(
-        done.stdout.split()
-    )

@@ -64,6 +64,75 @@ def test_a_kill_in_the_teardown_leaves_nothing(start: Callable[..., Running]) ->
     run.check_nothing_left(ports, deadline=GONE)
 
 
+# Leaves its parent, its group, its session and its environment, and does not listen to SIGTERM.
+DAEMON = """
+import os, signal, sys, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    print(os.getpid(), flush=True)
+    for stream in (0, 1, 2):
+        os.dup2(os.open(os.devnull, os.O_RDWR), stream)
+    os.execve("/bin/sleep", ["sleep", "600"], {})
+os.wait()
+time.sleep(float(sys.argv[1]))
+"""
+ONE = ("--primaries", "1", "--replicas", "0", "--")
+
+
+def test_a_daemon_of_the_command_ends_with_it_however_that_ends(start: Callable[..., Running]) -> None:
+    """By itself, by a signal, or because clusterboot is killed, alone or with one of its guardians."""
+    ways = ("end", "SIGTERM", "SIGKILL", "guardian", "guardian's parent")
+    python = (sys.executable, "-c", DAEMON)
+    runs = {way: start(*ONE, *python, "0" if way == "end" else "600") for way in ways}
+    for way, run in runs.items():
+        daemon = int(run.line())
+        ports = run.ports()
+        if way == "SIGTERM":
+            run.kill(signal.SIGTERM)
+        elif way != "end":
+            guardian, parent = run.guardians()
+            for pid in {"guardian": [guardian], "guardian's parent": [parent]}.get(way, []):
+                os.kill(pid, signal.SIGKILL)
+            run.kill()
+        if way in ("end", "SIGTERM"):
+            assert run.end().exit == (0 if way == "end" else 143)
+            # `run` returns when all of it is gone.
+            assert not _runs(daemon), way
+        else:
+            wait_until(lambda pid=daemon: not _runs(pid), f"{way}: the daemon is gone", GONE)  # type: ignore[misc]
+        run.check_nothing_left(ports, deadline=GONE)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_when_all_are_killed_servers_and_command_end_and_the_next_run_removes_the_folder(
+    start: Callable[..., Running],
+) -> None:
+    run = start(*ONE, "sh", "-c", "echo there; exec sleep 600")
+    assert run.line() == "there"
+    ports = run.ports()
+    guardians = run.guardians()
+    lines = marked(run.mark)
+    assert "clusterboot" in lines[run.process.pid]
+    assert not any("clusterboot" in lines[pid] for pid in guardians), "pkill -f clusterboot takes them along"
+    for number in (signal.SIGSTOP, signal.SIGKILL):  # Nobody is quick enough to see another go.
+        for pid in (run.process.pid, *guardians):
+            os.kill(pid, number)
+    run.process.wait()
+    run.check_nothing_left(ports, deadline=GONE, folder=True)
+    assert start(*ONE, "true", env={"TMPDIR": str(run.folder)}).end().exit == 0
+    assert list(run.folder.iterdir()) == []
+
+
 class Terminal:
     """clusterboot in the foreground of a terminal, started by a shell that outlives it."""
 
@@ -115,7 +184,6 @@ signal.signal(signal.SIGINT, signal.SIG_DFL)
 print("there", flush=True)
 time.sleep(600)
 """
-ONE = ("--primaries", "1", "--replicas", "0", "--")
 
 
 def test_ctrl_c_at_a_terminal_reaches_the_command_once() -> None:
@@ -124,6 +192,8 @@ def test_ctrl_c_at_a_terminal_reaches_the_command_once() -> None:
     terminal.read_until("foreground True")
     os.write(terminal.screen, b"\x03")
     terminal.read_until("heard 1")
+    # No shell with job control is above it, so nobody could wake it: the system lets Ctrl-Z pass.
+    os.write(terminal.screen, b"\x1a")
     os.write(terminal.screen, b"hello\n")
     terminal.read_until("typed hello")
     terminal.end(5)

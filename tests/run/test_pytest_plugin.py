@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness.certs import Pki
 from tests.harness.cli import ROOT, clusterboot
-from tests.harness.servers import Servers, any_kind, binary
+from tests.harness.servers import Missing, Servers, any_kind, binary, free_ports
 
 pytest_plugins = ["pytester"]
 pytestmark = pytest.mark.server
@@ -171,6 +172,48 @@ def test_a_topology_of_live_nodes_is_used_when_it_is_ready(
         assert clusterboot("up", file).exit == 0
         run("--redis-cluster-topology=live.yaml").assert_outcomes(passed=1)
         assert servers.call(0, "PING") == "PONG"
+
+
+def test_the_client_takes_the_name_and_the_version_of_the_topology_s_tls(
+    pytester: pytest.Pytester, run: Callable[..., pytest.RunResult]
+) -> None:
+    pki = Pki(pytester.path)
+    pki.issue("node", names=["elsewhere.example"])
+    port, secure = free_ports(2)
+    options = [
+        "--tls-port",
+        str(secure),
+        "--tls-ca-cert-file",
+        str(pki.ca),
+        "--tls-auth-clients",
+        "no",
+        "--tls-cluster",
+        "yes",
+    ]
+    options += ["--tls-cert-file", f"{pki.folder}/node.pem", "--tls-key-file", f"{pki.folder}/node.key"]
+    tls = f"ca: {pki.ca}, server_name: elsewhere.example, min_version: '1.3'"
+    file = pytester.path / "live.yaml"
+    file.write_text(f"version: 1\nnodes: [127.0.0.1:{secure}]\ntls: {{{tls}}}\n")
+    try:
+        servers = Servers("redis70", 1, ports=[port], extra=options)
+    except Missing as reason:
+        pytest.skip(str(reason))
+    with servers:
+        assert clusterboot("up", file).exit == 0
+        pytester.makepyfile(
+            """
+            import ssl
+
+            def test_it(clean_redis_cluster):
+                client = clean_redis_cluster.client()
+                assert client.set("key", 1)
+                pool = client.get_redis_connection(client.get_random_node()).connection_pool
+                connection = pool.get_connection()
+                assert connection._sock.context.minimum_version is ssl.TLSVersion.TLSv1_3
+                pool.release(connection)
+            """
+        )
+        run("--redis-cluster-topology=live.yaml").assert_outcomes(passed=1)
 
 
 def test_pytest_runs_that_do_not_use_it_pay_for_one_small_file() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from clusterboot.run.child import NotStarted, find
 from tests.harness.marked import wait_until
 from tests.harness.servers import SERVERS, Missing, binary
 from tests.run.throwaway import Ended, Running
@@ -190,6 +191,25 @@ def test_a_command_that_is_not_executable_is_126(start: Callable[..., Running], 
         assert b"cannot be executed: " + reason in ended.err
 
 
+def test_a_folder_on_path_that_cannot_be_read_is_as_good_as_none(
+    start: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = start("--", "no-such-command-here", env={"PATH": "x" * 5000}).end()
+    assert (ended.exit, ended.err[:51]) == (127, b"error: the command no-such-command-here is not ther"), (
+        ended
+    )
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    for name, status in (("ls", 127), ("/locked/ls", 126)):
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "stat", refuse)
+            with pytest.raises(NotStarted) as caught:
+                find(name)
+        assert caught.value.status == status
+
+
 def test_a_command_that_the_system_refuses_is_126(at_once: dict[str, Ended]) -> None:
     assert at_once["garbage"].exit == 126
     assert b"garbage cannot be executed: exec format error" in at_once["garbage"].err
@@ -274,10 +294,12 @@ def test_ignored_signals_stay_ignored_and_no_others(at_once: dict[str, Ended]) -
 
 
 def test_a_killed_guardian_leaves_nothing_either(waiting: dict[str, Running]) -> None:
+    """The cluster is gone then, so the command ends too, and the reason is told."""
     run = waiting["unguarded"]
     assert run.line() == "there"
-    (guardian,) = run.pids("guardian.py")
     ports = run.ports()
-    os.kill(guardian, signal.SIGKILL)
-    assert run.end(b"go\n").exit == 3
+    os.kill(run.guardians()[0], signal.SIGKILL)
+    ended = run.end()
+    assert ended.exit == 125, ended
+    assert b"the guardian of the throwaway cluster was killed" in ended.err
     run.check_nothing_left(ports)

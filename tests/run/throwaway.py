@@ -68,15 +68,24 @@ class Running:
         """Return the ports of its servers so far."""
         return [int(path.name) for path in self.folder.glob("clusterboot-run-*/*") if path.name.isdigit()]
 
+    def guardians(self) -> tuple[int, int]:
+        """Return the guardian, which is the parent of the servers and the command, and its own parent."""
+        above = {pid: _parent(pid) for pid in self.pids("GUARDIAN")}
+        (guardian,) = (pid for pid, parent in above.items() if parent in above)
+        return guardian, above[guardian]
+
     def pids(self, word: str) -> list[int]:
         """Return its processes with `word` in their command line."""
         return [pid for pid, line in marked(self.mark).items() if word in line]
 
-    def check_nothing_left(self, ports: list[int], deadline: float = 5.0) -> None:
-        """Fail when a process, a folder or a listening port of it is left after `deadline` seconds."""
+    def check_nothing_left(self, ports: list[int], deadline: float = 5.0, *, folder: bool = False) -> None:
+        """Fail when a process, a folder or a listening port of it is left after `deadline` seconds.
+
+        With `folder` the folder of the servers may be left, and has to be.
+        """
         wait_gone(self.mark, deadline)
         self.process.communicate()
-        assert list(self.folder.iterdir()) == [], f"a folder is left: {self!r}"
+        assert len(list(self.folder.iterdir())) == folder, f"a folder is left, or none: {self!r}"
         for port in ports:
             for each in (port, port + 10000):
                 with socket.socket() as probe:
@@ -99,6 +108,10 @@ class Running:
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Send a signal to clusterboot alone."""
         self.process.send_signal(number)
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 class Ended:

@@ -1,6 +1,6 @@
 """clusterboot with something put in its way: a driver for tests of how a command ends.
 
-    python -m tests.servers.broken defect|SIGINT|SIGTERM ARGUMENT…
+    python -m tests.servers.broken defect|missing|SIGINT|SIGTERM ARGUMENT…
 
 Whatever reads topology files, and whatever lists spawned clusters, raises an exception that nobody
 expects, or gets a signal at that very moment.
@@ -21,9 +21,11 @@ from clusterboot.cli import main
 
 def install(what: str) -> None:
     def end(*_: object) -> NoReturn:
-        if what != "defect":
+        if what not in ("defect", "missing"):
             os.kill(os.getpid(), signal.Signals[what])
             time.sleep(30)
+        if what == "missing":
+            raise ModuleNotFoundError("No module named 'yaml'", name="yaml")
         raise RuntimeError("a defect")
 
     clusterboot.files.read = end  # type: ignore[assignment]

@@ -93,6 +93,13 @@ def test_a_defect_and_a_signal_in_any_command_are_one_document(
         assert [error["code"] for error in document["errors"]] == ["interrupted"]
 
 
+def test_a_module_that_is_missing_is_named() -> None:
+    outcome = _driven(["missing", "ls"])
+    assert outcome.exit == 1
+    assert "this installation of clusterboot is broken: No module named 'yaml'." in outcome.err
+    assert "pip install" in outcome.err
+
+
 def test_a_traceback_is_shown_with_debug_only(tmp_path: Path) -> None:
     assert "Traceback" not in _driven(["defect", "ls"]).err
     shown = _driven(["defect", "ls", "--debug", "-o", "json"])

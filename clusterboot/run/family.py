@@ -1,0 +1,143 @@
+"""The processes below the guardian: keep them below it, find them, end them.
+
+On Linux the guardian is a subreaper (prctl(2), PR_SET_CHILD_SUBREAPER): a process whose parent has ended
+becomes its child instead of init's, so no daemon leaves it, double fork and setsid or not. Elsewhere only
+processes with living parents are found, and the members of one process group.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Collection, Iterator
+
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_POLL = 0.02
+# How long processes may take to go after SIGKILL, in seconds.
+_KILLED = 2.0
+
+
+def adopt_orphans() -> bool:
+    """Become the parent of every descendant whose own parent ends; returns whether that is so (Linux)."""
+    return _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with(parent: int, number: int) -> None:
+    """Let this process, just forked, get a signal when `parent` ends; on Linux."""
+    if _prctl(_PR_SET_PDEATHSIG, number) and os.getppid() != parent:
+        os._exit(128 + number)  # It has ended already.
+
+
+def _prctl(option: int, value: int) -> bool:
+    if sys.platform != "linux":
+        return False
+    try:
+        import ctypes
+
+        return bool(ctypes.CDLL(None).prctl(option, value, 0, 0, 0) == 0)
+    except (ImportError, OSError, AttributeError):
+        return False  # A Python without ctypes: as where there is no prctl.
+
+
+class Family:
+    """All processes below this one but some. `group` is a process group that belongs to it as well."""
+
+    def __init__(self, adopts: bool, but: Callable[[], Collection[int]] = tuple, group: int = 0) -> None:
+        """Take what `adopt_orphans` has said, and who with his descendants is none of it."""
+        self._adopts = adopts
+        self._but = but
+        # Where orphans stay with us, all members of the group are found without asking for it.
+        self._group = 0 if adopts else group
+        self._known: set[int] = set()
+
+    def left(self) -> set[int]:
+        """Return the processes that still run."""
+        found = descendants(os.getpid(), self._but())
+        if self._adopts:
+            return found
+        # One that is an orphan by now was known before.
+        self._known = {pid for pid in self._known | found if send(os.kill, pid, 0)}
+        return self._known | ({self._group} if self._group and send(os.killpg, self._group, 0) else set())
+
+    def wait(self, until: float) -> bool:
+        """Wait until none is left, or until that moment of the monotonic clock; returns whether none is."""
+        while self.left():
+            if time.monotonic() > until:
+                return False
+            time.sleep(_POLL)
+        return True
+
+    def end(self, grace: float) -> None:
+        """End all: SIGTERM, and SIGKILL after `grace` seconds."""
+        self._all(signal.SIGTERM)
+        # A process that is stopped takes its SIGTERM only when it goes on.
+        self._all(signal.SIGCONT)
+        if self.wait(time.monotonic() + grace):
+            return
+        until = time.monotonic() + _KILLED
+        # Again and again, for a process may have forked since it was looked for.
+        while self.left() and time.monotonic() < until:
+            self._all(signal.SIGKILL)
+            time.sleep(_POLL)
+
+    def _all(self, number: int) -> None:
+        everybody = self.left()
+        if self._group:
+            send(os.killpg, self._group, number)
+        for pid in everybody:
+            if not self._group or _group(pid) != self._group:
+                send(os.kill, pid, number)
+
+
+def descendants(pid: int, but: Collection[int] = ()) -> set[int]:
+    """Return the pids of all children of `pid`, their children, and so on, without those of `but`."""
+    children: dict[int, list[int]] = {}
+    for child, parent in _parents():
+        if child not in but:
+            children.setdefault(parent, []).append(child)
+    found: set[int] = set()
+    todo = [pid]
+    while todo:
+        below = children.get(todo.pop(), [])
+        found.update(below)
+        todo += below
+    return found
+
+
+def _parents() -> Iterator[tuple[int, int]]:
+    """Return the pid and the parent's pid of every process that is more than a zombie."""
+    if not os.path.exists("/proc/self/stat"):  # noqa: PTH110 (pathlib would double the time to start)
+        with os.popen("ps -A -o pid= -o ppid= -o state=") as lines:  # noqa: S605, S607 (a fixed command)
+            for line in lines:
+                child, parent, state = line.split()
+                if state[0] != "Z":
+                    yield int(child), int(parent)
+        return
+    for name in os.listdir("/proc"):  # noqa: PTH208
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123
+                    # The name of the command is in parentheses and may hold any character.
+                    now, above, *_ = file.read().rpartition(b")")[2].split()
+            except OSError:
+                continue
+            if now not in (b"Z", b"X"):
+                yield int(name), int(above)
+
+
+def _group(pid: int) -> int:
+    try:
+        return os.getpgid(pid)
+    except OSError:
+        return 0
+
+
+def send(how: Callable[[int, int], None], pid: int, number: int) -> bool:
+    """Call `how` (os.kill, say) on what may be gone; returns whether it was there."""
+    try:
+        how(pid, number)
+    except OSError:
+        return False
+    return True
