@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import marshal
-import os
 import pickle
 import select
 import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 
 from clusterboot import helper
 from clusterboot.client import Credential
 from clusterboot.topology import Topology
+from clusterboot.unnamed import python
 
 # How long it may take to start on a machine that is busy.
 _START_SECONDS = 10.0
-# What `ps` shows of the helper: nothing that `pkill -f clusterboot` would match.
-_START = "import os; exec(os.environ.pop('HELPER'))"
-_CODE = "import sys; sys.path.append({root!r}); from clusterboot.helper import main; main()"
 
 
 class Standby:
@@ -39,11 +35,10 @@ class Standby:
             self._process = await asyncio.to_thread(self._start)
 
     def _start(self) -> subprocess.Popen[bytes]:
-        root = str(Path(helper.__file__).parents[1])
+        words, env = python("clusterboot.helper.main")
         process = subprocess.Popen(
-            # Not the Python of a virtual environment, whose path may name clusterboot.
-            [getattr(sys, "_base_executable", sys.executable), "-I", "-S", "-c", _START],
-            env={**os.environ, "HELPER": _CODE.format(root=root)},
+            words,
+            env=env,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -15,19 +14,10 @@ from pathlib import Path
 
 from clusterboot.errors import ClusterbootError, Exit, Problem
 from clusterboot.run import family, folders, guardian
+from clusterboot.unnamed import python
 
 # More than enough for the guardian: the grace of the command, and a machine that is busy.
 _END_SECONDS = 10.0
-
-
-# What `ps` shows of the guardian and of its parent: nothing that `pkill -f clusterboot` would match.
-_START = "import os; exec(os.environ.pop('GUARDIAN'))"
-_CODE = """
-import sys
-sys.path.append({root!r})
-from clusterboot.run.guardian import main
-main({folder!r}, {server!r}, {control}, {inherited})
-"""
 
 
 class Keeper:
@@ -56,22 +46,16 @@ class Keeper:
         self._socket, theirs = socket.socketpair()
         streams = None if command else subprocess.DEVNULL
         inherited = _inherited() if command else []
-        code = _CODE.format(
-            root=str(Path(guardian.__file__).parents[2]),
-            folder=str(self.folder),
-            server=server,
-            control=theirs.fileno(),
-            inherited=inherited,
-        )
+        given = (str(self.folder), server, theirs.fileno(), inherited)
+        words, env = python("clusterboot.run.guardian.main", *given)
         with theirs:
             self._process = subprocess.Popen(
-                # Not the Python of a virtual environment, whose path may name clusterboot.
-                [getattr(sys, "_base_executable", sys.executable), "-I", "-S", "-c", _START],
+                words,
                 stdin=streams,
                 stdout=streams,
                 stderr=streams,
                 pass_fds=[theirs.fileno(), *inherited],
-                env={**os.environ, "GUARDIAN": code},
+                env=env,
                 cwd=None if command else "/",
                 # A command needs the terminal, and so the session that has it.
                 process_group=0 if command else None,

@@ -70,7 +70,7 @@ class Running:
 
     def guardians(self) -> tuple[int, int]:
         """Return the guardian, which is the parent of the servers and the command, and its own parent."""
-        above = {pid: _parent(pid) for pid in self.pids("GUARDIAN")}
+        above = {pid: _parent(pid) for pid in self.pids("environ.pop('START')")}
         (guardian,) = (pid for pid, parent in above.items() if parent in above)
         return guardian, above[guardian]
 
