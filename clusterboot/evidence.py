@@ -20,10 +20,11 @@ from clusterboot.diagnose import diagnose
 from clusterboot.errors import Exit, NodeFailed, Problem
 from clusterboot.health import NodeHealth, Verdict
 from clusterboot.nodes import number, parse_fields, parse_nodes
-from clusterboot.observe import CLUSTER_INFO, CLUSTER_NODES, Asker
+from clusterboot.observe import CLUSTER_INFO, CLUSTER_NODES, PERSISTENCE, Asker
 from clusterboot.plan import Views
 from clusterboot.reach import Endpoint, Reach
-from clusterboot.replies import Reply
+from clusterboot.replies import Rejected, Reply, explain
+from clusterboot.silence import loading, stopped
 from clusterboot.topology import Topology
 
 SECONDS = 1.0
@@ -56,9 +57,9 @@ async def why(
     end = asyncio.get_running_loop().time() + seconds
     away = {reason.node for reason in verdict.reasons if reason.exit is Exit.NODE}
     if not fresh:
-        silent = await _silent(fleet, [name for name in views if name not in away], seconds / 2)
-        verdict = replace(verdict, reasons=(*silent, *verdict.reasons))
-        away |= {problem.node for problem in silent}
+        gone = await silent(fleet, [name for name in views if name not in away], seconds / 2)
+        verdict = replace(verdict, reasons=(*gone, *verdict.reasons))
+        away |= {problem.node for problem in gone}
     here = {name: view for name, view in views.items() if name not in away}
     reach = Reach(topology, here, met)
     unsynced = [each.node for each in verdict.reasons if each.code == "replica-out-of-sync" and each.node]
@@ -73,26 +74,22 @@ def _doubts(health: NodeHealth | None) -> bool:
     return health is not None and bool(health.unseen or health.stale or health.handshakes)
 
 
-async def _silent(fleet: Asker, names: Sequence[str], seconds: float) -> list[Problem]:
-    """Those who do not answer any more, of so many as can be asked in the time."""
+async def silent(fleet: Asker, names: Iterable[str], seconds: float) -> list[Problem]:
+    """Return those who do not answer any more or are loading, of so many as can be asked in the time."""
 
     async def one(name: str) -> Problem | None:
         try:
             async with asyncio.timeout(seconds):
-                await fleet.ask(name, CLUSTER_INFO)
+                told, state = await fleet.ask(name, PERSISTENCE, CLUSTER_INFO)
         except NodeFailed as failed:
             return failed.problems[0]
         except TimeoutError:
-            return Problem(
-                "not-answering",
-                f"{name} answered before in this run and does not any more.",
-                node=name,
-                hint="the process or its host is stopped, stuck or cut off: look at it there",
-                exit=Exit.NODE,
-            )
-        return None
+            return stopped(name)
+        if isinstance(told, str) and parse_fields(told).get("loading") == "1":
+            return loading(name)
+        return explain(state, name, CLUSTER_INFO) if isinstance(state, Rejected) else None
 
-    found = await asyncio.gather(*(one(name) for name in names[:_ASKED]))
+    found = await asyncio.gather(*(one(name) for name in [*names][:_ASKED]))
     return [problem for problem in found if problem is not None]
 
 

@@ -14,12 +14,16 @@ from clusterboot import preflight
 from clusterboot.boost import Boost, Ledger
 from clusterboot.errors import Exit, NodeFailed, OutOfTime, Problem, from_problems
 from clusterboot.events import Phase, Reporter
+from clusterboot.evidence import silent
 from clusterboot.follow import handshake_seconds
 from clusterboot.nodes import View
 from clusterboot.observe import Asker, survey
 from clusterboot.replies import Command, Rejected, explain
 from clusterboot.topology import Topology
-from clusterboot.wording import count
+from clusterboot.wording import count, duration
+
+# Seconds for asking, when the deadline has come, who does not answer.
+_ASKED_AGAIN = 0.5
 
 
 async def reset(
@@ -31,27 +35,32 @@ async def reset(
     `flush` is not given (all told together, nothing changed), and OutOfTime after `timeout` seconds.
     """
     try:
-        async with asyncio.timeout(timeout):
-            return await _reset(topology, fleet, report, ledger, flush=flush)
+        until = asyncio.get_running_loop().time() + timeout
+        # The first look has bounds of its own, a little earlier: its end is what names who was waited for.
+        async with asyncio.timeout_at(until + 2 * _ASKED_AGAIN):
+            return await _reset(topology, fleet, report, ledger, flush=flush, until=until)
     except TimeoutError as over:
         raise OutOfTime(
             Problem(
                 "out-of-time",
-                f"not all nodes were single and empty-handed within {timeout:g} s.",
+                f"not all nodes were single and empty-handed within {duration(timeout)}.",
                 hint="run the same command again",
                 exit=Exit.NOT_READY,
-            )
+            ),
+            *await silent(fleet, (node.name for node in topology.nodes), _ASKED_AGAIN),
         ) from over
 
 
 async def _reset(
-    topology: Topology, fleet: Asker, report: Reporter, ledger: Ledger, *, flush: bool
+    topology: Topology, fleet: Asker, report: Reporter, ledger: Ledger, *, flush: bool, until: float
 ) -> tuple[str, ...]:
     names = tuple(node.name for node in topology.nodes)
     report(Phase("look", count(len(names), "node")))
-    observed = await survey(fleet, names)
+    observed = await survey(fleet, names, until=until + _ASKED_AGAIN)
     if observed.away:
         raise NodeFailed(*observed.away.values())
+    if asyncio.get_running_loop().time() >= until:
+        raise TimeoutError
     views = observed.views
     problems = [found for found in preflight.refusals(topology, views) if found.code == "stranger"]
     if not flush:

@@ -20,16 +20,21 @@ from clusterboot.topology import Topology
 from clusterboot.wording import count
 
 
-async def status(topology: Topology, fleet: Asker) -> StatusResult:
-    """Look once at every node and judge what they say; never changes anything and raises nothing."""
-    observed = await survey(fleet, (node.name for node in topology.nodes))
+async def status(topology: Topology, fleet: Asker, within: float | None = None) -> StatusResult:
+    """Look once at every node and judge what they say; never changes anything and raises nothing.
+
+    A node that has not answered everything `within` seconds is away; finding out why the cluster is not
+    Ready takes a second more at most.
+    """
+    until = None if within is None else asyncio.get_running_loop().time() + within
+    observed = await survey(fleet, (node.name for node in topology.nodes), until=until)
     ids = {name: view.id for name, view in observed.views.items()}
     ids |= _guess(topology, fleet, observed, ids)
     whole = not observed.away
     adopted = adopt(topology, observed.views) if whole else None
     if adopted and (doubtful := held(adopted.refusals)):
         await asyncio.sleep(AGAIN)
-        again = await survey(fleet, (node.name for node in topology.nodes))
+        again = await survey(fleet, (node.name for node in topology.nodes), until=until)
         surely = doubtful & held(adopt(topology, again.views).refusals) if not again.away else frozenset()
         rest = tuple(each for each in adopted.refusals if each not in doubtful or each in surely)
         adopted = replace(adopted, refusals=rest)

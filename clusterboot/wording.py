@@ -12,6 +12,11 @@ def count(number: int, one: str, many: str | None = None) -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
+def duration(number: float) -> str:
+    """Return a time as people read it: "5 s", "0.25 s", never "5.00001 s"."""
+    return f"{round(number, 1 if number >= 1 else 2):g} s"
+
+
 def listed(words: Sequence[str]) -> str:
     """Return "a, b and c", of many the first ones."""
     if len(words) > _SHOWN:

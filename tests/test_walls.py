@@ -30,6 +30,7 @@ CORE: dict[str, set[str]] = {
     "moved": {"plan", "topology"},
     "timers": {"nodes", "topology"},
     "replies": {"errors"},
+    "silence": {"replies", "errors"},
     "events": {"plan", "health", "placement", "errors"},
     "reach": {"nodes", "plan", "topology"},
     "onesided": {"reach", "plan", "topology"},
@@ -53,7 +54,8 @@ DOING: dict[str, set[str]] = {
     "ledger": {"state", "topology"},
     "files": {"errors", "topology"},
     "local": {"errors", "topology", "state", "private"},
-    "observe": {*PURE, "addresses"},
+    "lookup": {"addresses", "errors", "topology"},
+    "observe": {*PURE},
 }
 RUNNING: dict[str, set[str]] = {
     "act": {*PURE, "observe"},
@@ -61,10 +63,10 @@ RUNNING: dict[str, set[str]] = {
     "follow": {*PURE, "observe"},
     "evidence": {*PURE, "observe", "addresses"},
     "status": {*PURE, "observe", "evidence"},
-    "reset": {*PURE, "observe", "boost", "follow"},
+    "reset": {*PURE, "observe", "boost", "evidence", "follow"},
     "course": {*PURE, "observe", "act", "boost"},
     "ending": {*PURE, "observe", "course", "boost", "evidence"},
-    "bootstrap": {*PURE, "observe", "act", "boost", "course", "follow", "ending"},
+    "bootstrap": {*PURE, "observe", "act", "boost", "course", "follow", "ending", "lookup"},
 }
 PACKAGES = {
     "yaml": {"topology"},

@@ -252,6 +252,10 @@ def test_a_node_that_is_stopped_in_the_middle_is_named_although_the_last_look_ha
     assert outcome.exit == 5, outcome
     assert told(outcome)[:2] == [
         ("out-of-time", None, "not Ready within 3 s."),
-        ("not-answering", "b", "b answered before in this run and does not any more."),
+        (
+            "not-answering",
+            "b",
+            "b answered before in this run and did not when it was asked once more at its end.",
+        ),
     ]
     assert outcome.json()["seconds"] <= 3 + 2
