@@ -17,6 +17,7 @@ from clusterboot.errors import Exit, Problem
 from clusterboot.health import Verdict
 from clusterboot.nodes import View, number
 from clusterboot.reach import Gap, Reach, targets
+from clusterboot.replaced import way_out
 from clusterboot.wording import listed
 
 _CLOSELY = 2000  # so many blocked ways are looked at one by one
@@ -69,8 +70,8 @@ def changed(
             f"{name} was replaced during this run: {shown((view.ip, view.me.port))} answers with another "
             f"node id now ({view.id}, before {ids[name]}).",
             node=name,
-            hint=f"run CLUSTER FORGET {ids[name]} on the other nodes, all within 60 seconds, then the same "
-            "command again: it takes the new node in",
+            hint=way_out(ids[name], [n for n in views if views[n].knows(ids[name])], views)
+            + ": it takes the new node in",
             exit=Exit.NODE,
         )
         for name, view in replaced.items()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from clusterboot import preflight
@@ -18,6 +18,8 @@ from clusterboot.results import StatusResult, rows
 from clusterboot.timers import ours
 from clusterboot.topology import Topology
 from clusterboot.wording import count
+
+_FIRST = "mend what is named above first, then run 'clusterboot up': it does what is missing"
 
 
 async def status(topology: Topology, fleet: Asker, within: float | None = None) -> StatusResult:
@@ -49,7 +51,7 @@ async def status(topology: Topology, fleet: Asker, within: float | None = None) 
     if not verdict.ready:
         verdict = replace(verdict, reasons=await why(fleet, topology, observed.views, verdict))
     if wrong:
-        told = tuple(reason for reason in verdict.reasons if reason.code != "stranger")
+        told = tuple(_after(wrong, verdict.reasons, observed.views))
         verdict = Verdict(
             False, verdict.mesh, verdict.nodes, verdict.links, verdict.total, verdict.covered, (*wrong, *told)
         )
@@ -60,6 +62,22 @@ async def status(topology: Topology, fleet: Asker, within: float | None = None) 
         rows(topology, observed.views, verdict, ids),
         (*warnings, *_lowered(observed.views)),
     )
+
+
+def _after(
+    wrong: Sequence[Problem], reasons: Iterable[Problem], views: Mapping[str, View]
+) -> Iterator[Problem]:
+    """The reasons beside what `up` would refuse: without what follows from it, and with hints that hold."""
+    ours = {view.id for view in views.values()}
+    gone = any(problem.code == "ghost" for problem in wrong)
+    for reason in reasons:
+        if reason.code == "stranger":
+            continue
+        view = views.get(reason.node or "")
+        if reason.code == "replica-out-of-sync" and gone and view and view.me.primary not in ours:
+            continue
+        up = reason.hint is not None and reason.hint.startswith("run 'clusterboot up'")
+        yield replace(reason, hint=_FIRST) if up else reason
 
 
 def _guess(topology: Topology, fleet: Asker, observed: Observed, ids: Mapping[str, str]) -> dict[str, str]:

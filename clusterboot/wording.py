@@ -17,6 +17,11 @@ def duration(number: float) -> str:
     return f"{round(number, 1 if number >= 1 else 2):g} s"
 
 
+def every(words: Sequence[str]) -> str:
+    """Return "a, b and c", however many: for commands, where nobody may be left out."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+
+
 def listed(words: Sequence[str]) -> str:
     """Return "a, b and c", of many the first ones."""
     if len(words) > _SHOWN:

@@ -23,7 +23,8 @@ CORE: dict[str, set[str]] = {
     "kept": {"topology", "placement", "errors", "wording"},
     "adopt": {"nodes", "placement", "plan", "topology", "slots", "errors", "kept", "wording"},
     "announced": {"nodes", "plan", "topology", "errors"},
-    "preflight": {"nodes", "placement", "plan", "topology", "errors", "announced", "wording"},
+    "replaced": {"nodes", "plan", "errors", "wording"},
+    "preflight": {"nodes", "placement", "plan", "topology", "errors", "announced", "replaced", "wording"},
     "reasons": {"nodes", "placement", "slots", "errors"},
     "health": {"nodes", "placement", "reasons", "slots", "errors"},
     "newcomers": {"health", "plan", "topology"},
@@ -36,7 +37,7 @@ CORE: dict[str, set[str]] = {
     "onesided": {"reach", "plan", "topology"},
     "blocked": {"reach", "errors", "wording"},
     "forgotten": {"blocked", "reach", "nodes", "errors", "wording"},
-    "diagnose": {"blocked", "forgotten", "reach", "health", "nodes", "errors", "wording"},
+    "diagnose": {"blocked", "forgotten", "reach", "replaced", "health", "nodes", "errors", "wording"},
 }
 # All of these do no I/O, read no clock and draw no random numbers.
 PURE = {*CORE, "results"}

@@ -134,35 +134,6 @@ def test_a_node_that_dies_in_the_middle_is_named_at_the_deadline(
     assert [timers(nodes, index) for index in range(3)] == [OLD] * 3
 
 
-def test_a_node_that_is_replaced_by_an_empty_one_in_the_middle_is_named_as_such(
-    servers: Start, any_server: str, tmp_path: Path
-) -> None:
-    nodes = servers(any_server, 3)
-    old = nodes.call(1, "CLUSTER", "MYID")
-    with running(write(tmp_path, nodes), timeout=30) as end:
-        wait(lambda: old in nodes.call(2, "CLUSTER", "NODES"), "c knows b")
-        nodes.kill(1)
-        shutil.rmtree(nodes.folder / str(nodes.ports[1]))
-        nodes.restart(1)
-        outcome = end()
-    new = nodes.call(1, "CLUSTER", "MYID")
-    assert outcome.exit == 5, outcome
-    (error,) = outcome.json()["errors"]
-    assert (error["code"], error["node"]) == ("node-replaced", "b")
-    assert error["message"] == (
-        f"b was replaced during this run: {nodes.addresses[1]} answers with another node id now ({new}, "
-        f"before {old})."
-    )
-    assert error["hint"] == (
-        f"run CLUSTER FORGET {old} on the other nodes, all within 60 seconds, then the same command "
-        "again: it takes the new node in"
-    )
-    assert [timers(nodes, index) for index in (0, 2)] == [OLD] * 2
-    for index in (0, 2):
-        nodes.call(index, "CLUSTER", "FORGET", old)
-    assert clusterboot("up", tmp_path / "t.yaml").exit == 0
-
-
 def test_a_replica_with_a_wrong_masterauth_is_named_with_what_its_primary_counted(
     servers: Start, any_server: str, tmp_path: Path
 ) -> None:
