@@ -149,30 +149,6 @@ def tls_differs(gaps: Sequence[Gap], evidence: Evidence) -> Problem:
     )
 
 
-def elsewhere(reach: Reach, gap: Gap) -> bool:
-    """Whether a node is tried at another address than the one at which it answered here."""
-    return gap.at[0] != reach.views[gap.peer].ip
-
-
-def announced(reach: Reach, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
-    """A node that others look for at an address that it announces and that is not its own, as with NAT."""
-    name, (host, port) = gaps[0].peer, gaps[0].at
-    view, node = reach.views[name], reach.nodes[name]
-    who = tellers(reach, gaps)
-    # Why it does not answer there is known: it is the wrong place.
-    seen = f"{observed(gaps, evidence)}{from_here([gaps[0].at], evidence).partition(': most likely')[0]}"
-    by = "the topology announces" if node.announce and node.announce.host == host else "it announces"
-    return _problem(
-        "announced-unreachable",
-        f"{who} {'can' if who == NOBODY else 'cannot'} reach {name} at {shown((host, port))}, the address "
-        f"that {by}; clusterboot reached it at {shown((view.ip, node.port))}: {seen}.",
-        name,
-        None,
-        f"set cluster-announce-ip (and -port, -bus-port) on {name} to what the other nodes can reach, and "
-        f"'announce' in the topology to the same; {AGAIN}",
-    )
-
-
 def tellers(reach: Reach, gaps: Sequence[Gap]) -> str:
     """Those who do not get through, in words."""
     nodes = _nodes(gaps)

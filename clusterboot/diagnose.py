@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from clusterboot import blocked, forgotten
+from clusterboot import blocked, elsewhere, forgotten
 from clusterboot.blocked import AGAIN, Evidence, shown
 from clusterboot.errors import Exit, Problem
 from clusterboot.health import Verdict
@@ -109,9 +109,14 @@ def _bus(reach: Reach, evidence: Evidence, explained: _Explained) -> list[Proble
     mixed = [g for g in gaps if g.node in tls and g.peer in tls and tls[g.node] != tls[g.peer]]
     if mixed:
         tell(blocked.tls_differs(mixed, evidence), mixed)
+    moved = [
+        gap for its in targets(gaps).values() if all(elsewhere.left(reach, g) for g in its) for gap in its
+    ]
+    if moved:
+        tell(elsewhere.moved(reach, moved, evidence), moved)
     for name, its in targets(gaps).items():
-        if all(blocked.elsewhere(reach, gap) for gap in its):
-            tell(blocked.announced(reach, its, evidence), [g for g in gaps if name in (g.node, g.peer)])
+        if all(elsewhere.elsewhere(reach, gap) for gap in its):
+            tell(elsewhere.announced(reach, its, evidence), [g for g in gaps if name in (g.node, g.peer)])
     _tell_split(reach, gaps, tell)
     _tell_cut_off(reach, gaps, evidence, tell)
     del gaps[_CLOSELY:]

@@ -36,8 +36,19 @@ CORE: dict[str, set[str]] = {
     "reach": {"nodes", "plan", "topology"},
     "onesided": {"reach", "plan", "topology"},
     "blocked": {"reach", "errors", "wording"},
+    "elsewhere": {"blocked", "reach", "errors", "wording"},
     "forgotten": {"blocked", "reach", "nodes", "errors", "wording"},
-    "diagnose": {"blocked", "forgotten", "reach", "replaced", "health", "nodes", "errors", "wording"},
+    "diagnose": {
+        "blocked",
+        "elsewhere",
+        "forgotten",
+        "reach",
+        "replaced",
+        "health",
+        "nodes",
+        "errors",
+        "wording",
+    },
 }
 # All of these do no I/O, read no clock and draw no random numbers.
 PURE = {*CORE, "results"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -184,6 +185,29 @@ def test_whatever_all_nodes_miss_of_each_other_a_few_sentences_say_it(count: int
         lists = {name: nobody(name, count, what) for name in NAMES[:count]}
         problems = told(views(count, **lists))
         assert 1 <= len(problems) <= 6, problems
+
+
+def test_nodes_that_were_started_again_elsewhere_are_a_matter_of_up() -> None:
+    found = views(3, **{name: nobody(name, 3, "fail?") for name in "abc"})
+    quiet = {"cluster-announce-ip": "", "cluster-announce-port": "0"}
+    now = {name: replace(view, ip=f"10.0.1.{view.ip[-1]}", config=quiet) for name, view in found.items()}
+    # The topology still has the old addresses: only the one that answered counts.
+    assert told(now) == [
+        (
+            "node-moved",
+            "a, b and c cannot be reached at 10.0.0.1:16379, 10.0.0.2:16379 and 10.0.0.3:16379, which the "
+            "other nodes still have for them: they are at 10.0.1.1:6379, 10.0.1.2:6379 and 10.0.1.3:6379 "
+            "now; b, c and a list them as fail? (CLUSTER NODES).",
+        )
+    ]
+    # Where a MEET at the new address has not helped, the old one is not just left over.
+    again = told(now, met=[("a", "b")])
+    assert [code for code, _ in again] == ["announced-unreachable"] * 3
+    assert "at 10.0.0.1:16379, the address that the others have for it; clusterboot" in again[0][1]
+    announcing = {
+        name: replace(view, config={"cluster-announce-ip": found[name].ip}) for name, view in now.items()
+    }
+    assert "at 10.0.0.1:16379, the address that it announces; clusterboot" in told(announcing)[0][1]
 
 
 def test_a_node_that_does_not_answer_explains_what_the_others_miss() -> None:
