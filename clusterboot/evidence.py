@@ -2,9 +2,9 @@
 
 CLUSTER LINKS of the nodes in question tells whether a connection to a bus port was ever made; a TCP
 connection from here to that port, closed at once, tells what this machine makes of it; tls-cluster
-tells whether a node speaks TLS on its bus; errorstats of a primary tells whether it turned replicas
-away; commandstats whether a node was told to forget another one. All of it at the same time and within a
-second; what is not there by then is left out.
+tells whether a node speaks TLS on its bus; errorstats of a primary tells whether it turned replicas away,
+its INFO replication what they wait for; commandstats whether a node was told to forget another one. All of
+it at the same time and within a second; what is not there by then is left out.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from contextlib import suppress
 from dataclasses import replace
 
 from clusterboot.addresses import numeric
-from clusterboot.blocked import Evidence, Outcome
+from clusterboot.blocked import Evidence
 from clusterboot.diagnose import diagnose
 from clusterboot.errors import Exit, NodeFailed, Problem
 from clusterboot.health import NodeHealth, Verdict
 from clusterboot.nodes import number, parse_fields, parse_nodes
-from clusterboot.observe import CLUSTER_INFO, CLUSTER_NODES, PERSISTENCE, Asker
+from clusterboot.observe import CLUSTER_INFO, CLUSTER_NODES, PERSISTENCE, REPLICATION, Asker
 from clusterboot.plan import Views
+from clusterboot.probe import probe
 from clusterboot.reach import Endpoint, Reach
 from clusterboot.replies import Rejected, Reply, explain
 from clusterboot.silence import loading, stopped
@@ -113,7 +114,7 @@ async def collect(
         *(_probe(end, seconds, evidence) for end in ends),
         *(_settled(fleet, name, reach, seconds, evidence) for name in asked),
         *(_replication(fleet, name, evidence) for name in replicas),
-        *(_denied(fleet, name, evidence) for name in primaries if name is not None),
+        *(_primary(fleet, name, evidence) for name in primaries if name is not None),
         _memory(fleet, list(doubtful)[:MOST], views, seconds, evidence),
     ]
     with suppress(TimeoutError):
@@ -123,20 +124,7 @@ async def collect(
 
 
 async def _probe(end: Endpoint, seconds: float, evidence: Evidence) -> None:
-    """Connect to a bus port and close at once, so that the node sees no more than a caller who hangs up."""
-    outcome: Outcome
-    try:
-        async with asyncio.timeout(seconds * 0.8):
-            _, writer = await asyncio.open_connection(*end)
-        writer.transport.abort()
-        outcome = "open"
-    except ConnectionRefusedError:
-        outcome = "refused"
-    except TimeoutError:
-        outcome = "silent"
-    except OSError:
-        outcome = "unreachable"
-    evidence.ports[end] = outcome
+    evidence.ports[end] = await probe(*end, seconds * 0.8)
 
 
 async def _settled(fleet: Asker, name: str, reach: Reach, seconds: float, evidence: Evidence) -> None:
@@ -185,19 +173,26 @@ def _fields(link: Reply) -> dict[str, str]:
 
 async def _replication(fleet: Asker, name: str, evidence: Evidence) -> None:
     with suppress(NodeFailed):
-        (reply,) = await fleet.ask(name, ("INFO", "replication"))
+        (reply,) = await fleet.ask(name, REPLICATION)
         if isinstance(reply, str):
             evidence.replication[name] = parse_fields(reply)
 
 
-async def _denied(fleet: Asker, name: str, evidence: Evidence) -> None:
+async def _primary(fleet: Asker, name: str, evidence: Evidence) -> None:
+    """What a primary tells of its replicas, and whether it has turned logins away."""
     with suppress(NodeFailed):
-        (reply,) = await fleet.ask(name, ("INFO", "errorstats"))
-        if isinstance(reply, str):
-            stats = parse_fields(reply)
+        told, errors, delay = await fleet.ask(
+            name, REPLICATION, ("INFO", "errorstats"), ("CONFIG", "GET", "repl-diskless-sync-delay")
+        )
+        if isinstance(told, str):
+            evidence.replication[name] = parse_fields(told)
+        if isinstance(errors, str):
+            stats = parse_fields(errors)
             evidence.denied[name] = tuple(
                 kind for kind in ("WRONGPASS", "NOAUTH", "NOPERM") if f"errorstat_{kind}" in stats
             )
+        if isinstance(delay, list) and len(delay) == 2:
+            evidence.sync_delay[name] = number(str(delay[1]))
 
 
 async def _memory(

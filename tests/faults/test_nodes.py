@@ -155,6 +155,28 @@ def test_a_replica_with_a_wrong_masterauth_is_named_with_what_its_primary_counte
     assert error["hint"] == f"set masterauth and masteruser on b; {AGAIN}"
 
 
+def test_a_replica_that_waits_for_its_primary_to_begin_a_sync_lacks_nothing(
+    servers: Start, any_server: str, tmp_path: Path
+) -> None:
+    slow = ["--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "30"]
+    nodes = servers(any_server, 2, extra=slow)
+    file = write(tmp_path, nodes, replicas=1)
+    outcome = clusterboot("up", file, "-o", "json", "--no-boost", "--timeout", "3", timeout=20)
+    assert outcome.exit == 4, outcome
+    assert told(outcome)[1:] == [
+        (
+            "replica-waits",
+            "b",
+            "b is not in sync with a yet: a begins a sync 30 s after it is asked for one "
+            "(repl-diskless-sync-delay), and b waits for that (state=wait_bgsave in INFO replication of a).",
+        )
+    ]
+    assert outcome.json()["errors"][1]["hint"] == (
+        "wait for it: --timeout gives it longer; with CONFIG SET repl-diskless-sync-delay 0 on a it begins "
+        "at once"
+    )
+
+
 def test_tls_on_one_side_of_the_bus_only_is_said(servers: Start, tmp_path: Path) -> None:
     from tests.harness.servers import Missing, binary
 
