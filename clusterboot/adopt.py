@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 from clusterboot.errors import Exit, Problem
+from clusterboot.fewer import fewer
 from clusterboot.kept import kept
 from clusterboot.nodes import View
 from clusterboot.placement import Placement, Spot, place, spelled_role
@@ -51,7 +52,7 @@ def adopt(topology: Topology, views: Views) -> Adopted:
         return Adopted(target, tuple(refusals))
     refusals += [*lost, *_resharding(views, target), *_keys_without_slots(views), *_held(views, target)]
     refusals += [*_contradictions(topology, fresh, target, pins)]
-    warnings = (*target.warnings, *kept(topology, fresh, pins))
+    warnings = (*target.warnings, *kept(topology, fresh, pins), *fewer(topology, fresh, target, pins, views))
     return Adopted(replace(target, warnings=warnings), tuple(refusals))
 
 
