@@ -114,7 +114,7 @@ async def collect(
         *(_probe(end, seconds, evidence) for end in ends),
         *(_settled(fleet, name, reach, seconds, evidence) for name in asked),
         *(_replication(fleet, name, evidence) for name in replicas),
-        *(_primary(fleet, name, evidence) for name in primaries if name is not None),
+        *(_primary(fleet, name, seconds, evidence) for name in primaries if name is not None),
         _memory(fleet, list(doubtful)[:MOST], views, seconds, evidence),
     ]
     with suppress(TimeoutError):
@@ -178,21 +178,33 @@ async def _replication(fleet: Asker, name: str, evidence: Evidence) -> None:
             evidence.replication[name] = parse_fields(reply)
 
 
-async def _primary(fleet: Asker, name: str, evidence: Evidence) -> None:
-    """What a primary tells of its replicas, and whether it has turned logins away."""
+async def _primary(fleet: Asker, name: str, seconds: float, evidence: Evidence) -> None:
+    """What a primary tells of its replicas, of refused logins, and of syncs that begin meanwhile."""
     with suppress(NodeFailed):
-        told, errors, delay = await fleet.ask(
-            name, REPLICATION, ("INFO", "errorstats"), ("CONFIG", "GET", "repl-diskless-sync-delay")
+        told, errors, delay, stats = await fleet.ask(
+            name,
+            REPLICATION,
+            ("INFO", "errorstats"),
+            ("CONFIG", "GET", "repl-diskless-sync-delay"),
+            ("INFO", "stats"),
         )
         if isinstance(told, str):
             evidence.replication[name] = parse_fields(told)
         if isinstance(errors, str):
-            stats = parse_fields(errors)
+            found = parse_fields(errors)
             evidence.denied[name] = tuple(
-                kind for kind in ("WRONGPASS", "NOAUTH", "NOPERM") if f"errorstat_{kind}" in stats
+                kind for kind in ("WRONGPASS", "NOAUTH", "NOPERM") if f"errorstat_{kind}" in found
             )
         if isinstance(delay, list) and len(delay) == 2:
             evidence.sync_delay[name] = number(str(delay[1]))
+        before = _syncs(stats)
+        await asyncio.sleep(seconds * 0.7)
+        (stats,) = await fleet.ask(name, ("INFO", "stats"))
+        evidence.syncs[name] = _syncs(stats) - before
+
+
+def _syncs(stats: Reply) -> int:
+    return number(parse_fields(stats if isinstance(stats, str) else "").get("sync_full", ""))
 
 
 async def _memory(

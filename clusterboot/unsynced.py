@@ -29,13 +29,23 @@ def _replica(reason: Problem, name: str, view: View, evidence: Evidence) -> Prob
     denied = evidence.denied.get(primary, ())
     where = (info.get("master_host", ""), number(info.get("master_port", "")))
     to = shown(where) if all(where) else primary
+    of_primary = evidence.replication.get(primary, {})
+    # More than one for each replica: several that begin at the same moment are no fault.
+    if evidence.syncs.get(primary, 0) > max(1, number(of_primary.get("connected_slaves", ""))):
+        return replace(
+            reason,
+            message=f"{name} is not in sync with {primary}: syncs are begun again and again and do not end "
+            f"(INFO stats of {primary}: sync_full grows).",
+            hint=f"look at the log of {name}: most likely its disk is full, or it cannot read what {primary} "
+            "sends",
+        )
     if info.get("master_sync_in_progress") == "1":
         return replace(
             reason,
             message=f"{name} is not in sync with {primary} yet: a sync is in progress (INFO replication).",
             hint="wait until it is done: --timeout gives it longer",
         )
-    if _waits(view, evidence.replication.get(primary, {})):
+    if _waits(view, of_primary):
         return _waiting(reason, name, primary, evidence.sync_delay.get(primary, 0))
     if denied and link == "down":
         return replace(
@@ -70,15 +80,15 @@ def _waits(view: View, primary: Mapping[str, str]) -> bool:
 
 
 def _waiting(reason: Problem, name: str, primary: str, delay: int) -> Problem:
-    # Without a delay it is the save of another replica's sync, or of its own, that it waits for.
-    begins = (
-        f"{delay} s after it is asked for one (repl-diskless-sync-delay)" if delay else "after its last save"
-    )
+    # Without a delay it is another save that it waits for.
+    begins = "has not begun its sync, as while another save is under way"
+    if delay:
+        begins = f"begins a sync {delay} s after it is asked for one (repl-diskless-sync-delay)"
     sooner = f"; with CONFIG SET repl-diskless-sync-delay 0 on {primary} it begins at once" if delay else ""
     return replace(
         reason,
         code="replica-waits",
-        message=f"{name} is not in sync with {primary} yet: {primary} begins a sync {begins}, and {name} "
+        message=f"{name} is not in sync with {primary} yet: {primary} {begins}, and {name} "
         f"waits for that (state=wait_bgsave in INFO replication of {primary}).",
-        hint=f"wait for it: --timeout gives it longer{sooner}",
+        hint=f"wait for it: --timeout gives it longer{sooner}; if it goes on, look at the log of {name}",
     )

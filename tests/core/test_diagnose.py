@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from clusterboot.blocked import Evidence
 from clusterboot.diagnose import diagnose
 from clusterboot.errors import Exit, Problem
-from clusterboot.health import Judge
+from clusterboot.health import Judge, Verdict
 from clusterboot.nodes import View, parse_nodes
 from clusterboot.placement import place
 from clusterboot.reach import Reach
+from clusterboot.slots import NONE
 from clusterboot.topology import Topology, load
+from clusterboot.unsynced import unsynced
 
 NAMES = "abcdefghijkl"
 
@@ -278,3 +281,30 @@ def test_nodes_that_have_met_by_now_are_no_groups_that_do_not_know_each_other() 
     alone = {name: nobody(name, 2) for name in "ab"}
     found = told(views(2, **alone), Evidence(closed={("a", "b"), ("b", "a")}), met=[("a", "b")])
     assert found == [("not-seen", "a does not see b."), ("not-seen", "b does not see a.")]
+
+
+@pytest.mark.parametrize(
+    ("evidence", "code", "words"),
+    [
+        ({}, "replica-out-of-sync", "its link to 10.0.0.1:6379 is down"),
+        ({"sync_delay": {"a": 5}}, "replica-waits", "a begins a sync 5 s after it is asked for one"),
+        (
+            {"sync_delay": {"a": 0}},
+            "replica-waits",
+            "a has not begun its sync, as while another save is under",
+        ),
+        ({"syncs": {"a": 1}}, "replica-waits", "waits for that (state=wait_bgsave in INFO replication of a)"),
+        ({"syncs": {"a": 2}}, "replica-out-of-sync", "syncs are begun again and again and do not end (INFO"),
+        ({"denied": {"a": ("WRONGPASS",)}}, "replica-waits", "waits for that"),
+    ],
+)
+def test_what_keeps_a_replica_out_of_sync(evidence: dict[str, Any], code: str, words: str) -> None:
+    info = {"role": "slave", "master_host": "10.0.0.1", "master_port": "6379", "master_link_status": "down"}
+    b = replace(views(2)["b"], info=info)
+    line = {"connected_slaves": "1", "slave0": "ip=10.0.0.2,port=6379,state=wait_bgsave,offset=0,lag=0"}
+    reason = Problem("replica-out-of-sync", "b is not in sync.", node="b", peer="a", exit=Exit.NOT_READY)
+    verdict = Verdict(False, True, {}, 2, 2, NONE, (reason,))
+    known = Evidence(**evidence, replication={"a": line} if evidence else {})
+    (found,) = unsynced({"b": b}, verdict, known)
+    assert (found.code, found.node, found.peer) == (code, "b", "a")
+    assert words in found.message

@@ -173,7 +173,7 @@ def test_a_replica_that_waits_for_its_primary_to_begin_a_sync_lacks_nothing(
     ]
     assert outcome.json()["errors"][1]["hint"] == (
         "wait for it: --timeout gives it longer; with CONFIG SET repl-diskless-sync-delay 0 on a it begins "
-        "at once"
+        "at once; if it goes on, look at the log of b"
     )
 
 
