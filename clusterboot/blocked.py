@@ -30,9 +30,9 @@ class Evidence:
     are pairs of which the first sees the second by now: their gap was a moment's. `tls` is whether a
     node's bus speaks TLS. `replication` has INFO replication of replicas that are out of sync and of their
     primaries, `denied` the kinds of refused logins that these primaries have counted, `sync_delay` their
-    repl-diskless-sync-delay in seconds, `syncs` how many full syncs they were asked for meanwhile. `forgot`
-    are nodes that have carried out a CLUSTER FORGET (since Redis 7), `dropped` pairs of which the first
-    listed the second by its id and does not any more.
+    repl-diskless-sync-delay in seconds, `syncs` how many full syncs they were asked for meanwhile, `unsaved`
+    those that cannot save their data. `forgot` are nodes that have carried out a CLUSTER FORGET (since
+    Redis 7), `dropped` pairs of which the first listed the second by its id and does not any more.
     """
 
     ports: dict[Endpoint, Outcome] = field(default_factory=dict)
@@ -43,6 +43,7 @@ class Evidence:
     denied: dict[str, tuple[str, ...]] = field(default_factory=dict)
     sync_delay: dict[str, int] = field(default_factory=dict)
     syncs: dict[str, int] = field(default_factory=dict)
+    unsaved: set[str] = field(default_factory=set)
     forgot: set[str] = field(default_factory=set)
     dropped: set[tuple[str, str]] = field(default_factory=set)
 

@@ -181,13 +181,16 @@ async def _replication(fleet: Asker, name: str, evidence: Evidence) -> None:
 async def _primary(fleet: Asker, name: str, seconds: float, evidence: Evidence) -> None:
     """What a primary tells of its replicas, of refused logins, and of syncs that begin meanwhile."""
     with suppress(NodeFailed):
-        told, errors, delay, stats = await fleet.ask(
+        told, errors, delay, stats, saves = await fleet.ask(
             name,
             REPLICATION,
             ("INFO", "errorstats"),
             ("CONFIG", "GET", "repl-diskless-sync-delay"),
             ("INFO", "stats"),
+            PERSISTENCE,
         )
+        if isinstance(saves, str) and parse_fields(saves).get("rdb_last_bgsave_status") == "err":
+            evidence.unsaved.add(name)
         if isinstance(told, str):
             evidence.replication[name] = parse_fields(told)
         if isinstance(errors, str):

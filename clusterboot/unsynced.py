@@ -39,6 +39,13 @@ def _replica(reason: Problem, name: str, view: View, evidence: Evidence) -> Prob
             hint=f"look at the log of {name}: most likely its disk is full, or it cannot read what {primary} "
             "sends",
         )
+    if primary in evidence.unsaved and link == "down":
+        return replace(
+            reason,
+            message=f"{name} is not in sync with {primary}: {primary} cannot save its data "
+            "(rdb_last_bgsave_status:err in INFO persistence), and answers its replicas MISCONF then.",
+            hint=f"look at the log of {primary}, mostly a full disk or missing rights",
+        )
     if info.get("master_sync_in_progress") == "1":
         return replace(
             reason,

@@ -295,6 +295,7 @@ def test_nodes_that_have_met_by_now_are_no_groups_that_do_not_know_each_other() 
         ),
         ({"syncs": {"a": 1}}, "replica-waits", "waits for that (state=wait_bgsave in INFO replication of a)"),
         ({"syncs": {"a": 2}}, "replica-out-of-sync", "syncs are begun again and again and do not end (INFO"),
+        ({"unsaved": {"a"}}, "replica-out-of-sync", "a cannot save its data"),
         ({"denied": {"a": ("WRONGPASS",)}}, "replica-waits", "waits for that"),
     ],
 )
