@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 from clusterboot.errors import Exit, Problem
+from clusterboot.fewer import fewer
 from clusterboot.kept import kept
 from clusterboot.mixed import not_followed
 from clusterboot.nodes import View
@@ -57,7 +58,8 @@ def adopt(topology: Topology, views: Views) -> Adopted:
     # A cluster that was formed before its nodes were of mixed versions has the roles of the file alone.
     starts = (fresh, place(topology)) if known else (fresh,)
     otherwise = min((kept(topology, each, pins) for each in starts), key=len)
-    warnings = (*target.warnings, *otherwise, *not_followed(target, views))
+    lacking = fewer(topology, fresh, target, pins, views)
+    warnings = (*target.warnings, *otherwise, *lacking, *not_followed(target, views))
     return Adopted(replace(target, warnings=warnings), tuple(refusals))
 
 

@@ -28,10 +28,11 @@ class Evidence:
     `ports` is what a connection from here to a bus port came to. `links` tells by node and by the
     address that it connects to whether the connection stands (CLUSTER LINKS, since Redis 7). `closed`
     are pairs of which the first sees the second by now: their gap was a moment's. `tls` is whether a
-    node's bus speaks TLS. `replication` has INFO replication of replicas that are out of sync, `denied`
-    the kinds of refused logins that their primaries have counted. `forgot` are nodes that have carried out
-    a CLUSTER FORGET (since Redis 7), `dropped` pairs of which the first listed the second by its id and
-    does not any more.
+    node's bus speaks TLS. `replication` has INFO replication of replicas that are out of sync and of their
+    primaries, `denied` the kinds of refused logins that these primaries have counted, `sync_delay` their
+    repl-diskless-sync-delay in seconds, `syncs` how many full syncs they were asked for meanwhile, `unsaved`
+    those that cannot save their data. `forgot` are nodes that have carried out a CLUSTER FORGET (since
+    Redis 7), `dropped` pairs of which the first listed the second by its id and does not any more.
     """
 
     ports: dict[Endpoint, Outcome] = field(default_factory=dict)
@@ -40,6 +41,9 @@ class Evidence:
     tls: dict[str, bool] = field(default_factory=dict)
     replication: dict[str, Mapping[str, str]] = field(default_factory=dict)
     denied: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    sync_delay: dict[str, int] = field(default_factory=dict)
+    syncs: dict[str, int] = field(default_factory=dict)
+    unsaved: set[str] = field(default_factory=set)
     forgot: set[str] = field(default_factory=set)
     dropped: set[tuple[str, str]] = field(default_factory=set)
 
@@ -146,30 +150,6 @@ def tls_differs(gaps: Sequence[Gap], evidence: Evidence) -> Problem:
         with_tls[0],
         without[0],
         f"set tls-cluster alike on all nodes; {AGAIN}",
-    )
-
-
-def elsewhere(reach: Reach, gap: Gap) -> bool:
-    """Whether a node is tried at another address than the one at which it answered here."""
-    return gap.at[0] != reach.views[gap.peer].ip
-
-
-def announced(reach: Reach, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
-    """A node that others look for at an address that it announces and that is not its own, as with NAT."""
-    name, (host, port) = gaps[0].peer, gaps[0].at
-    view, node = reach.views[name], reach.nodes[name]
-    who = tellers(reach, gaps)
-    # Why it does not answer there is known: it is the wrong place.
-    seen = f"{observed(gaps, evidence)}{from_here([gaps[0].at], evidence).partition(': most likely')[0]}"
-    by = "the topology announces" if node.announce and node.announce.host == host else "it announces"
-    return _problem(
-        "announced-unreachable",
-        f"{who} {'can' if who == NOBODY else 'cannot'} reach {name} at {shown((host, port))}, the address "
-        f"that {by}; clusterboot reached it at {shown((view.ip, node.port))}: {seen}.",
-        name,
-        None,
-        f"set cluster-announce-ip (and -port, -bus-port) on {name} to what the other nodes can reach, and "
-        f"'announce' in the topology to the same; {AGAIN}",
     )
 
 

@@ -15,12 +15,13 @@ from dataclasses import replace
 
 from clusterboot.act import forbidden, stranded
 from clusterboot.boost import Boost
-from clusterboot.course import Goal, Run, all_back, assess, due, first_look
+from clusterboot.course import TELL, Goal, Run, all_back, assess, due, first_look
 from clusterboot.ending import cut_short, dry, give_back, no_boost, outcome
 from clusterboot.errors import from_problems
 from clusterboot.events import Phase
 from clusterboot.follow import follow, handshake_seconds
-from clusterboot.observe import Observed, Watch, announced
+from clusterboot.lookup import announced
+from clusterboot.observe import Observed, Watch
 from clusterboot.plan import Meet
 from clusterboot.results import UpResult
 from clusterboot.wording import count
@@ -40,9 +41,9 @@ async def up(run: Run) -> UpResult:
     try:
         deadline = run.start + run.timeout
         # The first look has bounds of its own, a little earlier: its end is what names who is silent.
-        async with asyncio.timeout_at(deadline + 0.8) as clock:
+        async with asyncio.timeout_at(deadline + 2 * TELL) as clock:
             run.report(Phase("look", count(len(run.names), "node")))
-            run.topology = await announced(run.topology)
+            run.topology = await announced(run.topology, deadline)
             # Refuses what is unsafe, and plans what is missing.
             goal = assess(run, await first_look(run))
             clock.reschedule(deadline)

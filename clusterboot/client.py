@@ -24,6 +24,7 @@ from clusterboot import tls, unreached
 from clusterboot.addresses import resolve
 from clusterboot.errors import NodeFailed, Problem
 from clusterboot.limits import allow
+from clusterboot.probe import probe
 from clusterboot.replies import Command, Rejected, Reply, explain
 from clusterboot.topology import Node, Tls, Topology
 
@@ -31,6 +32,7 @@ Credential = tuple[str | None, str | None]
 
 CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 5.0
+_PROBE_SECONDS = 0.3
 # What one `ask` may bring in all: CLUSTER LINKS of 2,000 nodes is 1 MB of 52,000 elements.
 _MOST_BYTES = 8 * 2**20
 _MOST_ELEMENTS = 60_000
@@ -169,7 +171,7 @@ class Fleet:
                 if isinstance(failed, TimeoutError):
                     raise NodeFailed(unreached.silent(link.node, timeout)) from failed
                 if isinstance(failed, (RedisError, OSError, ValueError)):
-                    raise NodeFailed(self._problem(failed, link)) from failed
+                    raise NodeFailed(await self._problem(failed, link)) from failed
                 raise
 
     async def close(self) -> None:
@@ -232,7 +234,7 @@ class Fleet:
                 text = _hidden(str(refused), link.secret)
                 failures[ip] = NodeFailed(explain(text, node.name, ("AUTH",)))
             except (RedisError, OSError, ValueError) as failed:
-                failures[ip] = NodeFailed(self._problem(failed, link))
+                failures[ip] = NodeFailed(await self._problem(failed, link))
                 failures[ip].__cause__ = failed
             except BaseException:
                 _abort(connection)
@@ -268,12 +270,16 @@ class Fleet:
             made.patience = max(0.05, patience)
         return made
 
-    def _problem(self, failed: BaseException, link: _Link) -> Problem:
-        lost = problem(failed, link.node, link.ip, self._tls)
-        if lost.code == "connection-lost" and self._tls and not link.answered:
+    async def _problem(self, failed: BaseException, link: _Link) -> Problem:
+        found = problem(failed, link.node, link.ip, self._tls)
+        if found.code != "connection-lost":
+            return found
+        if await probe(link.ip, link.node.port, _PROBE_SECONDS) == "refused":
+            return unreached.died(link.node, link.ip)
+        if self._tls and not link.answered:
             # TLS 1.3 servers look at the client's certificate when the client takes the handshake for done.
             return tls.hung_up(link.node, self._tls)
-        return lost
+        return unreached.hung_up(link.node, link.ip, answered=link.answered)
 
     def _within(self, seconds: float, link: _Link) -> float:
         if link.answered or self._deadline is None:

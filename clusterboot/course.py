@@ -24,6 +24,9 @@ from clusterboot.results import BoostReport
 from clusterboot.timers import elections_off
 from clusterboot.topology import Topology
 
+# Seconds after the deadline for telling who was waited for.
+TELL = 0.4
+
 
 @dataclass
 class Run:
@@ -78,8 +81,14 @@ class Goal:
 async def first_look(run: Run) -> Observed:
     """Look at every node; wait for those that are loading; NodeFailed with all that cannot be used."""
     told = False
+    clock, end = asyncio.get_running_loop().time, run.start + run.timeout
+    # Later than the bounds of a single answer, which tell more of a node than that it was too late.
+    until = end + TELL
     while True:
-        observed = await survey(run.fleet, run.names, run.seen)
+        observed = await survey(run.fleet, run.names, run.seen, until=until)
+        if told and clock() >= end:
+            # Cut off by the deadline: the look before has told who is loading.
+            raise TimeoutError
         run.away, run.views = observed.away, observed.views
         problems = observed.away.values()
         if not problems:
@@ -90,7 +99,7 @@ async def first_look(run: Run) -> Observed:
             told = True
             run.report(Note(f"waiting for {', '.join(observed.away)}: loading data"))
         await asyncio.sleep(0.2)
-        if asyncio.get_running_loop().time() >= run.start + run.timeout:
+        if clock() >= end:
             raise TimeoutError
 
 
@@ -100,7 +109,7 @@ async def _surely(run: Run, observed: Observed) -> Observed:
     if not found:
         return observed
     await asyncio.sleep(AGAIN)
-    again = await survey(run.fleet, run.names, run.seen)
+    again = await survey(run.fleet, run.names, run.seen, until=run.start + run.timeout)
     if again.away:
         return observed
     run.held = found & held(adopt(run.topology, again.views).refusals)

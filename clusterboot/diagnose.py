@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from clusterboot import blocked, forgotten
-from clusterboot.blocked import AGAIN, Evidence, shown
+from clusterboot import blocked, elsewhere, forgotten
+from clusterboot.blocked import Evidence, shown
 from clusterboot.errors import Exit, Problem
 from clusterboot.health import Verdict
-from clusterboot.mixed import out_of_sync
-from clusterboot.nodes import View, number
+from clusterboot.nodes import View
 from clusterboot.reach import Gap, Reach, targets
+from clusterboot.replaced import way_out
+from clusterboot.unsynced import unsynced
 from clusterboot.wording import listed
 
 _CLOSELY = 2000  # so many blocked ways are looked at one by one
@@ -43,7 +44,7 @@ def diagnose(reach: Reach, verdict: Verdict, evidence: Evidence) -> tuple[Proble
         causes = _apart(reach, explained)
     found = [*away, *causes]
     # Who is dropped again and again never gets through its first sync either.
-    found += [each for each in _replicas(reach.views, verdict, evidence) if each.node not in refused]
+    found += [each for each in unsynced(reach.views, verdict, evidence) if each.node not in refused]
     rest = [
         reason for reason in verdict.reasons if reason not in away and reason.code != "replica-out-of-sync"
     ]
@@ -70,8 +71,8 @@ def changed(
             f"{name} was replaced during this run: {shown((view.ip, view.me.port))} answers with another "
             f"node id now ({view.id}, before {ids[name]}).",
             node=name,
-            hint=f"run CLUSTER FORGET {ids[name]} on the other nodes, all within 60 seconds, then the same "
-            "command again: it takes the new node in",
+            hint=way_out(ids[name], [n for n in views if views[n].knows(ids[name])], views)
+            + ": it takes the new node in",
             exit=Exit.NODE,
         )
         for name, view in replaced.items()
@@ -109,9 +110,14 @@ def _bus(reach: Reach, evidence: Evidence, explained: _Explained) -> list[Proble
     mixed = [g for g in gaps if g.node in tls and g.peer in tls and tls[g.node] != tls[g.peer]]
     if mixed:
         tell(blocked.tls_differs(mixed, evidence), mixed)
+    moved = [
+        gap for its in targets(gaps).values() if all(elsewhere.left(reach, g) for g in its) for gap in its
+    ]
+    if moved:
+        tell(elsewhere.moved(reach, moved, evidence), moved)
     for name, its in targets(gaps).items():
-        if all(blocked.elsewhere(reach, gap) for gap in its):
-            tell(blocked.announced(reach, its, evidence), [g for g in gaps if name in (g.node, g.peer)])
+        if all(elsewhere.elsewhere(reach, gap) for gap in its):
+            tell(elsewhere.announced(reach, its, evidence), [g for g in gaps if name in (g.node, g.peer)])
     _tell_split(reach, gaps, tell)
     _tell_cut_off(reach, gaps, evidence, tell)
     del gaps[_CLOSELY:]
@@ -185,47 +191,6 @@ def _apart(reach: Reach, explained: _Explained) -> list[Problem]:
             exit=Exit.NOT_READY,
         )
     ]
-
-
-def _replicas(views: Mapping[str, View], verdict: Verdict, evidence: Evidence) -> list[Problem]:
-    """Why replicas are out of sync, by INFO of both sides."""
-    found = []
-    for reason in verdict.reasons:
-        name = reason.node
-        if reason.code == "replica-out-of-sync" and name is not None and name in views:
-            found.append(out_of_sync(reason, views) or _replica(reason, name, views[name], evidence))
-    return found
-
-
-def _replica(reason: Problem, name: str, view: View, evidence: Evidence) -> Problem:
-    info = {**view.info, **evidence.replication.get(name, {})}
-    primary = reason.peer or "its primary"
-    link = info.get("master_link_status", "unknown")
-    denied = evidence.denied.get(primary, ())
-    where = (info.get("master_host", ""), number(info.get("master_port", "")))
-    to = shown(where) if all(where) else primary
-    if info.get("master_sync_in_progress") == "1":
-        return replace(
-            reason,
-            message=f"{name} is not in sync with {primary} yet: a sync is in progress (INFO replication).",
-            hint="wait until it is done: --timeout gives it longer",
-        )
-    if denied and link == "down":
-        return replace(
-            reason,
-            code="replica-turned-away",
-            message=f"{name} is not in sync with {primary}: its link to {to} is down (INFO replication), and "
-            f"{primary} has turned logins away with {listed(denied)} (INFO errorstats): most likely "
-            f"masterauth or masteruser of {name} is not what {primary} wants.",
-            hint=f"set masterauth and masteruser on {name}; {AGAIN}",
-        )
-    never = ", never was up" if info.get("master_link_down_since_seconds") == "-1" else ""
-    return replace(
-        reason,
-        message=f"{name} is not in sync with {primary}: its link to {to} is {link}{never}, and no sync is in "
-        "progress (INFO replication).",
-        hint=f"look at the log of {name}; check its masterauth and tls-replication, and the way to {to}",
-    )
 
 
 def _unexplained(reasons: Sequence[Problem], verdict: Verdict, explained: _Explained) -> list[Problem]:

@@ -13,6 +13,7 @@ from clusterboot.evidence import why
 from clusterboot.plan import Meet, Plan
 from clusterboot.results import BoostReport, UpResult, rows
 from clusterboot.timers import lowered_found, refusal
+from clusterboot.wording import duration
 
 _SHOWN = 5
 
@@ -91,7 +92,7 @@ async def out_of_time(run: Run) -> OutOfTime:
     """The error for a deadline that came first: every reason why the cluster is not Ready."""
     head = Problem(
         "out-of-time",
-        f"not {'a full mesh' if run.mesh_only else 'Ready'} within {run.timeout:g} s.",
+        f"not {'a full mesh' if run.mesh_only else 'Ready'} within {duration(run.timeout)}.",
         hint="run the same command again: it goes on from here; --timeout gives it longer",
         exit=Exit.NOT_READY,
     )
@@ -108,4 +109,6 @@ def _refused(run: Run) -> list[Problem]:
     """What nodes went on refusing to do of what is still planned, in their own words."""
     planned = run.goal.plan.steps if run.goal is not None else ()
     found = [run.actor.refusals[step] for step in planned if step in run.actor.refusals]
+    # Who is loading is told as such by `why`.
+    found = [problem for problem in found if problem.code != "loading"]
     return [replace(problem, exit=Exit.NOT_READY) for problem in found[:_SHOWN]]

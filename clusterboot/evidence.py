@@ -2,9 +2,9 @@
 
 CLUSTER LINKS of the nodes in question tells whether a connection to a bus port was ever made; a TCP
 connection from here to that port, closed at once, tells what this machine makes of it; tls-cluster
-tells whether a node speaks TLS on its bus; errorstats of a primary tells whether it turned replicas
-away; commandstats whether a node was told to forget another one. All of it at the same time and within a
-second; what is not there by then is left out.
+tells whether a node speaks TLS on its bus; errorstats of a primary tells whether it turned replicas away,
+its INFO replication what they wait for; commandstats whether a node was told to forget another one. All of
+it at the same time and within a second; what is not there by then is left out.
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ from contextlib import suppress
 from dataclasses import replace
 
 from clusterboot.addresses import numeric
-from clusterboot.blocked import Evidence, Outcome
+from clusterboot.blocked import Evidence
 from clusterboot.diagnose import diagnose
 from clusterboot.errors import Exit, NodeFailed, Problem
 from clusterboot.health import NodeHealth, Verdict
 from clusterboot.nodes import number, parse_fields, parse_nodes
-from clusterboot.observe import CLUSTER_INFO, CLUSTER_NODES, Asker
+from clusterboot.observe import CLUSTER_INFO, CLUSTER_NODES, PERSISTENCE, REPLICATION, Asker
 from clusterboot.plan import Views
+from clusterboot.probe import probe
 from clusterboot.reach import Endpoint, Reach
-from clusterboot.replies import Reply
+from clusterboot.replies import Rejected, Reply, explain
+from clusterboot.silence import loading, stopped
 from clusterboot.topology import Topology
 
 SECONDS = 1.0
@@ -56,9 +58,9 @@ async def why(
     end = asyncio.get_running_loop().time() + seconds
     away = {reason.node for reason in verdict.reasons if reason.exit is Exit.NODE}
     if not fresh:
-        silent = await _silent(fleet, [name for name in views if name not in away], seconds / 2)
-        verdict = replace(verdict, reasons=(*silent, *verdict.reasons))
-        away |= {problem.node for problem in silent}
+        gone = await silent(fleet, [name for name in views if name not in away], seconds / 2)
+        verdict = replace(verdict, reasons=(*gone, *verdict.reasons))
+        away |= {problem.node for problem in gone}
     here = {name: view for name, view in views.items() if name not in away}
     reach = Reach(topology, here, met)
     unsynced = [each.node for each in verdict.reasons if each.code == "replica-out-of-sync" and each.node]
@@ -73,26 +75,22 @@ def _doubts(health: NodeHealth | None) -> bool:
     return health is not None and bool(health.unseen or health.stale or health.handshakes)
 
 
-async def _silent(fleet: Asker, names: Sequence[str], seconds: float) -> list[Problem]:
-    """Those who do not answer any more, of so many as can be asked in the time."""
+async def silent(fleet: Asker, names: Iterable[str], seconds: float) -> list[Problem]:
+    """Return those who do not answer any more or are loading, of so many as can be asked in the time."""
 
     async def one(name: str) -> Problem | None:
         try:
             async with asyncio.timeout(seconds):
-                await fleet.ask(name, CLUSTER_INFO)
+                told, state = await fleet.ask(name, PERSISTENCE, CLUSTER_INFO)
         except NodeFailed as failed:
             return failed.problems[0]
         except TimeoutError:
-            return Problem(
-                "not-answering",
-                f"{name} answered before in this run and does not any more.",
-                node=name,
-                hint="the process or its host is stopped, stuck or cut off: look at it there",
-                exit=Exit.NODE,
-            )
-        return None
+            return stopped(name)
+        if isinstance(told, str) and parse_fields(told).get("loading") == "1":
+            return loading(name)
+        return explain(state, name, CLUSTER_INFO) if isinstance(state, Rejected) else None
 
-    found = await asyncio.gather(*(one(name) for name in names[:_ASKED]))
+    found = await asyncio.gather(*(one(name) for name in [*names][:_ASKED]))
     return [problem for problem in found if problem is not None]
 
 
@@ -116,7 +114,7 @@ async def collect(
         *(_probe(end, seconds, evidence) for end in ends),
         *(_settled(fleet, name, reach, seconds, evidence) for name in asked),
         *(_replication(fleet, name, evidence) for name in replicas),
-        *(_denied(fleet, name, evidence) for name in primaries if name is not None),
+        *(_primary(fleet, name, seconds, evidence) for name in primaries if name is not None),
         _memory(fleet, list(doubtful)[:MOST], views, seconds, evidence),
     ]
     with suppress(TimeoutError):
@@ -126,20 +124,7 @@ async def collect(
 
 
 async def _probe(end: Endpoint, seconds: float, evidence: Evidence) -> None:
-    """Connect to a bus port and close at once, so that the node sees no more than a caller who hangs up."""
-    outcome: Outcome
-    try:
-        async with asyncio.timeout(seconds * 0.8):
-            _, writer = await asyncio.open_connection(*end)
-        writer.transport.abort()
-        outcome = "open"
-    except ConnectionRefusedError:
-        outcome = "refused"
-    except TimeoutError:
-        outcome = "silent"
-    except OSError:
-        outcome = "unreachable"
-    evidence.ports[end] = outcome
+    evidence.ports[end] = await probe(*end, seconds * 0.8)
 
 
 async def _settled(fleet: Asker, name: str, reach: Reach, seconds: float, evidence: Evidence) -> None:
@@ -188,19 +173,41 @@ def _fields(link: Reply) -> dict[str, str]:
 
 async def _replication(fleet: Asker, name: str, evidence: Evidence) -> None:
     with suppress(NodeFailed):
-        (reply,) = await fleet.ask(name, ("INFO", "replication"))
+        (reply,) = await fleet.ask(name, REPLICATION)
         if isinstance(reply, str):
             evidence.replication[name] = parse_fields(reply)
 
 
-async def _denied(fleet: Asker, name: str, evidence: Evidence) -> None:
+async def _primary(fleet: Asker, name: str, seconds: float, evidence: Evidence) -> None:
+    """What a primary tells of its replicas, of refused logins, and of syncs that begin meanwhile."""
     with suppress(NodeFailed):
-        (reply,) = await fleet.ask(name, ("INFO", "errorstats"))
-        if isinstance(reply, str):
-            stats = parse_fields(reply)
+        told, errors, delay, stats, saves = await fleet.ask(
+            name,
+            REPLICATION,
+            ("INFO", "errorstats"),
+            ("CONFIG", "GET", "repl-diskless-sync-delay"),
+            ("INFO", "stats"),
+            PERSISTENCE,
+        )
+        if isinstance(saves, str) and parse_fields(saves).get("rdb_last_bgsave_status") == "err":
+            evidence.unsaved.add(name)
+        if isinstance(told, str):
+            evidence.replication[name] = parse_fields(told)
+        if isinstance(errors, str):
+            found = parse_fields(errors)
             evidence.denied[name] = tuple(
-                kind for kind in ("WRONGPASS", "NOAUTH", "NOPERM") if f"errorstat_{kind}" in stats
+                kind for kind in ("WRONGPASS", "NOAUTH", "NOPERM") if f"errorstat_{kind}" in found
             )
+        if isinstance(delay, list) and len(delay) == 2:
+            evidence.sync_delay[name] = number(str(delay[1]))
+        before = _syncs(stats)
+        await asyncio.sleep(seconds * 0.7)
+        (stats,) = await fleet.ask(name, ("INFO", "stats"))
+        evidence.syncs[name] = _syncs(stats) - before
+
+
+def _syncs(stats: Reply) -> int:
+    return number(parse_fields(stats if isinstance(stats, str) else "").get("sync_full", ""))
 
 
 async def _memory(

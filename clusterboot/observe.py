@@ -13,16 +13,17 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from clusterboot.addresses import numeric, resolve
 from clusterboot.errors import Exit, NodeFailed, Problem
 from clusterboot.health import Judge
 from clusterboot.nodes import Seen, View, parse_fields, parse_info, parse_nodes
 from clusterboot.replies import Command, Rejected, Reply, explain
-from clusterboot.topology import Node, Topology
+from clusterboot.silence import loading, slow
 
 CLUSTER_INFO: Command = ("CLUSTER", "INFO")
 CLUSTER_NODES: Command = ("CLUSTER", "NODES")
 REPLICATION: Command = ("INFO", "replication")
+# Where Valkey tells that it is loading its data.
+PERSISTENCE: Command = ("INFO", "persistence")
 # What tells the most important of it where INFO is renamed or forbidden.
 ROLE: Command = ("ROLE",)
 DBSIZE: Command = ("DBSIZE",)
@@ -79,8 +80,14 @@ class Observed:
     away: Mapping[str, Problem]
 
 
-async def survey(fleet: Asker, names: Iterable[str], seen: Seen | None = None) -> Observed:
-    """Ask every node everything, all at once; one that fails is `away` with the reason."""
+async def survey(
+    fleet: Asker, names: Iterable[str], seen: Seen | None = None, *, until: float | None = None
+) -> Observed:
+    """Ask every node everything, all at once; one that fails is `away` with the reason.
+
+    So is one that is still loading its data, and one that has not answered everything by `until` (in the
+    loop's time).
+    """
     seen = {} if seen is None else seen
     gate = asyncio.Semaphore(_AT_ONCE)
     connected = asyncio.Semaphore(512)
@@ -93,11 +100,20 @@ async def survey(fleet: Asker, names: Iterable[str], seen: Seen | None = None) -
                 told = _instead(name, replies[0], *await fleet.ask(name, ROLE, DBSIZE))
             else:
                 told = parse_info(_text(replies[0]))
+            if told[0].get("loading") == "1":
+                raise NodeFailed(loading(name))
             async with gate:
                 replies += await fleet.ask(name, *SURVEY[2:])
         return _surveyed(name, fleet.ip(name), told, replies, seen)
 
-    return await _each(names, one)
+    async def in_time(name: str) -> View:
+        try:
+            async with asyncio.timeout_at(until):
+                return await one(name)
+        except TimeoutError as over:
+            raise NodeFailed(slow(name)) from over
+
+    return await _each(names, in_time)
 
 
 async def _each(names: Iterable[str], work: Callable[[str], Awaitable[View]]) -> Observed:
@@ -119,6 +135,8 @@ async def _caught(work: Callable[[str], Awaitable[View]], name: str) -> View | P
 def _instead(name: str, refused: Rejected, role: Reply, keys: Reply) -> tuple[dict[str, str], int]:
     """What INFO would have told, and the keys of database 0; NodeFailed where all of it is refused."""
     if isinstance(role, Rejected) or isinstance(keys, Rejected):
+        if isinstance(keys, Rejected) and keys.startswith("LOADING"):
+            raise NodeFailed(loading(name))
         raise NodeFailed(explain(refused, name, ("INFO",)))
     return _role(role), keys if isinstance(keys, int) else 0
 
@@ -173,32 +191,6 @@ def _accept(name: str, command: Command, reply: Reply) -> None:
 
 def _text(reply: Reply) -> str:
     return reply if isinstance(reply, str) else ""
-
-
-async def announced(topology: Topology) -> Topology:
-    """Return the topology with the names in `announce` resolved, since MEET takes numeric addresses only."""
-
-    async def one(node: Node) -> Node:
-        if node.announce is None or numeric(node.announce.host):
-            return node
-        try:
-            ip = (await resolve(node.announce.host, node.port))[0]
-        except OSError as failed:
-            raise NodeFailed(
-                Problem(
-                    "name-not-resolved",
-                    f"{node.name} cannot be met: the name {node.announce.host}, under which it is announced, "
-                    "does not resolve.",
-                    node=node.name,
-                    hint="check announce.host in the topology, and the name server of this machine",
-                    exit=Exit.NODE,
-                )
-            ) from failed
-        return replace(node, announce=replace(node.announce, host=ip))
-
-    if all(node.announce is None for node in topology.nodes):
-        return topology
-    return replace(topology, nodes=tuple(await asyncio.gather(*map(one, topology.nodes))))
 
 
 class Watch:

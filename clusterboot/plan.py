@@ -164,14 +164,16 @@ def meeting_point(node: Node, view: View | None) -> tuple[str, int, int | None]:
 
     What the topology announces wins, then what it gives; what it leaves open is what the node itself
     says, since a node's own announcement wins over the address it was met under within seconds. A node
-    that is dialled at a loopback address is met at the one that its peers know it by, if there is one.
+    that is dialled at a loopback address is met at the one that its peers know it by, if that is no
+    loopback address: a node's own line keeps its last address, so after a restart at another loopback
+    address the one there is where nobody is any more.
     """
     host, port, bus_port = node.host, node.port, node.bus_port
     if view is not None:
         host = view.config.get("cluster-announce-ip") or view.ip
         # Where CONFIG is refused, an address that a node has before it knows anybody is an announced one.
         silent = "cluster-announce-ip" not in view.config and len(view.peers) == 1
-        if view.me.ip and (silent or loopback(host)):
+        if view.me.ip and (silent or (loopback(host) and not loopback(view.me.ip))):
             host = view.me.ip
         port = view.me.port or port
         bus_port = bus_port or view.me.bus_port

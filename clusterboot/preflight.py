@@ -7,7 +7,7 @@ once. Nothing can be overridden: each problem's hint names the way out.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from clusterboot.announced import contradictions
 from clusterboot.errors import Exit, Problem
@@ -15,6 +15,7 @@ from clusterboot.mixed import cannot_follow
 from clusterboot.nodes import Peer
 from clusterboot.placement import Placement
 from clusterboot.plan import Views
+from clusterboot.replaced import doubtful, gone, likely, successors
 from clusterboot.topology import Topology
 from clusterboot.wording import every, listed
 
@@ -126,15 +127,21 @@ def _strangers(views: Views, away: Iterable[str]) -> Iterable[Problem]:
             if peer.id not in ours and not peer.handshake:
                 tellers[peer.id].append(name)
                 seen[peer.id].append(peer)
-    addresses = {(view.me.ip or view.ip, view.me.port): name for name, view in views.items() if view.me.port}
     best = {id_: max(lines, key=lambda peer: (peer.seen, bool(peer.ip))) for id_, lines in seen.items()}
+    successor = successors(seen, tellers, views)
+    dead = {id_ for id_, lines in seen.items() if all(map(_ghost, lines))}
+    # Where a node has the address and another id, nobody is there as soon as no link is left.
+    dead |= {id_ for id_ in successor if not any(line.connected for line in seen[id_])}
+    guess = likely([best[id_] for id_ in dead], views)
     alive: dict[tuple[str, ...], list[Peer]] = defaultdict(list)
     # By address: every server lists nodes in an order of its own.
     for node_id, peer in sorted(best.items(), key=lambda item: (item[1].ip, item[1].port, item[0])):
-        if not all(map(_ghost, seen[node_id])):
+        if node_id in dead:
+            yield gone(peer, tellers[node_id], views, successor.get(node_id), guess)
+        elif node_id in successor:
+            yield doubtful(peer, tellers[node_id], successor[node_id])
+        else:
             alive[*tellers[node_id]].append(peer)
-            continue
-        yield _gone(peer, tellers[node_id], addresses, views)
     for names, strangers in alive.items():
         one = len(strangers) == 1
         known = listed([f"{peer.address} (id {peer.id})" for peer in strangers])
@@ -148,29 +155,6 @@ def _strangers(views: Views, away: Iterable[str]) -> Iterable[Problem]:
             "CLUSTER RESET HARD on an empty node, redis-cli --cluster del-node otherwise",
             exit=Exit.REFUSED,
         )
-
-
-def _gone(ghost: Peer, names: list[str], addresses: Mapping[tuple[str, int], str], views: Views) -> Problem:
-    where = ghost.address if ghost.ip else "an address nobody knows"
-    replaced = addresses.get((ghost.ip, ghost.port)) if ghost.ip else None
-    why = f"; {replaced} has that address now, with another id" if replaced else ""
-    return Problem(
-        "ghost",
-        f"{listed(names)} still {_know(names)} a node that is gone: {where} (id {ghost.id}){why}.",
-        node=names[0],
-        peer=replaced or (ghost.address if ghost.ip else None),
-        hint=_takeover(ghost.id, names, views)
-        + f"run CLUSTER FORGET {ghost.id} on {every(names)}, all within 60 seconds, then this again",
-        exit=Exit.REFUSED,
-    )
-
-
-def _takeover(node_id: str, names: list[str], views: Views) -> str:
-    """A replica cannot forget its primary (Can't forget my master!), and may have all that is left of it."""
-    replicas = [name for name in names if views[name].me.primary == node_id]
-    if not replicas:
-        return ""
-    return f"run CLUSTER FAILOVER TAKEOVER on {replicas[0]}, which replicates it and may have its data; then "
 
 
 def _ghost(peer: Peer) -> bool:

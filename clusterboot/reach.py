@@ -48,6 +48,7 @@ class Reach:
         """Take the views; `met` are the pairs for which a MEET was accepted, (sender, receiver)."""
         self.nodes = {node.name: node for node in topology.nodes}
         self.views = views
+        self.met = frozenset(met)
         self.names = [name for name in self.nodes if name in views]
         self._bit = {name: 1 << index for index, name in enumerate(self.names)}
         # One bit per node, as in plan.group: sets of names would take N² entries.
@@ -58,7 +59,7 @@ class Reach:
         self.capped = False
         self._from_lines()
         self._from_one_side()
-        for node, peer in met:
+        for node, peer in self.met:
             if node in self._bit and peer in self._bit and not self._lists[node] & self._bit[peer]:
                 self._add(Gap(node, peer, "met", self.endpoint(peer)))
 

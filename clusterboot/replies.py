@@ -102,13 +102,13 @@ _COMPILED = [(code, re.compile(pattern), text, hint) for code, pattern, text, hi
 
 # Refusals that go away by themselves or mean that another run was first: look again, then decide.
 _TRANSIENT = re.compile(
-    r"(?i)ERR (unknown node"
+    r"LOADING\b|(?i:ERR (unknown node"
     r"|slot \d+ is already busy"
     r"|the user can assign a config epoch only when the node does not know any other node"
     r"|node config epoch is already non-zero"
     r"|to set a master the node must be empty and without assigned slots"
     r"|can't replicate myself"
-    r"|i can only replicate a (master|primary), not a replica)"
+    r"|i can only replicate a (master|primary), not a replica))"
 )
 
 
@@ -122,7 +122,8 @@ class Rejected(str):
         """Whether to look again before calling it final.
 
         Either knowledge is still on its way (`Unknown node`), or another run did the same a moment
-        ago (`Slot N is already busy`); the next look tells which.
+        ago (`Slot N is already busy`), or the node was restarted and loads its data (`LOADING`); the
+        next look tells which.
         """
         return _TRANSIENT.match(self) is not None
 

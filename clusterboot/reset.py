@@ -14,12 +14,16 @@ from clusterboot import preflight
 from clusterboot.boost import Boost, Helper
 from clusterboot.errors import Exit, NodeFailed, OutOfTime, Problem, from_problems
 from clusterboot.events import Phase, Reporter, Warned
+from clusterboot.evidence import silent
 from clusterboot.follow import handshake_seconds
 from clusterboot.nodes import View
 from clusterboot.observe import Asker, survey
 from clusterboot.replies import Command, Rejected, explain
 from clusterboot.topology import Topology
-from clusterboot.wording import count
+from clusterboot.wording import count, duration
+
+# Seconds for asking, when the deadline has come, who does not answer.
+_ASKED_AGAIN = 0.5
 
 
 async def reset(
@@ -39,40 +43,46 @@ async def reset(
     names = tuple(node.name for node in topology.nodes)
     boost = Boost(fleet, names, helper)
     try:
-        async with asyncio.timeout(timeout):
-            await _reset(topology, fleet, report, boost, flush=flush)
+        until = asyncio.get_running_loop().time() + timeout
+        # The first look has bounds of its own, a little earlier: its end is what names who was waited for.
+        async with asyncio.timeout_at(until + 2 * _ASKED_AGAIN):
+            await _reset(topology, fleet, report, boost, flush=flush, until=until)
             if boost.owes:
                 await boost.restore()
     except BaseException as ended:
         if boost.owes:
             await boost.cut_short()
-        raise boost.ending(
-            _out_of_time(timeout) if isinstance(ended, TimeoutError) else ended
-        ) from ended.__cause__
+        over = await _out_of_time(fleet, names, timeout) if isinstance(ended, TimeoutError) else ended
+        raise boost.ending(over) from ended.__cause__
     finally:
         for problem in boost.warnings:
             report(Warned(problem))
     return names
 
 
-def _out_of_time(timeout: float) -> OutOfTime:
+async def _out_of_time(fleet: Asker, names: Iterable[str], timeout: float) -> OutOfTime:
     return OutOfTime(
         Problem(
             "out-of-time",
-            f"not all nodes were single and empty-handed within {timeout:g} s.",
+            f"not all nodes were single and empty-handed within {duration(timeout)}.",
             hint="run the same command again",
             exit=Exit.NOT_READY,
-        )
+        ),
+        *await silent(fleet, names, _ASKED_AGAIN),
     )
 
 
-async def _reset(topology: Topology, fleet: Asker, report: Reporter, boost: Boost, *, flush: bool) -> None:
+async def _reset(
+    topology: Topology, fleet: Asker, report: Reporter, boost: Boost, *, flush: bool, until: float
+) -> None:
     names = tuple(node.name for node in topology.nodes)
     report(Phase("look", count(len(names), "node")))
-    observed = await survey(fleet, names)
+    observed = await survey(fleet, names, until=until + _ASKED_AGAIN)
     boost.notice(observed.views)
     if observed.away:
         raise NodeFailed(*observed.away.values())
+    if asyncio.get_running_loop().time() >= until:
+        raise TimeoutError
     views = observed.views
     problems = [found for found in preflight.refusals(topology, views) if found.code == "stranger"]
     if not flush:

@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from clusterboot import preflight
 from clusterboot.adopt import AGAIN, adopt, held
+from clusterboot.errors import Problem
 from clusterboot.evidence import why
 from clusterboot.health import Judge, Verdict
+from clusterboot.nodes import View
 from clusterboot.observe import Asker, Observed, survey
 from clusterboot.placement import place
 from clusterboot.results import StatusResult, rows
 from clusterboot.timers import elections_off, lowered_found
 from clusterboot.topology import Topology
 
+_FIRST = "mend what is named above first, then run 'clusterboot up': it does what is missing"
 
-async def status(topology: Topology, fleet: Asker) -> StatusResult:
-    """Look once at every node and judge what they say; never changes anything and raises nothing."""
-    observed = await survey(fleet, (node.name for node in topology.nodes))
+
+async def status(topology: Topology, fleet: Asker, within: float | None = None) -> StatusResult:
+    """Look once at every node and judge what they say; never changes anything and raises nothing.
+
+    A node that has not answered everything `within` seconds is away; finding out why the cluster is not
+    Ready takes a second more at most.
+    """
+    until = None if within is None else asyncio.get_running_loop().time() + within
+    observed = await survey(fleet, (node.name for node in topology.nodes), until=until)
     ids = {name: view.id for name, view in observed.views.items()}
     ids |= _guess(topology, fleet, observed, ids)
     whole = not observed.away
     adopted = adopt(topology, observed.views) if whole else None
     if adopted and (doubtful := held(adopted.refusals)):
         await asyncio.sleep(AGAIN)
-        again = await survey(fleet, (node.name for node in topology.nodes))
+        again = await survey(fleet, (node.name for node in topology.nodes), until=until)
         surely = doubtful & held(adopt(topology, again.views).refusals) if not again.away else frozenset()
         rest = tuple(each for each in adopted.refusals if each not in doubtful or each in surely)
         adopted = replace(adopted, refusals=rest)
@@ -41,7 +50,7 @@ async def status(topology: Topology, fleet: Asker) -> StatusResult:
     if not verdict.ready:
         verdict = replace(verdict, reasons=await why(fleet, topology, observed.views, verdict))
     if wrong:
-        told = tuple(reason for reason in verdict.reasons if reason.code != "stranger")
+        told = tuple(_after(wrong, verdict.reasons, observed.views))
         verdict = Verdict(
             False, verdict.mesh, verdict.nodes, verdict.links, verdict.total, verdict.covered, (*wrong, *told)
         )
@@ -52,6 +61,22 @@ async def status(topology: Topology, fleet: Asker) -> StatusResult:
         rows(topology, observed.views, verdict, ids),
         (*warnings, *lowered_found(observed.views), *elections_off(observed.views)),
     )
+
+
+def _after(
+    wrong: Sequence[Problem], reasons: Iterable[Problem], views: Mapping[str, View]
+) -> Iterator[Problem]:
+    """The reasons beside what `up` would refuse: without what follows from it, and with hints that hold."""
+    ours = {view.id for view in views.values()}
+    gone = any(problem.code == "ghost" for problem in wrong)
+    for reason in reasons:
+        if reason.code == "stranger":
+            continue
+        view = views.get(reason.node or "")
+        if reason.code == "replica-out-of-sync" and gone and view and view.me.primary not in ours:
+            continue
+        up = reason.hint is not None and reason.hint.startswith("run 'clusterboot up'")
+        yield replace(reason, hint=_FIRST) if up else reason
 
 
 def _guess(topology: Topology, fleet: Asker, observed: Observed, ids: Mapping[str, str]) -> dict[str, str]:

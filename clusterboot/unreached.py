@@ -69,11 +69,26 @@ def lost(
                 node,
                 "check the address and the way to it: routes, firewalls, security groups",
             )
+    return hung_up(node, ip, answered=False)
+
+
+def hung_up(node: Node, ip: str, *, answered: bool) -> Problem:
+    """Return that a node closed the connection; `answered` tells whether it had answered on it or before."""
     return _problem(
         "connection-lost",
-        f"{_subject(node, where)} closed the connection.",
+        f"{_subject(node, _where(node, ip))} closed the connection.",
         node,
-        "look at its log; a server that wants TLS closes connections without it",
+        "look at its log" + ("" if answered else "; a server that wants TLS closes connections without it"),
+    )
+
+
+def died(node: Node, ip: str) -> Problem:
+    """Return that a node closed the connection and takes no other one."""
+    return _problem(
+        "connection-lost",
+        f"{_subject(node, _where(node, ip))} closed the connection, and nothing listens there any more.",
+        node,
+        "it has just died or was stopped: look at its log, and start it again",
     )
 
 

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import socket
 import ssl
+import threading
 
 import pytest
 import redis.exceptions
@@ -85,3 +86,54 @@ def test_a_port_where_nobody_listens() -> None:
             asyncio.run(ask())
     assert caught.value.problems[0].code == "connection-refused"
     assert caught.value.exit is Exit.NODE
+
+
+@pytest.mark.parametrize(
+    ("stays", "answers", "message", "hint"),
+    [
+        (
+            False,
+            0,
+            "closed the connection, and nothing listens there any more.",
+            "it has just died or was stopped: look at its log, and start it again",
+        ),
+        (
+            True,
+            0,
+            "closed the connection.",
+            "look at its log; a server that wants TLS closes connections without it",
+        ),
+        # Whoever has answered speaks as we do.
+        (True, 1, "closed the connection.", "look at its log"),
+    ],
+)
+def test_a_node_that_hangs_up(stays: bool, answers: int, message: str, hint: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+        def serve() -> None:
+            caller, _ = listener.accept()
+            with caller:
+                for _ in range(answers):
+                    caller.recv(1000)
+                    caller.sendall(b"+PONG\r\n")
+                caller.recv(1000)
+                if not stays:
+                    listener.close()
+
+        async def ask() -> None:
+            fleet = Fleet(topology(node("a", host="127.0.0.1", port=port)), lambda _: (None, None))
+            for _ in range(answers + 1):
+                await fleet.ask("a", ("PING",))
+
+        server = threading.Thread(target=serve, daemon=True)
+        server.start()
+        with pytest.raises(NodeFailed) as caught:
+            asyncio.run(ask())
+        server.join(10)
+    (found,) = caught.value.problems
+    assert (found.code, found.message, found.hint) == (
+        "connection-lost",
+        f"a at 127.0.0.1:{port} {message}",
+        hint,
+    )

@@ -25,23 +25,34 @@ CORE: dict[str, set[str]] = {
     "mixed": {"nodes", "versions", "errors", "wording"},
     "plan": {"topology", "nodes", "placement", "slots", "errors"},
     "kept": {"topology", "placement", "errors", "wording"},
+    "fewer": {"placement", "plan", "topology", "errors", "wording"},
     "adopt": {
-        *("nodes", "placement", "plan", "topology", "slots", "errors", "kept", "mixed", "versions", "wording")
+        *("fewer", "nodes", "placement", "plan", "topology", "slots", "errors", "kept", "mixed"),
+        *("versions", "wording"),
     },
     "announced": {"nodes", "plan", "topology", "errors"},
-    "preflight": {"nodes", "placement", "plan", "topology", "errors", "announced", "mixed", "wording"},
+    "replaced": {"nodes", "plan", "errors", "wording"},
+    "preflight": {
+        *("nodes", "placement", "plan", "topology", "errors", "announced", "mixed", "replaced", "wording")
+    },
     "reasons": {"nodes", "placement", "slots", "errors"},
     "health": {"nodes", "placement", "reasons", "slots", "errors"},
     "newcomers": {"health", "plan", "topology"},
     "moved": {"plan", "topology"},
     "timers": {"nodes", "topology", "errors", "wording"},
     "replies": {"errors"},
+    "silence": {"replies", "errors"},
     "events": {"plan", "health", "placement", "errors"},
     "reach": {"nodes", "plan", "topology"},
     "onesided": {"reach", "plan", "topology"},
     "blocked": {"reach", "errors", "wording"},
+    "elsewhere": {"blocked", "reach", "errors", "wording"},
     "forgotten": {"blocked", "reach", "nodes", "errors", "wording"},
-    "diagnose": {"blocked", "forgotten", "reach", "health", "mixed", "nodes", "errors", "wording"},
+    "unsynced": {"blocked", "health", "mixed", "nodes", "errors", "wording"},
+    "diagnose": {
+        *("blocked", "elsewhere", "forgotten", "reach", "replaced", "unsynced"),
+        *("health", "nodes", "errors", "wording"),
+    },
 }
 # All of these do no I/O, read no clock and draw no random numbers.
 PURE = {*CORE, "results"}
@@ -52,13 +63,15 @@ DOING: dict[str, set[str]] = {
     "limits": {"errors"},
     "tls": {"errors", "topology"},
     "unreached": {"errors", "topology", "tls"},
-    "client": {"errors", "topology", "replies", "addresses", "limits", "tls", "unreached"},
+    "probe": set(),
+    "client": {"errors", "topology", "replies", "addresses", "limits", "probe", "tls", "unreached"},
     "credentials": {"errors", "topology"},
     "private": {"errors"},
     "state": {"errors", "topology", "private"},
     "files": {"errors", "topology"},
     "local": {"errors", "topology", "state", "private", "wording"},
-    "observe": {*PURE, "addresses"},
+    "lookup": {"addresses", "errors", "topology"},
+    "observe": {*PURE},
 }
 RUNNING: dict[str, set[str]] = {
     "act": {*PURE, "observe"},
@@ -69,12 +82,12 @@ RUNNING: dict[str, set[str]] = {
     "unnamed": set(),
     "standby": {"client", "helper", "topology", "unnamed"},
     "follow": {*PURE, "observe"},
-    "evidence": {*PURE, "observe", "addresses"},
+    "evidence": {*PURE, "observe", "addresses", "probe"},
     "status": {*PURE, "observe", "evidence"},
-    "reset": {*PURE, "observe", "boost", "follow"},
+    "reset": {*PURE, "observe", "boost", "evidence", "follow"},
     "course": {*PURE, "observe", "act", "boost"},
     "ending": {*PURE, "observe", "course", "boost", "evidence"},
-    "bootstrap": {*PURE, "observe", "act", "boost", "course", "follow", "ending"},
+    "bootstrap": {*PURE, "observe", "act", "boost", "course", "follow", "ending", "lookup"},
 }
 PACKAGES = {
     "yaml": {"topology"},

@@ -75,27 +75,6 @@ def standby(topology: Topology, password: str | None, seconds: float) -> Standby
     return Standby(topology, credentials.load(topology, password), seconds + 10.0)
 
 
-@contextlib.asynccontextmanager
-async def bounded(seconds: float) -> AsyncIterator[None]:
-    """Raise OutOfTime when the work inside takes longer than `seconds`."""
-    import asyncio
-
-    from clusterboot.errors import OutOfTime
-
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError as over:
-        raise OutOfTime(
-            Problem(
-                "out-of-time",
-                f"not all nodes answered within {seconds:g} s.",
-                hint="--timeout gives them longer",
-                exit=Exit.NOT_READY,
-            )
-        ) from over
-
-
 def careless(topology: Topology, file: Path) -> tuple[Problem, ...]:
     """Return warnings about passwords that others can read and certificates that nobody checks."""
     from clusterboot import credentials

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clusterboot.commands.reaching import Reach, ask, bounded, careless, connected, usage
+from clusterboot.commands.reaching import Reach, ask, careless, connected, usage
 from clusterboot.errors import Exit, Interrupted
 from clusterboot.shell import Shell, reader_gone, run_async, unread
 
@@ -34,9 +34,8 @@ def status(shell: Shell, file: Path, reach: Reach, *, watch: bool) -> Exit:
     passwords = ask(reach)
 
     async def once(seconds: float) -> StatusResult:
-        # A moment more than the nodes have: enough to find out why they are not Ready.
-        async with connected(topology, passwords, seconds) as fleet, bounded(seconds + 1.0):
-            return await look(topology, fleet)
+        async with connected(topology, passwords, seconds) as fleet:
+            return await look(topology, fleet, seconds)
 
     async def looks() -> AsyncGenerator[StatusResult, None]:
         if reach.timeout is not None:
@@ -45,9 +44,7 @@ def status(shell: Shell, file: Path, reach: Reach, *, watch: bool) -> Exit:
                 yield await once(reach.timeout)
         async with connected(topology, passwords) as fleet:
             while True:
-                async with bounded(reach.deadline(topology)):
-                    result = await look(topology, fleet)
-                yield result
+                yield await look(topology, fleet, reach.deadline(topology))
 
     async def again_and_again() -> None:
         from clusterboot.render.live import watch as screen

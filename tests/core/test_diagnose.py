@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from clusterboot.blocked import Evidence
 from clusterboot.diagnose import diagnose
 from clusterboot.errors import Exit, Problem
-from clusterboot.health import Judge
+from clusterboot.health import Judge, Verdict
 from clusterboot.nodes import View, parse_nodes
 from clusterboot.placement import place
 from clusterboot.reach import Reach
+from clusterboot.slots import NONE
 from clusterboot.topology import Topology, load
+from clusterboot.unsynced import unsynced
 
 NAMES = "abcdefghijkl"
 
@@ -186,6 +190,29 @@ def test_whatever_all_nodes_miss_of_each_other_a_few_sentences_say_it(count: int
         assert 1 <= len(problems) <= 6, problems
 
 
+def test_nodes_that_were_started_again_elsewhere_are_a_matter_of_up() -> None:
+    found = views(3, **{name: nobody(name, 3, "fail?") for name in "abc"})
+    quiet = {"cluster-announce-ip": "", "cluster-announce-port": "0"}
+    now = {name: replace(view, ip=f"10.0.1.{view.ip[-1]}", config=quiet) for name, view in found.items()}
+    # The topology still has the old addresses: only the one that answered counts.
+    assert told(now) == [
+        (
+            "node-moved",
+            "a, b and c cannot be reached at 10.0.0.1:16379, 10.0.0.2:16379 and 10.0.0.3:16379, which the "
+            "other nodes still have for them: they are at 10.0.1.1:6379, 10.0.1.2:6379 and 10.0.1.3:6379 "
+            "now; b, c and a list them as fail? (CLUSTER NODES).",
+        )
+    ]
+    # Where a MEET at the new address has not helped, the old one is not just left over.
+    again = told(now, met=[("a", "b")])
+    assert [code for code, _ in again] == ["announced-unreachable"] * 3
+    assert "at 10.0.0.1:16379, the address that the others have for it; clusterboot" in again[0][1]
+    announcing = {
+        name: replace(view, config={"cluster-announce-ip": found[name].ip}) for name, view in now.items()
+    }
+    assert "at 10.0.0.1:16379, the address that it announces; clusterboot" in told(announcing)[0][1]
+
+
 def test_a_node_that_does_not_answer_explains_what_the_others_miss() -> None:
     found = views(3, a={"b": "fail?"}, c={"b": "fail?"})
     top = topology(3)
@@ -254,3 +281,31 @@ def test_nodes_that_have_met_by_now_are_no_groups_that_do_not_know_each_other() 
     alone = {name: nobody(name, 2) for name in "ab"}
     found = told(views(2, **alone), Evidence(closed={("a", "b"), ("b", "a")}), met=[("a", "b")])
     assert found == [("not-seen", "a does not see b."), ("not-seen", "b does not see a.")]
+
+
+@pytest.mark.parametrize(
+    ("evidence", "code", "words"),
+    [
+        ({}, "replica-out-of-sync", "its link to 10.0.0.1:6379 is down"),
+        ({"sync_delay": {"a": 5}}, "replica-waits", "a begins a sync 5 s after it is asked for one"),
+        (
+            {"sync_delay": {"a": 0}},
+            "replica-waits",
+            "a has not begun its sync, as while another save is under",
+        ),
+        ({"syncs": {"a": 1}}, "replica-waits", "waits for that (state=wait_bgsave in INFO replication of a)"),
+        ({"syncs": {"a": 2}}, "replica-out-of-sync", "syncs are begun again and again and do not end (INFO"),
+        ({"unsaved": {"a"}}, "replica-out-of-sync", "a cannot save its data"),
+        ({"denied": {"a": ("WRONGPASS",)}}, "replica-waits", "waits for that"),
+    ],
+)
+def test_what_keeps_a_replica_out_of_sync(evidence: dict[str, Any], code: str, words: str) -> None:
+    info = {"role": "slave", "master_host": "10.0.0.1", "master_port": "6379", "master_link_status": "down"}
+    b = replace(views(2)["b"], info=info)
+    line = {"connected_slaves": "1", "slave0": "ip=10.0.0.2,port=6379,state=wait_bgsave,offset=0,lag=0"}
+    reason = Problem("replica-out-of-sync", "b is not in sync.", node="b", peer="a", exit=Exit.NOT_READY)
+    verdict = Verdict(False, True, {}, 2, 2, NONE, (reason,))
+    known = Evidence(**evidence, replication={"a": line} if evidence else {})
+    (found,) = unsynced({"b": b}, verdict, known)
+    assert (found.code, found.node, found.peer) == (code, "b", "a")
+    assert words in found.message

@@ -292,6 +292,22 @@ def test_where_a_node_is_met(
     assert meeting_point(node("a", **given_node), view) == expected
 
 
+@pytest.mark.parametrize(
+    ("dialled", "last", "expected"),
+    [
+        ("127.0.0.1", "10.0.0.1", "10.0.0.1"),  # on this host, and known to the others by its real address
+        ("127.0.0.2", "127.0.0.1", "127.0.0.2"),  # started again at another one: the last is left over
+        ("::1", "127.0.0.1", "::1"),
+        ("10.0.0.2", "10.0.0.1", "10.0.0.2"),
+    ],
+)
+def test_where_a_node_is_met_that_has_had_another_address(dialled: str, last: str, expected: str) -> None:
+    world = World(Server("a", ip=last), Server("b"))
+    world.join("a", "b")
+    view = replace(world.view("a"), ip=dialled, config={"cluster-announce-ip": ""})
+    assert meeting_point(node("a", host=dialled), view)[0] == expected
+
+
 def test_without_views_a_node_is_met_where_the_file_says() -> None:
     assert meeting_point(node("a", host="redis-0.svc", bus_port=9001), None) == ("redis-0.svc", 7001, 9001)
 

@@ -92,6 +92,30 @@ def a_ghost_whose_address_another_node_has_now(world: World) -> None:
 
 
 @case(THREE)
+def a_node_that_came_back_empty_a_moment_ago(world: World) -> None:
+    line = {"ip": "10.0.0.1", "port": 7003, "connected": False, "slots": slots("0-5460")}
+    world.join("a", "b")
+    tell(world, "ab", **line)
+
+
+@case(THREE)
+def a_living_node_of_another_network_with_the_address_of_one_of_us(world: World) -> None:
+    tell(world, "ab", ip="10.0.0.1", port=7003)
+
+
+@case(THREE)
+def a_loopback_address_is_one_of_the_tellers_own_host(world: World) -> None:
+    world["c"].ip = "127.0.0.1"
+    tell(world, "ab", ip="127.0.0.1", port=7003, connected=False)
+
+
+@case(THREE)
+def a_ghost_without_address_beside_one_node_that_knows_nobody(world: World) -> None:
+    world.join("a", "b")
+    tell(world, "ab", flags=("master", "noaddr"), ip="")
+
+
+@case(THREE)
 def a_ghost_with_a_replica_among_us(world: World) -> None:
     tell(world, "bc", flags=("master", "noaddr"), ip="", slots=slots("0-5460"))
     world["c"].flags = frozenset({"slave"})

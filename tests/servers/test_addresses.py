@@ -177,8 +177,8 @@ def test_announcing_in_the_topology_what_nobody_announces_is_refused(any_nodes: 
     assert two.changes() == {}
 
 
-def move(servers: Servers, ports: list[int]) -> None:
-    """Start every node again in its own folder, but at the port at the same place in `ports`."""
+def move(servers: Servers, ports: list[int], host: str = "127.0.0.1") -> None:
+    """Start every node again in its own folder, but at `host` and the port at the same place in `ports`."""
     for index in range(len(servers)):
         servers.kill(index)
     folders = [servers.folder / str(port) for port in servers.ports]
@@ -187,6 +187,10 @@ def move(servers: Servers, ports: list[int]) -> None:
     for index, port in enumerate(ports):
         (servers.folder / f"moving-{index}").rename(servers.folder / str(port))
     servers.ports[:] = ports
+    if host != servers.host:
+        servers._common[servers._common.index("--bind") + 1] = servers.host = host
+        # The others take the address that its connections come from; older servers use that of --bind.
+        servers._common += [] if servers.kind == "redis62" else ["--bind-source-addr", host]
     for index in range(len(servers)):
         servers.processes[index] = servers._start(index)
     for index in range(len(servers)):
@@ -196,7 +200,10 @@ def move(servers: Servers, ports: list[int]) -> None:
 @pytest.mark.parametrize(
     ("kind", "how"),
     [
-        ("redis70", "to new ports"),
+        ("redis70", "to another loopback address"),
+        pytest.param("valkey91", "to another loopback address", marks=pytest.mark.soak),
+        pytest.param("redis62", "to another loopback address", marks=pytest.mark.soak),
+        pytest.param("redis70", "to new ports", marks=pytest.mark.soak),
         pytest.param("redis70", "to the port of the next one", marks=pytest.mark.soak),
         pytest.param("valkey91", "to new ports", marks=pytest.mark.soak),
         pytest.param("valkey91", "to the port of the next one", marks=pytest.mark.soak),
@@ -211,13 +218,23 @@ def test_nodes_that_all_moved_are_recognised_by_their_ids_and_met_again(
     assert clusterboot("up", write(tmp_path, six, replicas=1)).exit == 0
     ids = [six.call(index, "CLUSTER", "MYID") for index in range(6)]
     slots = [line for line in six.call(0, "CLUSTER", "NODES").splitlines() if "master" in line]
-    move(six, free_ports(6) if how == "to new ports" else [*six.ports[1:], six.ports[0]])
+    if how == "to another loopback address":
+        move(six, six.ports, "127.0.0.2")
+    else:
+        move(six, free_ports(6) if how == "to new ports" else [*six.ports[1:], six.ports[0]])
     assert [six.call(index, "CLUSTER", "MYID") for index in range(6)] == ids
 
     file = write(tmp_path, six, "moved.yaml", replicas=1)
-    before = clusterboot("status", file)
+    before = clusterboot("status", file, "-o", "json")
     assert before.exit == 4, before
     assert "stranger" not in before.out
+    assert "announce" not in before.out  # it is a matter of `up`
+    if how != "to the port of the next one":
+        (reason,) = [each for each in problems(before, "reasons") if each["code"] == "node-moved"]
+        assert reason["message"].startswith(
+            f"{', '.join(six.addresses[:5])} and 1 more cannot be reached at "
+        )
+        assert reason["hint"] == "run 'clusterboot up': it tells the nodes each other's new addresses"
     outcome = clusterboot("up", file, "-o", "json")
     assert outcome.exit == 0, outcome
     assert why_not_ready(six.addresses) is None

@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.harness.cli import clusterboot, launch
 from tests.harness.servers import Servers
 from tests.servers.conftest import Take
@@ -161,9 +163,14 @@ def test_cluster_taken_away_as_on_managed_services_is_told(
     ]
 
 
-def test_a_node_that_loads_its_data_is_waited_for(any_server: str, servers: Start, tmp_path: Path) -> None:
-    """Some seconds of loading, made by a delay for each of a thousand keys."""
-    found = servers(any_server, 2)
+def test_a_node_that_loads_its_data_is_waited_for(
+    require: Callable[[str], str], servers: Start, tmp_path: Path
+) -> None:
+    """Some seconds of loading, made by a delay for each of a thousand keys.
+
+    Valkey answers INFO and CLUSTER meanwhile, as if nothing were amiss.
+    """
+    found = servers(require("valkey91"), 2)
     two = Nodes(found, 2, tmp_path)
     file = two.file()
     two.ready_up(file)
@@ -187,10 +194,11 @@ def test_a_node_that_loads_its_data_is_waited_for(any_server: str, servers: Star
     assert two.why_not_ready() is None
 
 
+@pytest.mark.parametrize("kind", ["redis70", "valkey91"])
 def test_a_node_that_loads_for_longer_than_the_run_is_named(
-    any_server: str, servers: Start, tmp_path: Path
+    kind: str, require: Callable[[str], str], servers: Start, tmp_path: Path
 ) -> None:
-    two = Nodes(servers(any_server, 2), 2, tmp_path)
+    two = Nodes(servers(require(kind), 2), 2, tmp_path)
     file = two.file()
     two.ready_up(file)
     # Values that cannot be packed: by bytes the server tells when to look at its clients meanwhile.
@@ -202,21 +210,23 @@ def test_a_node_that_loads_for_longer_than_the_run_is_named(
     _restart_loading(
         two.servers, 1, "--key-load-delay", "8000", "--loading-process-events-interval-bytes", "1024"
     )
+    loads = (
+        "loading",
+        two.addresses[1],
+        f"{two.addresses[1]} is still loading its data.",
+        "wait until it is done, or raise --timeout",
+    )
+    again = "run the same command again: it goes on from here; --timeout gives it longer"
     outcome = two.up(file, "-o", "json", "--timeout", "2", exit=5)
     assert [(e["code"], e["node"], e["message"], e["hint"]) for e in problems(outcome)] == [
-        (
-            "out-of-time",
-            None,
-            "not Ready within 2 s.",
-            "run the same command again: it goes on from here; --timeout gives it longer",
-        ),
-        (
-            "loading",
-            two.addresses[1],
-            f"{two.addresses[1]} is still loading its data.",
-            "wait until it is done, or raise --timeout",
-        ),
+        ("out-of-time", None, "not Ready within 2 s.", again),
+        loads,
     ]
+    looked = clusterboot("status", file, "-o", "json")
+    reasons = problems(looked, "reasons")
+    assert next((e["code"], e["node"], e["message"], e["hint"]) for e in reasons) == loads, looked
+    # The other one may say that it lost its link, or that the cluster is down, and nothing about the way.
+    assert not [e for e in reasons if e["code"].startswith("bus-")], looked
 
 
 def _restart_loading(servers: Servers, index: int, *settings: str) -> None:

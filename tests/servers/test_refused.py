@@ -180,8 +180,9 @@ def test_a_ghost_is_refused_and_told_apart_from_a_stranger(nodes: Take) -> None:
         (
             "ghost",
             "a",
-            None,
-            f"a and b still know a node that is gone: an address nobody knows (id {gone}).",
+            "c",
+            f"a and b still know a node that is gone: an address nobody knows (id {gone}); maybe the former "
+            "id of c, which is empty and knows nobody.",
             f"run CLUSTER FORGET {gone} on a and b, all within 60 seconds, then this again",
         )
     ]

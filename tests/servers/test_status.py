@@ -131,6 +131,27 @@ def test_a_mesh_is_what_slots_none_asks_for(any_nodes: Take) -> None:
     assert "● A full mesh: 3 nodes" in _status(three.file(slots="none")).out
 
 
+def test_a_primary_whose_replica_went_to_another_one_is_warned_about(any_nodes: Take) -> None:
+    six = any_nodes(6)
+    file = six.file(replicas=1)
+    six.ready_up(file)
+    # So that all of them hear of a new role soon, and syncs begin at once.
+    six.configure({"cluster-node-timeout": "1000", "repl-diskless-sync-delay": "0"})
+    a, d = six.addresses[0], six.addresses[3]
+    six.ok(3, "CLUSTER", "REPLICATE", six.id(1))
+    six.until(lambda: six.why_not_ready() is None, "all know that d has another primary")
+    for outcome in (_status(file, "-o", "json"), six.up(file, "-o", "json")):
+        (warning,) = problems(outcome, "warnings")
+        assert (warning["code"], warning["node"], warning["peer"]) == ("replicas-fewer", a, d)
+        assert warning["message"] == (
+            f"1 primary has fewer replicas than the topology wants: {a} has none of 1."
+        )
+        assert warning["hint"].startswith(f"run CLUSTER REPLICATE {six.id(0)} on {d}, which ")
+    six.ok(3, "CLUSTER", "REPLICATE", six.id(0))
+    six.until(lambda: six.why_not_ready() is None, "all know that d is back")
+    assert problems(_status(file, "-o", "json"), "warnings") == []
+
+
 def test_what_up_would_refuse_is_a_reason(any_nodes: Take) -> None:
     three = any_nodes(3)
     three.join((0, 1, 2))
