@@ -197,6 +197,8 @@ def _unexplained(reasons: Sequence[Problem], verdict: Verdict, explained: _Expla
     """The reasons without those that are explained, in whole or in part."""
     found = []
     for reason in reasons:
+        if reason.code == "roles-disagree" and reason.peer in explained.nodes:
+            continue  # what it has not heard of a node that is away
         if reason.code == "not-seen" and reason.node is not None:
             unseen = verdict.nodes[reason.node].unseen
             left = [name for name in unseen if not explained(reason.node, name)]
