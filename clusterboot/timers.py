@@ -231,12 +231,14 @@ def elections_off(views: Mapping[str, View]) -> tuple[Problem, ...]:
     ]
     if not names:
         return ()
-    has, it, does = ("has", "it", "does") if len(names) == 1 else ("have", "they", "do")
+    one = len(names) == 1
+    never = "it does not take over when its primary fails"
+    if not one:
+        never = "they do not take over when their primaries fail"
     return (
         Problem(
             "elections-off",
-            f"{listed(names)} {has} {NO_FAILOVER} yes: as replicas {it} {does} not take over from a "
-            "primary that fails.",
+            f"{listed(names)} {'has' if one else 'have'} {NO_FAILOVER} yes: {never}.",
             node=names[0],
             hint=f"if that is not wanted: CONFIG SET {NO_FAILOVER} no on {every(names)}, and the same in "
             "the configuration file",
