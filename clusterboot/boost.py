@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from math import inf
 from typing import Protocol
 
 from clusterboot.configure import Configurator
@@ -197,13 +198,13 @@ class Boost:
         return None
 
     async def restore(self) -> bool:
-        """Restore everything, and wait for calm as long as it takes; the caller bounds it.
+        """Restore everything, and wait for nodes that do not answer; the caller bounds it.
 
         Returns whether all was calm: after a wait the cluster may not be Ready any more. Raises NodeFailed
-        when a node does not answer any more and so may keep lowered settings.
+        when a node refuses it, and so keeps lowered settings.
         """
         self._restoring = Restoring(self._fleet, self._names)
-        await self._restoring.run()
+        await self._restoring.run(linger=inf)
         self._conclude()
         if self.left is not None:
             raise NodeFailed(self.left)

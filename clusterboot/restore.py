@@ -75,8 +75,8 @@ class Restoring:
     async def run(self, *, calm: float = CALM_SECONDS, linger: float = 0.0) -> None:
         """Restore all that is marked; ends when nothing is left, or when waiting on would be of no use.
 
-        Waits up to `calm` seconds for calm before timeouts are restored. Nodes that do not answer are tried
-        again for twice the longest timeout, and for `linger` seconds at least. Raises nothing.
+        Waits up to `calm` seconds for calm before timeouts are restored. What fails is tried again for twice
+        the longest timeout, and nodes that do not answer for `linger` seconds at least. Raises nothing.
         """
         clock = asyncio.get_running_loop().time
         start = clock()
@@ -93,7 +93,7 @@ class Restoring:
             await self._look(self._names, views=not self._calm())
             free = self._names if clock() >= over else self._unthreatened()
             await self._put({name: restored(self._states[name].now) for name in free if name in self._states})
-            if clock() >= max(over, start + linger):
+            if clock() >= over and not (self._silent and clock() < start + linger):
                 return
             if self._owed() or self._silent:
                 self.waited = True

@@ -4,7 +4,7 @@
 
 `answered` dies by SIGKILL when the reply to the k-th changing command has come, `sent` when the command
 has gone out and before its reply is read; a named signal comes with the reply. With a PID the process
-of that id is stopped first, and then as with `answered`. With `alone` the helper
+of that id is stopped, and the run goes on. With `alone` the helper
 process is killed first, in one go with its parent. Commands that go out in one go are sent one by one here,
 so that every k is a moment of its own, but for MULTI to EXEC. A run with fewer changing commands ends as
 always.
@@ -73,7 +73,7 @@ def install(last: int, moment: str, *, alone: bool) -> None:
             replies += await ask(self, name, *unit, **options)
             if dies and moment.isdigit():
                 os.kill(int(moment), signal.SIGSTOP)
-            if dies:
+            elif dies:
                 die(signal.Signals[moment] if moment.startswith("SIG") else signal.SIGKILL)
         return replies
 

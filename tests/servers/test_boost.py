@@ -20,7 +20,7 @@ import pytest
 from clusterboot.client import Fleet
 from clusterboot.files import read
 from clusterboot.restore import Restoring
-from tests.harness.cli import ROOT, Outcome, clusterboot, launch
+from tests.harness.cli import ROOT, Outcome, clusterboot, environment, launch
 from tests.harness.servers import Servers
 from tests.servers.conftest import Take
 from tests.servers.pool import OLD, TIMERS, Nodes, dying, freshen, problems, read_until
@@ -395,6 +395,30 @@ def test_a_primary_that_stalls_while_settings_are_restored_is_not_failed_over(no
     six.until(lambda: six.why_not_ready() is None, "the cluster is Ready again")
     assert "master" in str(six.ok(primary, "ROLE"))
     assert "slave" in str(six.ok(replica, "ROLE"))
+
+
+def test_what_was_ready_is_looked_at_again_where_restoring_had_to_wait(any_nodes: Take) -> None:
+    """A primary stops when all is done but for restoring; Ready is told of the cluster as it is then."""
+    six = any_nodes(6)
+    own = OLD | {TIMEOUT: "1000"}
+    six.configure(own)
+    file = six.file(replicas=1)
+    words = [str(6 + 6 + 3 + 5 + 3 + 1), str(six.servers.processes[0].pid), "up", str(file), "-o", "json"]
+    command = [sys.executable, "-m", "tests.servers.dying", *words]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            six.until(lambda: "slave" in str(six.ok(3, "ROLE")), "it has a replica")
+            six.until(lambda: "master" in str(six.ok(3, "ROLE")), "its replica takes over")
+        finally:
+            six.servers.cont(0)
+        out, err = process.communicate(timeout=60)
+    ended = Outcome(("up",), process.returncode, out, err)
+    assert ended.exit == 0, ended
+    assert six.why_not_ready() is None, ended
+    assert six.all_timers() == [own] * 6
+    assert "failed-over" in [problem["code"] for problem in problems(ended, "warnings")]
 
 
 def _failing(nodes: Nodes, index: int) -> str:
