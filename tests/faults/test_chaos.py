@@ -6,7 +6,7 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -109,10 +109,16 @@ def test_two_runs_at_once_end_in_one_ready_cluster_with_its_own_settings(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_a_node_is_stopped_restores_the_others_and_says_which_is_left(
-    number: signal.Signals, servers: Start, any_server: str, tmp_path: Path
+    number: signal.Signals,
+    servers: Start,
+    any_server: str,
+    free_ports: Callable[[int], list[int]],
+    tmp_path: Path,
 ) -> None:
     nodes = servers(any_server, 3)
     file = write(tmp_path, nodes)
+    # It announces a bus port at which nobody listens, so that the run cannot end before the signal comes.
+    nodes.call(2, "CONFIG", "SET", "cluster-announce-bus-port", str(free_ports(1)[0]))
     process = launch("up", file, "--timeout", "60")
     wait(lambda: timers(nodes, 2)["cluster-replica-no-failover"] == "yes", "settings are lowered")
     nodes.stop(1)
@@ -128,6 +134,7 @@ def test_a_signal_while_a_node_is_stopped_restores_the_others_and_says_which_is_
     wait(
         lambda: [timers(nodes, index) for index in range(3)] == [OLD] * 3, "the helper restores all of it", 60
     )
+    nodes.call(2, "CONFIG", "SET", "cluster-announce-bus-port", "0")
     assert clusterboot("up", file).exit == 0
 
 

@@ -282,7 +282,7 @@ def test_what_is_left_when_the_helper_is_killed_too_is_named_and_restored_from_a
         if ended.exit == 0:
             break
         k += step
-    assert left > 2
+    assert left >= 2
 
 
 def test_a_refusal_restores_first_and_says_so(any_nodes: Take) -> None:
