@@ -3,7 +3,7 @@
 clusterboot starts it before anything is lowered, in a session of its own, and holds the other end of its
 standard input (`clusterboot.standby`). One byte there says that all is restored; the end of it without that
 byte says that clusterboot is gone, whatever ended it. The helper knows no own values: they are in the nodes.
-It imports next to nothing until it is needed, runs with `-I -S`, and its command line does not name
+It imports next to nothing in the first second, runs with `-I -S`, and its command line does not name
 clusterboot.
 
 Input: a length in 8 bytes; as much of marshalled (sys.path, seconds, pickled (topology, credentials)); the
@@ -18,10 +18,15 @@ import os
 import select
 import signal
 import sys
+from collections.abc import Callable
 
 READY, DISMISSED = b"r", b"d"
 # How long it goes on trying nodes that do not answer, in seconds.
 _LINGER = 60.0
+# A run that takes longer, in seconds, has it import and read what restoring needs: what clusterboot is
+# installed in may go when clusterboot does (`uvx`, a folder of a test), and certificates too.
+_SHORT = 1.0
+_LONGEST = 1e8  # that select takes anywhere
 # Ctrl-C, a closed terminal and a polite kill are for clusterboot.
 _DEAF = (
     *(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE),
@@ -38,11 +43,23 @@ def main() -> None:
     given = _read(size)
     if not size or len(given) < size:
         return  # clusterboot was gone before it lowered anything
-    path, seconds, rest = marshal.loads(given)  # noqa: S302 (from our own parent)
+    sys.path[:], seconds, rest = marshal.loads(given)  # noqa: S302 (from our own parent)
+    restore = None
+    word = _word(_SHORT)
+    if word is None:
+        try:
+            restore = _prepare(rest)
+        except Exception:  # it is tried again when it is needed
+            restore = None
+        word = _word(min(seconds, _LONGEST))
+    if word != DISMISSED:
+        (restore or _prepare(rest))()
+
+
+def _word(seconds: float) -> bytes | None:
+    """Return what clusterboot says within `seconds`: nothing (None), or as its end b""."""
     heard, _, _ = select.select([0], [], [], seconds)
-    if not heard or os.read(0, 1) != DISMISSED:
-        sys.path[:] = path
-        _restore(rest)
+    return os.read(0, 1) if heard else None
 
 
 def _read(size: int) -> bytes:
@@ -52,7 +69,8 @@ def _read(size: int) -> bytes:
     return found
 
 
-def _restore(given: bytes) -> None:
+def _prepare(given: bytes) -> Callable[[], None]:
+    """Import and read all that restoring needs, and return what restores."""
     import asyncio
     import pickle
 
@@ -60,12 +78,12 @@ def _restore(given: bytes) -> None:
     from clusterboot.restore import Restoring
 
     topology, credentials = pickle.loads(given)  # noqa: S301 (from our own parent)
+    fleet = Fleet(topology, lambda node: credentials[node.name])
 
     async def work() -> None:
-        fleet = Fleet(topology, lambda node: credentials[node.name])
         try:
             await Restoring(fleet, credentials).run(linger=_LINGER)
         finally:
             await fleet.close()
 
-    asyncio.run(work())
+    return lambda: asyncio.run(work())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import marshal
 import pickle
-import select
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -32,30 +31,25 @@ class Standby:
     async def start(self) -> None:
         """Start the helper, once, and wait until it is ready. Raises OSError when it cannot be started."""
         if self._process is None:
-            self._process = await asyncio.to_thread(self._start)
+            self._process = await self._start()
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        words, env = python("clusterboot.helper.main")
-        process = subprocess.Popen(
-            words,
-            env=env,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            cwd="/",
-            start_new_session=True,
-        )
+    async def _start(self) -> subprocess.Popen[bytes]:
+        process = _popen()
         assert process.stdin is not None
         assert process.stdout is not None
         # Passwords go through the pipe alone: others can read arguments and the environment.
         data = marshal.dumps((sys.path, self._seconds, pickle.dumps(self._given)))
-        with process.stdout as ready:
-            heard, _, _ = select.select([ready], [], [], _START_SECONDS)
-            if not heard or ready.read(1) != helper.READY:
-                process.kill()
-                raise OSError("it did not start")
-        process.stdin.write(len(data).to_bytes(8, "big") + data)
-        process.stdin.flush()
+        try:
+            with process.stdout as ready:
+                await _readable(ready.fileno())
+                if ready.read(1) != helper.READY:
+                    raise OSError("it did not start")
+            process.stdin.write(len(data).to_bytes(8, "big") + data)
+            process.stdin.flush()
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
         return process
 
     def dismiss(self) -> None:
@@ -67,3 +61,33 @@ class Standby:
             pipe.write(helper.DISMISSED)
         with suppress(subprocess.TimeoutExpired):
             process.wait(1.0)
+
+
+def _popen() -> subprocess.Popen[bytes]:
+    """Not in a thread: none can be had where the number of processes is at its limit."""
+    words, env = python("clusterboot.helper.main")
+    return subprocess.Popen(
+        words,
+        env=env,
+        # It stays in our working folder: paths of certificates may be relative to it.
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+async def _readable(number: int) -> None:
+    """Wait until there is something to read, or the other end is closed.
+
+    By the loop, which takes descriptors of any size (select does not: there is one for each node).
+    """
+    loop = asyncio.get_running_loop()
+    heard = asyncio.Event()
+    loop.add_reader(number, heard.set)
+    try:
+        await asyncio.wait_for(heard.wait(), _START_SECONDS)
+    except TimeoutError:
+        raise OSError("it did not start") from None
+    finally:
+        loop.remove_reader(number)

@@ -20,7 +20,7 @@ def python(function: str, *arguments: object) -> tuple[list[str], dict[str, str]
     belongs there.
     """
     module, _, name = function.rpartition(".")
-    root = str(Path(__file__).parents[1])
+    root = str(Path(__file__).parents[1].absolute())
     given = ", ".join(map(repr, arguments))
     code = f"import sys; sys.path.append({root!r}); from {module} import {name}; {name}({given})"
     # Not the Python of a virtual environment, whose path may name clusterboot.

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clusterboot.commands.reaching import Reach, ask, connected, standby, usage
+from clusterboot.commands.reaching import Reach, connected, passwords, standby, usage
 from clusterboot.errors import Exit
 from clusterboot.shell import Shell, run_async
 
@@ -82,11 +82,11 @@ async def _reset(shell: Shell, topology: Topology, reach: Reach, *, flush: bool)
     from clusterboot.render.live import reporter
     from clusterboot.reset import reset
 
-    password = ask(reach)
+    credentials = passwords(topology, reach)
     with reporter(shell.console(stderr=True), quiet=shell.quiet) as report:
-        async with connected(topology, password, reach.left(topology)) as fleet:
+        async with connected(topology, credentials, reach.left(topology)) as fleet:
             seconds = reach.left(topology)
-            helper = standby(topology, password, seconds)
+            helper = standby(topology, credentials, seconds)
             return await reset(topology, fleet, report, helper, flush=flush, timeout=seconds)
 
 

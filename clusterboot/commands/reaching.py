@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from clusterboot.errors import Exit, Problem, UsageError
 
 if TYPE_CHECKING:
-    from clusterboot.client import Fleet
+    from clusterboot.client import Credential, Fleet
     from clusterboot.standby import Standby
     from clusterboot.topology import Topology
 
@@ -45,34 +45,28 @@ class Reach:
 
 @contextlib.asynccontextmanager
 async def connected(
-    topology: Topology, password: str | None, seconds: float | None = None
+    topology: Topology, credentials: Mapping[str, Credential], seconds: float | None = None
 ) -> AsyncIterator[Fleet]:
-    """Yield a fleet with its credentials, and close it; `seconds` bound every connect and request.
-
-    Raises UsageError with every password that is missing, before anything is connected to.
-    """
+    """Yield a fleet, and close it; `seconds` bound every connect and request."""
     import asyncio
 
-    from clusterboot import credentials
     from clusterboot.client import Fleet
 
-    found = credentials.load(topology, password)
     # Before the deadline of the whole, so that the end of it can still name who did not answer.
     deadline = asyncio.get_running_loop().time() + 0.9 * seconds if seconds is not None else None
-    fleet = Fleet(topology, lambda node: found[node.name], deadline)
+    fleet = Fleet(topology, lambda node: credentials[node.name], deadline)
     try:
         yield fleet
     finally:
         await fleet.close()
 
 
-def standby(topology: Topology, password: str | None, seconds: float) -> Standby:
-    """Return the helper of a run of `seconds`, not started yet; it knows the same passwords as the fleet."""
-    from clusterboot import credentials
+def standby(topology: Topology, credentials: Mapping[str, Credential], seconds: float) -> Standby:
+    """Return the helper of a run of `seconds`, not started yet."""
     from clusterboot.standby import Standby
 
     # Longer than a run may take: one that is stopped and not gone ends here as well.
-    return Standby(topology, credentials.load(topology, password), seconds + 10.0)
+    return Standby(topology, credentials, seconds + 10.0)
 
 
 def careless(topology: Topology, file: Path) -> tuple[Problem, ...]:
@@ -93,7 +87,18 @@ def careless(topology: Topology, file: Path) -> tuple[Problem, ...]:
     return found
 
 
-def ask(reach: Reach) -> str | None:
+def passwords(topology: Topology, reach: Reach) -> Mapping[str, Credential]:
+    """Return user names and passwords by node name, with the one from the prompt where --ask-pass is given.
+
+    To be called once in a command: what names a password may be a pipe. Raises UsageError with every
+    password that is missing.
+    """
+    from clusterboot import credentials
+
+    return credentials.load(topology, _ask(reach))
+
+
+def _ask(reach: Reach) -> str | None:
     """Return the password typed at the prompt with --ask-pass, else None; UsageError without a terminal."""
     if not reach.ask_pass:
         return None

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clusterboot.commands.reaching import Reach, ask, careless, connected, usage
+from clusterboot.commands.reaching import Reach, careless, connected, passwords, usage
 from clusterboot.errors import Exit, Interrupted
 from clusterboot.shell import Shell, reader_gone, run_async, unread
 
@@ -31,10 +31,10 @@ def status(shell: Shell, file: Path, reach: Reach, *, watch: bool) -> Exit:
     if watch and shell.quiet:
         raise usage("--watch does nothing but show", "leave out --watch or --quiet")
     topology = read(file)
-    passwords = ask(reach)
+    credentials = passwords(topology, reach)
 
     async def once(seconds: float) -> StatusResult:
-        async with connected(topology, passwords, seconds) as fleet:
+        async with connected(topology, credentials, seconds) as fleet:
             return await look(topology, fleet, seconds)
 
     async def looks() -> AsyncGenerator[StatusResult, None]:
@@ -42,7 +42,7 @@ def status(shell: Shell, file: Path, reach: Reach, *, watch: bool) -> Exit:
             # The deadline of a fleet is one for all it does: each look gets one of its own.
             while True:
                 yield await once(reach.timeout)
-        async with connected(topology, passwords) as fleet:
+        async with connected(topology, credentials) as fleet:
             while True:
                 yield await look(topology, fleet, reach.deadline(topology))
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clusterboot.commands.fresh import Strategy, restyled
-from clusterboot.commands.reaching import Reach, ask, careless, connected, standby, usage
+from clusterboot.commands.reaching import Reach, careless, connected, passwords, standby, usage
 from clusterboot.errors import ClusterbootError, Exit, Interrupted
 from clusterboot.shell import Shell, run_async
 from clusterboot.wording import count
@@ -16,6 +16,7 @@ from clusterboot.wording import count
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from clusterboot.client import Credential
     from clusterboot.errors import Problem
     from clusterboot.results import UpResult
     from clusterboot.topology import Topology
@@ -53,8 +54,8 @@ def up(shell: Shell, file: Path, options: UpOptions, reach: Reach) -> Exit:
             "leave out one of them; 'clusterboot plan' needs no servers",
         )
     topology = restyled(read(file), options.strategy)
-    passwords = ask(reach)
-    started = _spawn(shell, topology, file, reach, passwords) if options.spawn else _NOTHING
+    credentials = passwords(topology, reach)
+    started = _spawn(shell, topology, file, reach, credentials) if options.spawn else _NOTHING
 
     from clusterboot import bootstrap
     from clusterboot.render import github, json
@@ -62,13 +63,13 @@ def up(shell: Shell, file: Path, options: UpOptions, reach: Reach) -> Exit:
     async def work() -> Callable[[], Exit]:
         # What is printed is printed after the screen is clear and the loop has ended.
         with github.reporter(shell.console(stderr=True), quiet=shell.quiet) as report:
-            async with connected(topology, passwords, reach.left(topology)) as fleet:
+            async with connected(topology, credentials, reach.left(topology)) as fleet:
                 run = bootstrap.Run(
                     topology,
                     fleet,
                     report,
                     timeout=reach.deadline(topology),
-                    helper=standby(topology, passwords, reach.deadline(topology)),
+                    helper=standby(topology, credentials, reach.deadline(topology)),
                     spent=reach.spent(),
                     mesh_only=options.mesh_only,
                     boost=options.boost,
@@ -109,17 +110,18 @@ def _show(shell: Shell, result: UpResult) -> Exit:
     return Exit.DONE
 
 
-def _spawn(shell: Shell, topology: Topology, file: Path, reach: Reach, password: str | None) -> _Started:
+def _spawn(
+    shell: Shell, topology: Topology, file: Path, reach: Reach, credentials: Mapping[str, Credential]
+) -> _Started:
     """Start a local server for every loopback node that does not answer."""
-    from clusterboot import credentials, local
+    from clusterboot import local
 
     mine = [node for node in topology.nodes if local.is_loopback(node.host)]
     if not mine:
         message = "no node of this topology is on this machine (loopback): there is nothing to spawn"
         raise usage(message, "leave out --spawn and start the servers yourself")
-    found = credentials.load(topology, password)
-    passwords = {name: secret for name, (_, secret) in found.items() if secret is not None}
-    spawned = local.spawn(topology, mine, file=file, timeout=reach.left(topology), passwords=passwords)
+    secrets = {name: secret for name, (_, secret) in credentials.items() if secret is not None}
+    spawned = local.spawn(topology, mine, file=file, timeout=reach.left(topology), passwords=secrets)
     if spawned.started:
         shell.note(f"started {count(len(spawned.started), 'local server')}: {spawned.server}")
-    return _Started(len(spawned.started), local.changed(topology, file=file, passwords=passwords))
+    return _Started(len(spawned.started), local.changed(topology, file=file, passwords=secrets))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,11 +15,12 @@ from clusterboot import commands
 from clusterboot.commands import Reach, UpOptions
 from clusterboot.errors import Exit
 from clusterboot.shell import Shell
+from clusterboot.timers import NO_FAILOVER
 from tests.harness.certs import Pki
-from tests.harness.cli import Outcome, clusterboot
+from tests.harness.cli import Outcome, clusterboot, launch
 from tests.harness.ready import why_not_ready
 from tests.harness.servers import Servers, free_ports
-from tests.servers.pool import problems
+from tests.servers.pool import OLD, Nodes, problems
 
 KIND = "redis70"  # the one that is built with TLS
 
@@ -114,6 +116,26 @@ def test_six_nodes_with_mtls_and_tls_cluster_are_ready(mutual: Secured, tmp_path
     assert outcome.exit == 0, outcome
     assert why_not_ready(mutual.servers.addresses) is None
     assert "warning" not in outcome.err
+
+
+def test_the_helper_of_a_killed_run_finds_certificates_by_their_relative_paths(
+    pki: Pki, require: Callable[[str], str], tmp_path: Path
+) -> None:
+    """Such are those in a topology that is itself named by a relative path."""
+    require(KIND)
+    with ExitStack() as stack:
+        two = start(stack, pki, 2, "node")
+        nodes = Nodes(two.servers, 2, tmp_path)
+        nodes.configure(OLD)
+        names = {"ca": "ca.pem", "cert": "client.pem", "key": "client.key"}
+        for name in names.values():
+            shutil.copy(pki.folder / name, tmp_path)
+        two.file(tmp_path, **names)
+        with launch("up", "topology.yaml", cwd=tmp_path) as process:
+            nodes.until(lambda: nodes.timers(1)[NO_FAILOVER] == "yes", "settings are lowered")
+            process.kill()
+            process.communicate(timeout=20)
+        nodes.until(lambda: nodes.all_timers() == [OLD] * 2, "all settings are restored")
 
 
 def test_verify_false_works_and_warns_on_every_run(mutual: Secured, tmp_path: Path) -> None:
