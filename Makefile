@@ -1,14 +1,14 @@
 # Two commands do everything on a fresh machine with Python 3.11+ and a package registry:
 #   make demo   environment, embedded server, six local nodes, one cluster, and nothing left running
 #   make test   environment, everything the tests need, all checks
-# The rest: make soak (the long tests), make bench (the benchmarks), make format, make clean.
+# The rest: make soak (the long tests and the mutation run), make bench (the benchmarks), make format, make clean.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test check soak bench format schema clean
+.PHONY: demo test check soak mutants bench format schema clean
 
 demo: $(VENV)/.installed
 	@sh examples/demo.sh $(BIN)/clusterboot topologies/local.yaml
@@ -22,8 +22,13 @@ check: $(VENV)/.developing
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-soak: $(VENV)/.developing
+soak: $(VENV)/.developing mutants
 	$(PYTEST) -m soak
+
+# Changes the modules that decide or give back, one thing at a time; every change has to fail a fast test.
+mutants: $(VENV)/.developing
+	$(BIN)/python -m pip install --quiet --group mutants
+	CLUSTERBOOT_TEST_EXAMPLES=20 $(BIN)/python -m tests.mutants
 
 bench: $(VENV)/.developing
 	$(BIN)/python -m benchmarks

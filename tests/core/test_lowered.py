@@ -101,6 +101,13 @@ def test_what_is_restored_are_the_own_values_and_elections_come_last(own: Mappin
     assert kept(between | restored(between)) is None
 
 
+def test_one_by_one_mark_and_flag_are_set_before_the_timeout_and_restored_after_it() -> None:
+    there = list(to_lower(MINE, 537) or ())
+    back = list(restored(low(MINE)))
+    assert [there[:2], there[-1]] == [[BARRIER, NO_FAILOVER], TIMEOUT]
+    assert [back[0], back[-2:]] == [TIMEOUT, [NO_FAILOVER, BARRIER]]
+
+
 @given(OWN)
 def test_another_run_that_lowers_in_between_leaves_no_low_timeout_behind(own: Mapping[str, str]) -> None:
     between = low(own) | timeout_to_restore(low(own))
@@ -140,7 +147,9 @@ def test_one_value_alone_is_never_ours(now: Mapping[str, str]) -> None:
 def test_a_value_that_somebody_set_meanwhile_stays(
     by_hand: Mapping[str, str], back: Mapping[str, str]
 ) -> None:
-    assert restored({**low(MINE), **by_hand}) == back
+    now = {**low(MINE), **by_hand}
+    assert restored(now) == back
+    assert timeout_to_restore(now).items() <= back.items()
 
 
 def test_before_redis_5_the_timeout_tells_the_mark_and_all_is_restored_in_one_step() -> None:

@@ -383,7 +383,7 @@ RULES = (
         "no password for a primary",
         "preflight",
         "return (*locked, *cannot_follow",
-        "return (*cannot_follow",
+        "return (*(), *cannot_follow",
         _PREFLIGHT,
     ),
     Rule(
@@ -391,7 +391,7 @@ RULES = (
         "preflight",
         "return (*locked, *cannot_follow(target, views))",
         "return (*locked,)",
-        ("tests/core/test_versions.py",),
+        _PREFLIGHT,
     ),
     Rule(
         "two clusters",
