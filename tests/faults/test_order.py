@@ -14,13 +14,11 @@ from typing import Any
 import pytest
 
 from clusterboot import bootstrap
-from clusterboot.boost import Boost
 from clusterboot.errors import ClusterbootError, NodeFailed, Problem, Refused
-from clusterboot.observe import survey
 from clusterboot.replies import Command, Rejected, Reply
 from clusterboot.reset import reset
 from clusterboot.results import UpResult
-from clusterboot.timers import BARRIER, NO_FAILOVER, TIMEOUT, kept, to_lower
+from clusterboot.timers import BARRIER, NO_FAILOVER, to_lower
 from clusterboot.topology import Topology, load
 from tests.faults.test_any_script import NAMES, TOPOLOGY
 from tests.harness import virtual
@@ -229,78 +227,6 @@ def test_what_stays_lowered_is_said_whatever_ended_the_run_and_the_helper_goes_o
     assert fleet.lowered == ["d"]
     assert [problem.node for problem in warned if problem.code == "not-given-back"] == ["d"]
     assert helper.dismissed == []
-
-
-def boosted(fleet: Fleet, work: Callable[[Boost], Any]) -> Boost:
-    """Lower the nodes of a fleet and go on with `work`; what `survey` saw may have changed meanwhile."""
-
-    async def main() -> Boost:
-        boost = Boost(fleet, fleet.nodes, None)
-        views = (await survey(fleet, fleet.nodes)).views
-        for step in work(boost):
-            if step == "lower":
-                await boost.lower(views)
-            else:
-                await step
-        return boost
-
-    return virtual.run(main())
-
-
-def test_a_lowered_node_whose_reply_was_lost_is_owed() -> None:
-    fleet = Fleet("a")
-
-    def work(boost: Boost) -> Any:
-        fleet.then("a", Act(), Act("lost"))
-        yield "lower"
-        assert fleet.lowered == ["a"]
-        assert boost.owes
-        yield boost.restore()
-
-    boosted(fleet, work)
-    assert fleet.lowered == []
-
-
-def test_own_values_are_those_of_the_moment_in_which_they_are_lowered() -> None:
-    fleet = Fleet("ab")
-
-    def work(boost: Boost) -> Any:
-        fleet.nodes["b"].config[TIMEOUT] = "8000"
-        yield "lower"
-        assert kept(fleet.nodes["b"].config) == {**OLD, TIMEOUT: "8000"}
-        yield boost.restore()
-
-    boosted(fleet, work)
-    assert fleet.nodes["b"].config == {**OLD, TIMEOUT: "8000"}
-
-
-def test_a_node_that_somebody_restored_meanwhile_is_not_lowered_again() -> None:
-    fleet = Fleet("ab")
-
-    def work(boost: Boost) -> Any:
-        yield "lower"
-        fleet.nodes["b"].config = dict(OLD)
-        yield boost.ease()
-        assert fleet.lowered == ["a"]
-        assert fleet.nodes["a"].config[TIMEOUT] == "2037"
-
-    boosted(fleet, work)
-
-
-def test_a_node_that_says_ok_and_sets_nothing_counts_as_what_it_is() -> None:
-    fleet = Fleet("ab")
-    fleet.low()
-    low = dict(fleet.nodes["b"].config)
-    fleet.instead = lambda name, command: "OK" if (name, *command[:2]) == ("b", "CONFIG", "SET") else None
-
-    def work(boost: Boost) -> Any:
-        yield boost.cut_short()
-
-    boost = boosted(fleet, work)
-    assert fleet.nodes["b"].config == low
-    assert boost.left is not None
-    assert boost.left.node == "b"
-    assert "b refused CONFIG SET cluster-node-timeout" in boost.left.message
 
 
 class _Old(Fleet):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 _LOWERED = ("tests/core/test_lowered.py",)
 _RESTORING = ("tests/faults/test_restoring.py",)
 _ORDER = ("tests/faults/test_order.py",)
+_BOOST = ("tests/faults/test_boost.py",)
 _SCRIPT = ("tests/faults/test_any_script.py",)
 _PREFLIGHT = ("tests/core/test_preflight.py",)
 _ADOPT = ("tests/core/test_adopt.py",)
@@ -219,7 +220,7 @@ RULES = (
         "        wrong = _wrong(settings, now)\n        if wrong is None:",
         "        wrong = next((k for k in settings for r in replies if isinstance(r, Rejected)), None)\n"
         "        if wrong is None:",
-        _RESTORING + _ORDER,
+        _RESTORING + _BOOST,
     ),
     Rule(
         "MULTI and EXEC around single settings",
@@ -257,21 +258,21 @@ RULES = (
         "view.name, wanted)\n",
         "            now, refused = await self._configure.put(view.name, wanted)\n"
         "            self._own[view.name] = own\n",
-        _ORDER,
+        _BOOST,
     ),
     Rule(
         "own values are read anew before they are lowered",
         "boost",
         "own = own_values(view, now)",
         "own = own_values(view, view.config)",
-        _ORDER,
+        _BOOST,
     ),
     Rule(
         "a node that another run has restored is not lowered again",
         "boost",
         "if kept(now) is None or now[TIMEOUT] != str(min(expected, number(own[TIMEOUT]))):\n",
         "if False:\n",
-        _ORDER,
+        _BOOST,
     ),
     Rule(
         "a cancelled run restores",
