@@ -252,6 +252,7 @@ def test_old_servers_take_several_settings_between_multi_and_exec_the_mark_first
     for index in sets:
         before = [command for command in sent[:index] if command[0] in ("MULTI", "EXEC")]
         assert before[-1] == ("MULTI",), sent[index]
+    assert sent.count(("EXEC",)) == sent.count(("MULTI",))
 
 
 MANY = tuple(f"n{number}" for number in range(66))

@@ -99,6 +99,8 @@ def _configure(folder: Path, modules: list[str]) -> None:
         "type_check_command": [sys.executable, "-m", "mypy", "--output", "json", "--no-warn-unused-ignores"],
         "pytest_add_cli_args_test_selection": list(TESTS),
         "use_git_change_detection": False,
+        # A changed loop may never end: after so many times what its tests take it counts as noticed.
+        "timeout_multiplier": 5.0,
     }
     lines = [f"{key} = {json.dumps(value)}" for key, value in keys.items()]
     with (folder / "pyproject.toml").open("a") as file:
