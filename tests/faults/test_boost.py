@@ -61,6 +61,8 @@ def test_a_boost_tells_what_it_lowered_and_restored() -> None:
         assert boost.report() == BoostReport(used=True, settings=low, nodes=3, restored=0, reason=None)
         assert (yield boost.restore()) is True
         assert boost.report() == BoostReport(used=True, settings=low, nodes=3, restored=3, reason=None)
+        yield boost.restore()
+        assert boost.report().restored == 3, "as before"
 
     boost = play(fleet, work)
     assert (fleet.lowered, boost.left, boost.warnings) == ([], None, [])
@@ -255,13 +257,14 @@ def test_timeouts_are_eased_fourfold_each_time_as_far_as_their_own() -> None:
     play(fleet, work)
 
 
-def test_a_node_that_is_silent_or_restored_is_not_eased() -> None:
+@pytest.mark.parametrize("acts", [AWAY, [Act("lost")], [Act(after=3.0)] * 3])
+def test_a_node_that_is_silent_or_slow_or_restored_is_not_eased(acts: list[Act]) -> None:
     fleet = Fleet("ab")
 
     def work(boost: Boost, views: Mapping[str, View]) -> Any:
         yield boost.lower(views)
         fleet.nodes["a"].config |= {TIMEOUT: "15000"}  # another run is restoring it
-        fleet.then("b", *AWAY)
+        fleet.then("b", *acts)
         began = now()
         assert (yield boost.ease()) is None
         assert now() - began <= 5.0
@@ -269,6 +272,19 @@ def test_a_node_that_is_silent_or_restored_is_not_eased() -> None:
         assert fleet.nodes["a"].config[TIMEOUT] == "15000"
 
     play(fleet, work)
+
+
+def test_what_another_run_left_and_this_one_lowered_as_well_is_its_own() -> None:
+    fleet = Fleet("abc")
+    fleet.low()
+
+    def work(boost: Boost, views: Mapping[str, View]) -> Any:
+        boost.notice(views)
+        yield boost.lower(views)
+        yield boost.restore()
+
+    boost = play(fleet, work)
+    assert (fleet.lowered, boost.warnings) == ([], [])
 
 
 def test_what_was_restored_for_another_run_is_said() -> None:

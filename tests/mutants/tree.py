@@ -15,6 +15,7 @@ _NEEDED = ("clusterboot", "tests", "topologies", "docs", "pyproject.toml", "READ
 
 def copy(to: Path) -> Path:
     """Copy what tests without servers need to the folder `to`, and return it."""
+    to.mkdir(parents=True, exist_ok=True)
     for name in _NEEDED:
         source = ROOT / name
         if source.is_dir():
