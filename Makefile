@@ -1,7 +1,7 @@
 # Two commands do everything on a fresh machine with Python 3.11+ and a package registry:
 #   make demo   environment, embedded server, six local nodes, one cluster, and nothing left running
 #   make test   environment, everything the tests need, all checks
-# The rest: make soak (the long tests and the mutation run), make bench (the benchmarks), make format, make clean.
+# The rest: make soak (the long tests, and make mutants), make bench (the benchmarks), make format, make clean.
 
 PYTHON ?= python3
 VENV := .venv
@@ -22,12 +22,12 @@ check: $(VENV)/.developing
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-soak: $(VENV)/.developing mutants
+soak: $(VENV)/.developing
 	$(PYTEST) -m soak
+	$(MAKE) mutants
 
-# Changes the modules that decide or give back, one thing at a time; every change has to fail a fast test.
-mutants: $(VENV)/.developing
-	$(BIN)/python -m pip install --quiet --group mutants
+# The modules that decide or give back are changed, one thing at a time: a fast test has to fail.
+mutants: $(VENV)/.mutating
 	CLUSTERBOOT_TEST_EXAMPLES=20 $(BIN)/python -m tests.mutants
 
 bench: $(VENV)/.developing
@@ -56,4 +56,8 @@ $(VENV)/.installed: $(VENV)/.pip pyproject.toml
 
 $(VENV)/.developing: $(VENV)/.installed pyproject.toml
 	$(BIN)/python -m pip install --quiet --group dev
+	@touch $@
+
+$(VENV)/.mutating: $(VENV)/.developing pyproject.toml
+	$(BIN)/python -m pip install --quiet --group mutants
 	@touch $@
