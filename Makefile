@@ -1,14 +1,14 @@
 # Two commands do everything on a fresh machine with Python 3.11+ and a package registry:
 #   make demo   environment, embedded server, six local nodes, one cluster, and nothing left running
 #   make test   environment, everything the tests need, all checks
-# The rest: make soak (the long tests), make bench (the benchmarks), make format, make clean.
+# The rest: make soak (the long tests, and make mutants), make bench (the benchmarks), make format, make clean.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test check soak bench format schema clean
+.PHONY: demo test check soak mutants bench format schema clean
 
 demo: $(VENV)/.installed
 	@sh examples/demo.sh $(BIN)/clusterboot topologies/local.yaml
@@ -24,6 +24,11 @@ check: $(VENV)/.developing
 
 soak: $(VENV)/.developing
 	$(PYTEST) -m soak
+	$(MAKE) mutants
+
+# The modules that decide or give back are changed, one thing at a time: a fast test has to fail.
+mutants: $(VENV)/.mutating
+	CLUSTERBOOT_TEST_EXAMPLES=20 $(BIN)/python -m tests.mutants
 
 bench: $(VENV)/.developing
 	$(BIN)/python -m benchmarks
@@ -51,4 +56,8 @@ $(VENV)/.installed: $(VENV)/.pip pyproject.toml
 
 $(VENV)/.developing: $(VENV)/.installed pyproject.toml
 	$(BIN)/python -m pip install --quiet --group dev
+	@touch $@
+
+$(VENV)/.mutating: $(VENV)/.developing pyproject.toml
+	$(BIN)/python -m pip install --quiet --group mutants
 	@touch $@

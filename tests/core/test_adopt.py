@@ -51,7 +51,7 @@ def serve(world: World, **what: str) -> None:
         world[name].slots = slots(text)
 
 
-def follow(world: World, **what: str) -> None:
+def follow(world: World, **what: str | None) -> None:
     for name, primary in what.items():
         world[name].primary = primary
 
@@ -273,3 +273,31 @@ def test_a_replica_of_a_stranger_that_it_lists_is_left_to_preflight() -> None:
     assert adopt(THREE, views).refusals == ()
     views["c"] = replace(views["c"], peers=(mine,))
     assert [problem.code for problem in adopt(THREE, views).refusals] == ["replica-without-primary"]
+
+
+def test_a_node_that_is_importing_its_first_slots_is_not_made_a_replica() -> None:
+    """It may hold keys already, which are not lost while it is importing."""
+    world = fresh(SPELLED)
+    formed(world)
+    follow(world, d=None)
+    views = world.views()
+    me = replace(views["d"].me, moving=True)
+    views["d"] = replace(views["d"], peers=(me, *views["d"].peers[1:]), keys=3)
+    refusals = adopt(SPELLED, views).refusals
+    assert [(each.code, each.node, each.peer) for each in refusals] == [("resharding", "d", "a")]
+
+
+def test_slots_that_others_take_for_their_old_owners_are_refused_unless_they_are_on_their_way() -> None:
+    world = fresh(THREE)
+    serve(world, b="5461-10922", c="10923-16383")
+    world.join(*"abc")
+    views = world.views()
+    old = replace(views["b"].me, slots=slots("0-10922"), flags=frozenset({"master"}))
+    views["a"] = replace(views["a"], peers=(views["a"].me, old))
+    (held,) = adopt(THREE, views).refusals
+    assert (held.code, held.node, held.peer) == ("slots-held", "a", "b")
+    assert held.hint is not None
+    assert held.hint.endswith("CLUSTER DELSLOTS on a; then this again")
+    me = replace(views["c"].me, moving=True)
+    views["c"] = replace(views["c"], peers=(me, *views["c"].peers[1:]))
+    assert adopt(THREE, views).refusals == ()

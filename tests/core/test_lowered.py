@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clusterboot.errors import Exit
 from clusterboot.nodes import View, parse_nodes
 from clusterboot.slots import Slots
 from clusterboot.timers import (
@@ -18,6 +19,7 @@ from clusterboot.timers import (
     LOAD,
     NO_FAILOVER,
     TIMEOUT,
+    eased,
     elections_off,
     kept,
     lowered,
@@ -48,6 +50,19 @@ def test_elections_are_off_before_and_for_as_long_as_the_timeout_is_low(count: i
 def test_more_nodes_never_get_a_lower_timeout_than_fewer() -> None:
     first = [int(lowered(count)[TIMEOUT]) for count in SIZES]
     assert first == sorted(first)
+
+
+def test_how_far_timeouts_go_down_by_size_and_up_when_nothing_moves() -> None:
+    counts = (1, 16, 17, 80, 81, 2000)
+    assert [lowered(count)[TIMEOUT] for count in counts] == ["537", "537", "937", "937", "14037", "14037"]
+    assert {lowered(count)[LOAD] for count in counts} == {"on-empty-db"}
+    assert [nudged(81), eased(537), eased(2037), eased(8037), eased(14037)] == [
+        2037,
+        2037,
+        8037,
+        32037,
+        56037,
+    ]
 
 
 def test_only_large_clusters_are_nudged() -> None:
@@ -101,6 +116,13 @@ def test_what_is_restored_are_the_own_values_and_elections_come_last(own: Mappin
     assert kept(between | restored(between)) is None
 
 
+def test_one_by_one_mark_and_flag_are_set_before_the_timeout_and_restored_after_it() -> None:
+    there = list(to_lower(MINE, 537) or ())
+    back = list(restored(low(MINE)))
+    assert [there[:2], there[-1]] == [[BARRIER, NO_FAILOVER], TIMEOUT]
+    assert [back[0], back[-2:]] == [TIMEOUT, [NO_FAILOVER, BARRIER]]
+
+
 @given(OWN)
 def test_another_run_that_lowers_in_between_leaves_no_low_timeout_behind(own: Mapping[str, str]) -> None:
     between = low(own) | timeout_to_restore(low(own))
@@ -140,7 +162,9 @@ def test_one_value_alone_is_never_ours(now: Mapping[str, str]) -> None:
 def test_a_value_that_somebody_set_meanwhile_stays(
     by_hand: Mapping[str, str], back: Mapping[str, str]
 ) -> None:
-    assert restored({**low(MINE), **by_hand}) == back
+    now = {**low(MINE), **by_hand}
+    assert restored(now) == back
+    assert timeout_to_restore(now).items() <= back.items()
 
 
 def test_before_redis_5_the_timeout_tells_the_mark_and_all_is_restored_in_one_step() -> None:
@@ -217,9 +241,19 @@ def test_elections_that_are_off_without_a_mark_are_warned_of_with_the_command_th
     }
     (warning,) = elections_off(views)
     assert warning.code == "elections-off"
-    assert warning.message.startswith(f"by choice and seen in its line have {NO_FAILOVER} yes: ")
+    assert warning.message.startswith(
+        f"by choice and seen in its line have {NO_FAILOVER} yes: as replicas they do not take over"
+    )
     assert warning.hint is not None
     assert f"CONFIG SET {NO_FAILOVER} no on by choice and seen in its line, " in warning.hint
     (other,) = lowered_found(views)
-    assert (other.code, other.node) == ("lowered-timers-found", "lowered")
+    assert (other.code, other.node, other.exit) == ("lowered-timers-found", "lowered", Exit.DONE)
+    assert other.message.startswith("1 node has lowered settings, ")
+    (both,) = lowered_found({"a": node(low(MINE)), "b": node(low(MINE))})
+    assert both.message.startswith("2 nodes have lowered settings, ")
+    assert warning.exit is Exit.DONE
+    (one,) = elections_off({"a": node({**MINE, NO_FAILOVER: "yes"})})
+    assert one.message == (
+        f"a has {NO_FAILOVER} yes: as replicas it does not take over from a primary that fails."
+    )
     assert elections_off({"fine": node(MINE)}) == ()

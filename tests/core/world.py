@@ -7,6 +7,7 @@ fails the test.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,8 +21,12 @@ from clusterboot.topology import Node, Topology
 
 
 def examples(count: int) -> settings:
-    """So many examples, the same ones in every run: what fails here fails everywhere."""
-    return settings(max_examples=count, deadline=None, derandomize=True, database=None)
+    """So many examples, the same ones in every run: what fails here fails everywhere.
+
+    The mutation run sets CLUSTERBOOT_TEST_EXAMPLES, since it runs each test very often.
+    """
+    most = int(os.environ.get("CLUSTERBOOT_TEST_EXAMPLES", count))
+    return settings(max_examples=min(count, most), deadline=None, derandomize=True, database=None)
 
 
 def node(name: str, **keys: Any) -> Node:

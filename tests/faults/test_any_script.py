@@ -16,6 +16,7 @@ from clusterboot.results import UpResult
 from clusterboot.timers import TIMEOUT as TIMER
 from clusterboot.timers import kept, lowered, to_lower
 from clusterboot.topology import load
+from tests.core.world import examples
 from tests.harness import virtual
 from tests.harness.scripted import OLD, Act, ScriptedFleet, Sent
 from tests.harness.servers import PROBES
@@ -126,7 +127,7 @@ def check(fleet: ScriptedFleet, ended: UpResult | ClusterbootError) -> None:
 @given(SCRIPTS)
 @example({})
 @example({name: [Act("silence")] * 9 for name in NAMES})
-@settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(examples(300), suppress_health_check=[HealthCheck.too_slow])
 def test_up_ends_by_its_deadline_and_changes_nothing_after_a_refusal(
     script: Mapping[str, list[Act]],
 ) -> None:
@@ -149,7 +150,7 @@ def test_up_on_the_model_without_faults_is_ready() -> None:
 
 
 @given(SCRIPTS)
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(examples(40), suppress_health_check=[HealthCheck.too_slow])
 def test_the_next_up_is_ready_once_the_nodes_answer_again(script: Mapping[str, list[Act]]) -> None:
     fleet = ScriptedFleet(NAMES, script)
     attempt(fleet)

@@ -34,6 +34,8 @@ class Model:
     seen_by: frozenset[str] = frozenset(PRIMARIES)
     old: bool = False
     refuses: Mapping[str, str] = field(default_factory=dict)
+    odd: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    flag: str = "fail"
     at: dict[float, Callable[[Model], None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -66,6 +68,8 @@ class Model:
 
     def _do(self, name: str, command: Command) -> Reply:
         match command:
+            case ("CLUSTER", _) if self._is(self.odd, name):
+                return Rejected("ERR something that nobody has ever seen")
             case ("CONFIG", "GET", *keys) if len(keys) == 1 or not self.old:
                 return [word for key in keys for word in (key, self.config[name][key])]
             case ("CONFIG", "SET", *words) if len(words) == 2 or not self.old:
@@ -89,7 +93,7 @@ class Model:
         fails = name != teller and teller in self.seen_by and self._is(self.failing, name)
         flags = ("myself," if name == teller else "") + ("slave" if primary else "master")
         head = self.ids[primary] if primary else "-"
-        return f"{self.ids[name]} 192.0.2.1:1@2 {flags}{',fail' * fails} {head} 0 0 1 connected\n"
+        return f"{self.ids[name]} 192.0.2.1:1@2 {flags}{f',{self.flag}' * fails} {head} 0 0 1 connected\n"
 
     def when(self, name: str, key: str) -> float:
         """When a setting of a node was last set to its own value."""
@@ -135,10 +139,17 @@ def test_timeouts_wait_for_calm_for_a_moment() -> None:
 
 def test_a_silent_node_is_no_calm() -> None:
     """It is not found failing yet when it has just stopped."""
-    model = Model(silent={"a": (0.0, 1.0)})
+    model = Model(silent={"a": (0.0, 1.05)})  # longer than the first look waits for it
     restore(model)
     assert all(config == OWN for config in model.config.values())
-    assert min(time for time, *_ in model.set) >= 1.0
+    assert min(time for time, *_ in model.set) >= 1.05
+
+
+def test_a_node_that_does_not_say_whether_anything_fails_is_no_calm() -> None:
+    model = Model(odd={"a": (0.0, 0.7)})
+    restore(model)
+    assert all(config == OWN for config in model.config.values())
+    assert 0.7 <= min(time for time, *_ in model.set) < 0.9
 
 
 @pytest.mark.parametrize("seen_by", [frozenset(PRIMARIES), frozenset("b"), frozenset("f")])
@@ -152,6 +163,31 @@ def test_only_the_replica_of_a_failing_primary_waits_until_no_node_finds_it_fail
         assert CALM_SECONDS <= model.when(name, NO_FAILOVER) < CALM_SECONDS + 0.3
     assert 8.0 <= model.when("d", NO_FAILOVER) < 8.3
     assert model.when("d", TIMEOUT) >= model.when("d", NO_FAILOVER), "in one step with the rest"
+
+
+def test_a_primary_that_one_node_suspects_is_failing() -> None:
+    model = Model(failing={"a": (0.0, 8.0)}, seen_by=frozenset("f"), flag="fail?")
+    restore(model)
+    assert 8.0 <= model.when("d", NO_FAILOVER) < 8.3
+
+
+def test_a_node_whose_primary_is_not_known_waits_as_long_as_any_fails() -> None:
+    model = Model(failing={"a": (0.0, 6.0)}, odd={"e": (0.0, 5.0)})
+    restore(model)
+    assert 5.0 <= model.when("e", NO_FAILOVER) < 5.3
+
+
+def test_what_a_node_had_before_it_fell_silent_is_not_taken_for_what_it_has() -> None:
+    """It was started again, or its values were set by hand meanwhile."""
+    own = {**OWN, TIMEOUT: "7000"}
+    model = Model(
+        failing={"a": (0.0, 5.0)},
+        silent={"d": (1.45, 2.45)},  # so that it answers again right after a look that it has missed
+        at={2.0: lambda model: model.config["d"].update(own)},
+    )
+    restore(model)
+    assert model.config["d"] == own
+    assert not [name for _, name, *_ in model.set if name == "d"]
 
 
 def test_the_replica_of_a_dead_primary_waits_for_twice_the_timeout_and_no_longer() -> None:

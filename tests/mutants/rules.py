@@ -1,0 +1,459 @@
+"""The rules that keep people safe: the text that holds each of them, and what is there without it.
+
+Each is taken out in turn, and one of `tests` has to fail then; they need no server. A text that is no
+longer there, or more than once, is an error: so the table stays true when the code changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_LOWERED = ("tests/core/test_lowered.py",)
+_RESTORING = ("tests/faults/test_restoring.py",)
+_ORDER = ("tests/faults/test_order.py",)
+_BOOST = ("tests/faults/test_boost.py",)
+_SCRIPT = ("tests/faults/test_any_script.py",)
+_PREFLIGHT = ("tests/core/test_preflight.py",)
+_ADOPT = ("tests/core/test_adopt.py",)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule: in `module`, `text` holds it; with `without` in its place it does not hold."""
+
+    name: str
+    module: str
+    text: str
+    without: str
+    tests: tuple[str, ...]
+
+
+RULES = (
+    # Giving back.
+    Rule(
+        "calm is waited for while timers are low",
+        "restore",
+        "while self._owed() and not self._calm() and clock() - start < calm:",
+        "while False:",
+        _RESTORING,
+    ),
+    Rule(
+        "calm is waited for no longer than asked",
+        "restore",
+        "not self._calm() and clock() - start < calm:",
+        "not self._calm():",
+        _RESTORING,
+    ),
+    Rule(
+        "a silent node is no calm",
+        "restore",
+        "return not self._silent and all(state.calm for",
+        "return all(state.calm for",
+        _RESTORING,
+    ),
+    Rule(
+        "what CLUSTER INFO does not say is no calm",
+        "restore",
+        'calm = "cluster_state" in fields and all(',
+        "calm = all(",
+        _RESTORING,
+    ),
+    Rule(
+        "timeouts before elections",
+        "restore",
+        "await self._put({name: timeout_to_restore(state.now) for name, state in self._states.items()})",
+        "pass",
+        _RESTORING,
+    ),
+    Rule(
+        "the first step restores the timeout alone",
+        "timers",
+        'return {TIMEOUT: own[TIMEOUT]} if now.get(NO_FAILOVER) == "yes" else restored(now)',
+        "return restored(now)",
+        _LOWERED,
+    ),
+    Rule(
+        "the replica of a failing primary waits",
+        "restore",
+        "and not (state.me.replica and state.me.primary in failing)",
+        "",
+        _RESTORING,
+    ),
+    Rule(
+        "a primary that only one node suspects is failing",
+        "restore",
+        '_FAILING = frozenset({"fail", "fail?"})',
+        '_FAILING = frozenset({"fail"})',
+        _RESTORING,
+    ),
+    Rule(
+        "a node without a view waits",
+        "restore",
+        "if state.me is not None and not (",
+        "if state.me is None or not (",
+        _RESTORING,
+    ),
+    Rule(
+        "the replica of a dead primary is released after twice the timeout",
+        "restore",
+        "free = self._names if clock() >= over else self._unthreatened()",
+        "free = self._unthreatened()",
+        _RESTORING,
+    ),
+    Rule(
+        "and not before",
+        "restore",
+        "over = over or clock() + 2 * self._longest() + 1.0",
+        "over = over or clock() + self._longest()",
+        _RESTORING,
+    ),
+    Rule(
+        "a node that falls silent is asked anew before anything is set",
+        "restore",
+        "self._states.pop(name, None)",
+        "pass",
+        _RESTORING,
+    ),
+    # The mark.
+    Rule(
+        "a mark alone is not ours",
+        "timers",
+        'if now.get(NO_FAILOVER) != "yes" and not _low(now.get(TIMEOUT, "")):\n        return None\n',
+        "",
+        _LOWERED,
+    ),
+    Rule(
+        "elections off and a timeout like ours are not ours without a mark",
+        "timers",
+        "if not 0 <= value < _TIMEOUTS * _DELAYS * _BARRIERS * _BITS:\n        return None\n",
+        "value = max(0, value)\n",
+        _LOWERED,
+    ),
+    Rule(
+        "a timeout that was set by hand stays",
+        "timers",
+        'TIMEOUT: _low(now.get(TIMEOUT, "")) or now.get(TIMEOUT) == own[TIMEOUT],',
+        "TIMEOUT: True,",
+        _LOWERED,
+    ),
+    Rule(
+        "any other value that was set by hand stays",
+        "timers",
+        "**{key: now.get(key) == _LOW[key] for key in (DELAY, LOAD, NO_FAILOVER)},",
+        "**{key: True for key in (DELAY, LOAD, NO_FAILOVER)},",
+        _LOWERED,
+    ),
+    Rule(
+        "a timeout that was set by hand stays in the first step as well",
+        "timers",
+        'if own is None or not _low(now.get(TIMEOUT, "")) or now[TIMEOUT] == own[TIMEOUT]:',
+        "if own is None or now[TIMEOUT] == own[TIMEOUT]:",
+        _LOWERED,
+    ),
+    Rule(
+        "the last step has the timeout in it, since another run may lower it at that moment",
+        "timers",
+        'TIMEOUT: _low(now.get(TIMEOUT, "")) or now.get(TIMEOUT) == own[TIMEOUT],',
+        'TIMEOUT: _low(now.get(TIMEOUT, "")),',
+        _LOWERED,
+    ),
+    Rule(
+        "elections are off with every low timeout",
+        "timers",
+        "low = {key: _LOW[key] for key in (NO_FAILOVER, DELAY, LOAD) if key in own}",
+        "low = {key: _LOW[key] for key in (DELAY, LOAD) if key in own}",
+        _LOWERED,
+    ),
+    Rule(
+        "the mark is set with every low timeout",
+        "timers",
+        "return {BARRIER: marked, **low, TIMEOUT:",
+        "return {**low, TIMEOUT:",
+        _LOWERED,
+    ),
+    Rule(
+        "mark and flag before the timeout, where a server takes them one by one",
+        "timers",
+        "return {BARRIER: marked, **low, TIMEOUT: str(min(timeout, number(own[TIMEOUT])))}",
+        "return {TIMEOUT: str(min(timeout, number(own[TIMEOUT]))), BARRIER: marked, **low}",
+        _LOWERED,
+    ),
+    Rule(
+        "the timeout before flag and mark on the way back, where a server takes them one by one",
+        "timers",
+        "        BARRIER: True,\n    }\n    return {key: own[key] for key, is_ours in back.items()",
+        "        BARRIER: True,\n    }\n    return {key: own[key] for key, is_ours in [*back.items()][::-1]",
+        _LOWERED,
+    ),
+    Rule(
+        "nothing is lowered that the mark cannot keep",
+        "timers",
+        "if too_large(own) is not None or TIMEOUT not in own or BARRIER not in own:",
+        "if TIMEOUT not in own or BARRIER not in own:",
+        _LOWERED,
+    ),
+    Rule(
+        "a timeout is never raised by the boost",
+        "timers",
+        "TIMEOUT: str(min(timeout, number(own[TIMEOUT])))}",
+        "TIMEOUT: str(timeout)}",
+        _LOWERED,
+    ),
+    Rule(
+        "elections that the user has switched off are not switched on",
+        "timers",
+        'if config.get(NO_FAILOVER) == "no":\n        own',
+        "if True:\n        own",
+        _LOWERED,
+    ),
+    # Setting.
+    Rule(
+        "an old server that takes a part only gets it back as it was",
+        "configure",
+        "if changed and _wrong(settings, now):",
+        "if False:",
+        _RESTORING + _ORDER,
+    ),
+    Rule(
+        "what was set is read back, whatever the replies said",
+        "configure",
+        "        wrong = _wrong(settings, now)\n        if wrong is None:",
+        "        wrong = next((k for k in settings for r in replies if isinstance(r, Rejected)), None)\n"
+        "        if wrong is None:",
+        _RESTORING + _BOOST,
+    ),
+    Rule(
+        "MULTI and EXEC around single settings",
+        "configure",
+        'return (("MULTI",), *commands, ("EXEC",))',
+        "return tuple(commands)",
+        _ORDER,
+    ),
+    # The boost.
+    Rule(
+        "the helper is there before anything is lowered",
+        "boost",
+        "await self._helper.start()",
+        "pass",
+        _ORDER,
+    ),
+    Rule(
+        "without a helper that starts there is no boost",
+        "boost",
+        '{failed.strerror or failed}"\n            return max(view.node_timeout for view in views.values())',
+        '{failed.strerror or failed}"',
+        _ORDER,
+    ),
+    Rule(
+        "the helper is dismissed only when nothing is left",
+        "boost",
+        "            self.left = self._not_restored(self._restoring.left)\n        elif self._helper",
+        "            self.left = self._not_restored(self._restoring.left)\n        if self._helper",
+        _ORDER,
+    ),
+    Rule(
+        "what is lowered is owed before it is sent, since the reply may be lost",
+        "boost",
+        "            self._own[view.name] = own\n            now, refused = await self._configure.put("
+        "view.name, wanted)\n",
+        "            now, refused = await self._configure.put(view.name, wanted)\n"
+        "            self._own[view.name] = own\n",
+        _BOOST,
+    ),
+    Rule(
+        "own values are read anew before they are lowered",
+        "boost",
+        "own = own_values(view, now)",
+        "own = own_values(view, view.config)",
+        _BOOST,
+    ),
+    Rule(
+        "a node that another run has restored is not lowered again",
+        "boost",
+        "if kept(now) is None or now[TIMEOUT] != str(min(expected, number(own[TIMEOUT]))):\n",
+        "if False:\n",
+        _BOOST,
+    ),
+    Rule(
+        "a cancelled run restores",
+        "ending",
+        "elif boost.owes:\n        await boost.cut_short()",
+        "elif boost.owes:\n        pass",
+        _ORDER,
+    ),
+    Rule(
+        "what is left lowered is said, whatever ended the run",
+        "boost",
+        "        self.warnings.append(replace(self.left, exit=Exit.DONE))\n",
+        "",
+        _ORDER,
+    ),
+    Rule(
+        "no boost beside nodes that serve or hold keys",
+        "timers",
+        "    if serving:\n        return f",
+        "    if False:\n        return f",
+        _LOWERED,
+    ),
+    Rule(
+        "no boost where elections cannot be switched off",
+        "timers",
+        "if replicas and NO_FAILOVER not in config:",
+        "if False:",
+        _LOWERED,
+    ),
+    # Nothing is sent before everything is known.
+    Rule(
+        "nothing is sent before what forbids it is looked for",
+        "course",
+        "    if problems:\n        raise from_problems(problems)\n    run.warn(",
+        "    run.warn(",
+        _ORDER,
+    ),
+    Rule(
+        "nothing is sent before permissions are known",
+        "bootstrap",
+        "problems += await forbidden(run.fleet, goal.plan.steps, goal.observed.views)",
+        "pass",
+        _ORDER,
+    ),
+    Rule(
+        "nothing is sent before it is known that no keys are stranded",
+        "bootstrap",
+        "problems = await stranded(run.fleet, goal.plan.steps, goal.observed.views)",
+        "problems = []",
+        _ORDER,
+    ),
+    Rule(
+        "a refusal comes before the boost",
+        "bootstrap",
+        "            if problems:\n                raise from_problems(problems)\n"
+        "            if run.dry_run:",
+        "            await form(run, goal, boost)\n            if problems:\n"
+        "                raise from_problems(problems)\n            if run.dry_run:",
+        _ORDER,
+    ),
+    Rule(
+        "nothing is sent where a node is away",
+        "course",
+        'if any(problem.code != "loading" for problem in problems):\n            raise NodeFailed(*problems)',
+        "if False:\n            raise NodeFailed(*problems)",
+        _ORDER,
+    ),
+    Rule(
+        "a refusal restores what a killed run has left",
+        "ending",
+        "    boost.notice(run.views)\n",
+        "",
+        _ORDER,
+    ),
+    Rule(
+        "a dry run sends nothing",
+        "bootstrap",
+        "            if run.dry_run:\n                return dry(run, goal)\n",
+        "",
+        _ORDER,
+    ),
+    Rule(
+        "a dry run does not even restore",
+        "ending",
+        "    if run.dry_run:\n        run.warn(lowered_found(run.views))\n    elif boost.owes:",
+        "    if boost.owes:",
+        _ORDER,
+    ),
+    Rule(
+        "a refusal by a node ends the run",
+        "act",
+        "        if final:\n            raise NodeFailed(*final)\n",
+        "",
+        _SCRIPT,
+    ),
+    # What forbids a change.
+    Rule("strangers", "preflight", "        *_strangers(views, away),\n", "", _PREFLIGHT),
+    Rule("one server twice", "preflight", "        *_one_server_twice(views),\n", "", _PREFLIGHT),
+    Rule("one id twice", "preflight", "        *_one_id_twice(views),\n", "", _PREFLIGHT),
+    Rule("old servers and bus ports", "preflight", "        *_old(topology, views),\n", "", _PREFLIGHT),
+    Rule(
+        "contradicting addresses",
+        "preflight",
+        "        *contradictions(topology, views),\n",
+        "",
+        ("tests/core/test_nodes.py", *_PREFLIGHT),
+    ),
+    Rule(
+        "no password for a primary",
+        "preflight",
+        "return (*locked, *cannot_follow",
+        "return (*(), *cannot_follow",
+        _PREFLIGHT,
+    ),
+    Rule(
+        "versions that cannot replicate",
+        "preflight",
+        "return (*locked, *cannot_follow(target, views))",
+        "return (*locked,)",
+        _PREFLIGHT,
+    ),
+    Rule(
+        "two clusters",
+        "adopt",
+        "refusals = [*_split_ownership(topology, views, fresh)]",
+        "refusals: list[Problem] = []",
+        _ADOPT,
+    ),
+    Rule("keys without slots", "adopt", " *_keys_without_slots(views),", "", _ADOPT),
+    Rule("a reshard under way", "adopt", " *_resharding(views, target),", "", _ADOPT),
+    Rule("slots that others hold", "adopt", " *_held(views, target)]", "]", _ADOPT),
+    Rule("replicas without a primary", "adopt", "refusals += [*lost, ", "refusals += [", _ADOPT),
+    Rule(
+        "what only moving data could mend",
+        "adopt",
+        "    refusals += [*_contradictions(topology, fresh, target, pins)]\n",
+        "",
+        _ADOPT,
+    ),
+    # Ready.
+    Rule(
+        "a large cluster is Ready by one snapshot of all nodes only",
+        "follow",
+        "            verdict = replace(verdict, ready=False)\n",
+        "            pass\n",
+        _ORDER,
+    ),
+    Rule(
+        "a node that is away is not Ready",
+        "health",
+        "mesh = not away and len(nodes) == len(self.ids)",
+        "mesh = len(nodes) == len(self.ids)",
+        ("tests/core/test_health.py",),
+    ),
+    # down --reset
+    Rule(
+        "no reset of nodes that know strangers",
+        "reset",
+        'problems = [found for found in preflight.refusals(topology, views) if found.code == "stranger"]',
+        "problems: list[Problem] = []",
+        _ORDER,
+    ),
+    Rule(
+        "no reset of nodes with keys",
+        "reset",
+        "    if not flush:\n        problems += [",
+        "    if False:\n        problems += [",
+        _ORDER,
+    ),
+    Rule(
+        "no reset of some nodes where one is away",
+        "reset",
+        "    if observed.away:\n        raise NodeFailed(*observed.away.values())\n",
+        "",
+        _ORDER,
+    ),
+    Rule(
+        "no reset before permissions are known",
+        "reset",
+        "problems = await _forbidden(fleet, views)",
+        "pass",
+        _ORDER,
+    ),
+)
