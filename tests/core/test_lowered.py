@@ -242,7 +242,7 @@ def test_elections_that_are_off_without_a_mark_are_warned_of_with_the_command_th
     (warning,) = elections_off(views)
     assert warning.code == "elections-off"
     assert warning.message.startswith(
-        f"by choice and seen in its line have {NO_FAILOVER} yes: as replicas they do not take over"
+        f"by choice and seen in its line have {NO_FAILOVER} yes: they do not take over when "
     )
     assert warning.hint is not None
     assert f"CONFIG SET {NO_FAILOVER} no on by choice and seen in its line, " in warning.hint
@@ -253,7 +253,5 @@ def test_elections_that_are_off_without_a_mark_are_warned_of_with_the_command_th
     assert both.message.startswith("2 nodes have lowered settings, ")
     assert warning.exit is Exit.DONE
     (one,) = elections_off({"a": node({**MINE, NO_FAILOVER: "yes"})})
-    assert one.message == (
-        f"a has {NO_FAILOVER} yes: as replicas it does not take over from a primary that fails."
-    )
+    assert one.message == (f"a has {NO_FAILOVER} yes: it does not take over when its primary fails.")
     assert elections_off({"fine": node(MINE)}) == ()

@@ -311,7 +311,9 @@ def test_what_cannot_be_restored_is_an_error_that_says_who_goes_on(*, helped: bo
 
     def work(boost: Boost, views: Mapping[str, View]) -> Any:
         yield boost.lower(views)
-        fleet.then("b", *AWAY)
+        fleet.instead = lambda name, command: (
+            Rejected("ERR no") if (name, *command[:2]) == ("b", "CONFIG", "SET") else None
+        )
         with pytest.raises(NodeFailed) as raised:
             yield from _awaited(boost.restore())
         assert raised.value.problems == (boost.left,)
@@ -319,11 +321,27 @@ def test_what_cannot_be_restored_is_an_error_that_says_who_goes_on(*, helped: bo
     boost = play(fleet, work, helper)
     assert boost.left is not None
     assert (boost.left.code, boost.left.node, boost.left.exit) == ("not-given-back", "b", Exit.NODE)
-    assert boost.left.message == "b may still have lowered settings, with elections off: b does not answer."
+    assert boost.left.message == (
+        f"b may still have lowered settings, with elections off: b refused CONFIG SET {TIMEOUT}: ERR no."
+    )
     assert boost.left.hint is not None
     assert boost.left.hint.startswith("a helper process goes on") == helped
     assert boost.left.hint.endswith("'clusterboot up' restores them")
     assert helper is None or helper.dismissed == []
+
+
+def test_a_node_that_does_not_answer_is_waited_for_as_long_as_the_caller_does() -> None:
+    fleet = Fleet("abc")
+
+    def work(boost: Boost, views: Mapping[str, View]) -> Any:
+        yield boost.lower(views)
+        fleet.then("b", *[Act("silence")] * 200)
+        began = now()
+        assert (yield boost.restore()) is False, "not all was calm"
+        assert now() - began > 45, "longer than twice the timeout"
+
+    boost = play(fleet, work)
+    assert (fleet.lowered, boost.left) == ([], None)
 
 
 def _awaited(work: Any) -> Any:
