@@ -122,7 +122,8 @@ async def all_back(run: Run, goal: Goal) -> Observed:
         observed = await survey(run.fleet, run.names, run.seen)
         if not observed.away:
             return observed
-        run.views = observed.views
+        # Of those that are away the last view is kept: what they said before is no lack of the others.
+        run.views = {**run.views, **observed.views}
         run.verdict = goal.judge.verdict(observed.views, observed.away)
         run.report(Looked(run.verdict, tuple(observed.away)))
         await asyncio.sleep(0.2)

@@ -10,12 +10,15 @@ from clusterboot.course import Goal, Run
 from clusterboot.errors import Exit, OutOfTime, Problem
 from clusterboot.events import Phase
 from clusterboot.evidence import why
+from clusterboot.observe import SMALL, survey
 from clusterboot.plan import Meet, Plan
 from clusterboot.results import BoostReport, UpResult, rows
 from clusterboot.timers import lowered_found, refusal
 from clusterboot.wording import duration
 
 _SHOWN = 5
+# How long the last look may take, before it is found out why a run is out of time.
+_LOOK_SECONDS = 0.5
 
 
 def outcome(run: Run, plan: Plan | None = None) -> UpResult:
@@ -72,20 +75,25 @@ async def give_back(run: Run, boost: Boost) -> bool:
 async def cut_short(run: Run, boost: Boost, ended: BaseException) -> BaseException:
     """Restore what is lowered, by this run or one before it, and return what the run is to raise.
 
-    Nothing is restored in a dry run, which only warns. Takes `boost.GRACE` seconds, and a second more to
-    find out why a run is out of time.
+    Nothing is restored in a dry run, which only warns. Takes `boost.GRACE` seconds; why a run is out of time
+    is found out at the same time.
     """
     boost.notice(run.views)
     if run.dry_run:
         run.warn(lowered_found(run.views))
-    elif boost.owes:
-        await boost.cut_short()
+    restoring = asyncio.ensure_future(_restored(boost, wanted=boost.owes and not run.dry_run))
     if isinstance(ended, TimeoutError):
         ended = await out_of_time(run)
+    await restoring
     ended = boost.ending(ended)
     run.warn(boost.warnings)
     run.lent = boost.report()
     return ended
+
+
+async def _restored(boost: Boost, *, wanted: bool) -> None:
+    if wanted:
+        await boost.cut_short()
 
 
 async def out_of_time(run: Run) -> OutOfTime:
@@ -99,10 +107,25 @@ async def out_of_time(run: Run) -> OutOfTime:
     if run.verdict is None:
         return OutOfTime(head, *run.away.values())
     met = [(done.step.node, done.step.peer) for done in run.actor.done if isinstance(done.step, Meet)]
+    await _look_again(run)
     left = run.start + run.timeout + GRACE - asyncio.get_running_loop().time()
     seconds = max(0.2, min(1.0, left))
     reasons = await why(run.fleet, run.topology, run.views, run.verdict, met, seconds=seconds, fresh=False)
     return OutOfTime(head, *dict.fromkeys((*run.actor.failures.values(), *_refused(run), *reasons)))
+
+
+async def _look_again(run: Run) -> None:
+    """Look at the nodes as they are now: the last look may have waited for one of them until the deadline.
+
+    On large clusters one look takes too long for that.
+    """
+    if run.goal is None or len(run.names) > SMALL:
+        return
+    until = asyncio.get_running_loop().time() + _LOOK_SECONDS
+    observed = await survey(run.fleet, run.names, run.seen, until=until)
+    run.views = {**run.views, **observed.views}
+    away = {name: problem for name, problem in observed.away.items() if name not in run.views}
+    run.verdict = run.goal.judge.verdict(run.views, away)
 
 
 def _refused(run: Run) -> list[Problem]:

@@ -112,14 +112,17 @@ def redis_cluster(request: pytest.FixtureRequest) -> Iterator[RedisCluster]:
 
     wanted = {name: _option(request.config, name) for name in _OPTIONS}
     with ExitStack() as stack:
+        reason = ""
         try:
             found = stack.enter_context(fixture.cluster(**wanted, root=request.config.rootpath))
         except ClusterbootError as failed:
-            lines = (
+            reason = "\n".join(
                 f"{problem.message}\n  → {problem.hint}" if problem.hint else problem.message
                 for problem in failed.problems
             )
-            pytest.fail("there is no cluster for this test: " + "\n".join(lines), pytrace=False)
+        if reason:
+            # Not in the handler: pytest would show what it handles as well.
+            pytest.fail(f"there is no cluster for this test: {reason}", pytrace=False)
         cluster = RedisCluster(*found)
         stack.callback(cluster.close)
         yield cluster

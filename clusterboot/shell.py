@@ -228,6 +228,9 @@ def run_async(main: Coroutine[Any, Any, T]) -> T:
     # Here and not above: --version needs none of it, and `run` starts its servers first.
     import asyncio
 
+    if _caught:
+        main.close()
+    check_interrupted()
     caught: list[signal.Signals] = []
 
     async def guarded() -> T:
@@ -264,7 +267,7 @@ def ending_signals() -> tuple[signal.Signals, ...]:
 def interrupted(number: int, left: Sequence[Problem] = ()) -> Interrupted:
     """Return what ends a command after a signal; `left` is what it could not restore."""
     caught = signal.Signals(number)
-    done = "" if left else "; no server is left with a changed setting"
+    done = "" if left else "; no setting of any node is left changed"
     problem = Problem(
         "interrupted",
         f"stopped by {caught.name}{done}.",
@@ -274,8 +277,21 @@ def interrupted(number: int, left: Sequence[Problem] = ()) -> Interrupted:
     return Interrupted(problem, *left)
 
 
+_caught: list[int] = []
+
+
+def check_interrupted() -> None:
+    """Raise Interrupted where a signal came and Python swallowed what `_interrupt` raised.
+
+    It does so with every exception that is raised while a finalizer runs (sys.unraisablehook).
+    """
+    if _caught:
+        raise interrupted(_caught[0])
+
+
 def _interrupt(number: int, _: object) -> NoReturn:
     """End the work that runs outside of an event loop, such as starting servers, with its clean-up."""
+    _caught.append(number)
     # Once: the clean-up itself must not be cut short by the same key held down.
     for other in ending_signals():
         signal.signal(other, signal.SIG_IGN)

@@ -9,7 +9,7 @@ topology=$2
 CLUSTERBOOT_STATE=$(mktemp -d)
 export CLUSTERBOOT_STATE
 clean_up() {
-    "$clusterboot" down "$topology" || true
+    "$clusterboot" down "$topology" --quiet || true
     rm -rf "$CLUSTERBOOT_STATE"
 }
 trap clean_up EXIT
@@ -26,3 +26,4 @@ echo "exit status $?"
 say status "$topology"
 "$clusterboot" status "$topology"
 say down "$topology"
+"$clusterboot" down "$topology"

@@ -54,6 +54,8 @@ def plan(
     if form == "json":
         shell = replace(shell, json=True)
     result = _fresh(shell, file, strategy)
+    found = careless(result.topology, file)
+    shell.warn(found)
     if form == "commands":
         from clusterboot.render.commands import script
 
@@ -65,7 +67,7 @@ def plan(
 
         draw(console, result)
 
-    shell.result(lambda: json.validated(result, "plan"), text)
+    shell.result(lambda: json.validated(result, "plan", found), text)
     return Exit.DONE
 
 

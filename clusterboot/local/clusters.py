@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clusterboot import state
-from clusterboot.errors import Exit, NodeFailed, Problem, Refused, UsageError
+from clusterboot.errors import Exit, NodeFailed, Problem, UsageError
 from clusterboot.local import process
 from clusterboot.local.binary import find_server
 from clusterboot.local.records import (
@@ -88,8 +88,8 @@ def spawn(
     of nodes that have one, by name. When anything fails, whatever this call started is gone again.
 
     Raises UsageError for what cannot be spawned or when there is no server; NodeFailed when a port is
-    taken or a server dies; OutOfTime after `timeout` seconds; Refused when a spawned server runs but is
-    stuck, when the record is not ours to change, and as in `clusterboot.state.locked`.
+    taken, a server dies, or one that was spawned before is stuck; OutOfTime after `timeout` seconds; Refused
+    when the record is not ours to change, and as in `clusterboot.state.locked`.
     """
     end = time.monotonic() + timeout
     passwords = passwords or {}
@@ -242,16 +242,17 @@ def _check_not_stuck(servers: Iterable[Server], known: Mapping[tuple[str, int], 
     problems = [
         Problem(
             "server-stuck",
-            f"{server.name}: its spawned server (process {now.pid}) runs but does not answer",
+            f"{server.name} does not answer, and its spawned server runs: process {now.pid}.",
             node=server.name,
-            hint="`clusterboot down` stops it; then try again",
-            exit=Exit.REFUSED,
+            hint="if it is stopped, kill -CONT lets it go on; 'clusterboot down' ends all servers of its "
+            "cluster, and their keys are lost",
+            exit=Exit.NODE,
         )
         for server in servers
         if (now := known[_at(server)].process) is not None and not answers(server)
     ]
     if problems:
-        raise Refused(*problems)
+        raise NodeFailed(*problems)
 
 
 def server_for(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from clusterboot.errors import SIGNALS, ClusterbootError, Exit, Interrupted, Problem, UsageError
 from clusterboot.run import child, shape
-from clusterboot.shell import Shell, run_async
+from clusterboot.shell import Shell, check_interrupted, run_async
 
 if TYPE_CHECKING:
     from clusterboot.results import UpResult
@@ -87,6 +87,7 @@ def _run(options: RunOptions, ignore: frozenset[signal.Signals]) -> int:
             if options.info is not None:
                 _write(options.info, result, cluster.url)
             env = {**os.environ, **cluster.environment}
+            check_interrupted()
             status = child.execute(options.command, env, cluster.keeper, ignore)
         finally:
             if status != 0 and options.keep_logs is not None:

@@ -129,7 +129,7 @@ def test_a_signal_while_a_node_is_stopped_restores_the_others_and_says_which_is_
     assert f"error: stopped by {number.name}" in err
     assert "run the same command again: it goes on from here" in err
     assert "b may still have lowered settings" in err
-    assert "no server is left with a changed setting" not in err
+    assert "no setting of any node is left changed" not in err
     nodes.cont(1)
     wait(
         lambda: [timers(nodes, index) for index in range(3)] == [OLD] * 3, "the helper restores all of it", 60

@@ -230,9 +230,8 @@ def test_a_stopped_process_is_not_restarted_but_told_and_down_ends_it(
     stuck = the_cluster().nodes[0].process
     assert stuck is not None
     os.kill(stuck.pid, signal.SIGSTOP)
-    with pytest.raises(
-        Refused, match=rf"{names(topology)[0]}: .*\(process {stuck.pid}\) runs but does not answer"
-    ):
+    told = rf"{names(topology)[0]} does not answer, and its spawned server runs: process {stuck.pid}\."
+    with pytest.raises(NodeFailed, match=told):
         spawn(topology, file)
     monkeypatch.setattr(clusters, "_GRACE", 0.1)
     assert stop(topology, file) == local.Stopped(names(topology), ())

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from clusterboot import shell
+from clusterboot.errors import Interrupted
 from clusterboot.run.child import NotStarted, find
 from tests.harness.marked import wait_until
 from tests.harness.servers import SERVERS, Missing, binary
@@ -284,6 +288,22 @@ def test_a_signal_before_the_command_began_ends_the_run(
     assert ended.exit in (128 + number, -number), ended
     assert ended.out == b""
     run.check_nothing_left([])
+
+
+def test_a_signal_whose_exception_python_swallows_ends_the_run_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As when it comes while a finalizer runs: Python prints such exceptions and goes on."""
+    monkeypatch.setattr(shell, "_caught", [])
+    shell.check_interrupted()
+    kept = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(signal, "signal", lambda *_: kept)
+    with suppress(Interrupted):
+        shell._interrupt(signal.SIGTERM, None)
+    with pytest.raises(Interrupted, match="SIGTERM"):
+        shell.check_interrupted()
+    with pytest.raises(Interrupted, match="SIGTERM"):
+        shell.run_async(asyncio.sleep(0))
 
 
 def test_ignored_signals_stay_ignored_and_no_others(at_once: dict[str, Ended]) -> None:

@@ -102,7 +102,7 @@ def test_a_signal_ends_up_with_everything_restored(any_nodes: Take, name: str) -
     ended = _interrupted(six.file(replicas=1), number, "meet")
     assert ended.exit == 128 + number, ended
     assert six.all_timers() == [OLD] * 6, ended
-    assert f"error: stopped by {name}; no server is left with a changed setting." in ended.err
+    assert f"error: stopped by {name}; no setting of any node is left changed." in ended.err
     assert "goes on from here" in ended.err
     assert "Traceback" not in ended.err
 
