@@ -18,7 +18,7 @@ from clusterboot.errors import NodeFailed
 from clusterboot.nodes import Peer, number, parse_fields, parse_nodes
 from clusterboot.observe import CLUSTER_INFO, CLUSTER_NODES, Asker
 from clusterboot.replies import Command, Reply
-from clusterboot.timers import TIMEOUT, kept, restored, timeout_to_restore
+from clusterboot.timers import TIMEOUT, kept, marked_again, restored, timeout_to_restore
 
 # How long calm is waited for while timers are low, in seconds.
 CALM_SECONDS = 1.5
@@ -53,8 +53,11 @@ class Restoring:
     both are true at any moment, also when `run` was cancelled. `waited` tells that not all was calm.
     """
 
-    def __init__(self, fleet: Asker, names: Iterable[str]) -> None:
-        self._fleet = fleet
+    def __init__(
+        self, fleet: Asker, names: Iterable[str], lowered: Mapping[str, Mapping[str, str]] | None = None
+    ) -> None:
+        """Take the own values of the nodes that this run has `lowered`: marks may be gone by now."""
+        self._lowered = dict(lowered or {})
         self._configure = Configurator(fleet)
         self._names = tuple(names)
         self._seconds = max(_ANSWER, len(self._names) / _NODES_PER_SECOND)
@@ -101,7 +104,8 @@ class Restoring:
                 await self._look(self._names)
 
     def _owed(self) -> list[str]:
-        return [name for name, state in self._states.items() if state.own is not None]
+        lowered = self._lowered.keys() - set(self.restored)
+        return [name for name, state in self._states.items() if state.own is not None or name in lowered]
 
     def _longest(self) -> float:
         """The longest timeout in seconds that a marked node has of its own."""
@@ -142,6 +146,15 @@ class Restoring:
 
         await asyncio.gather(*(one(name) for name in names))
         self._looked = True
+        known = self._lowered.keys() & self._states.keys() - set(self.restored)
+        lost = {name: self._lowered[name] for name in known if self._states[name].own is None}
+        await self._put({name: marked_again(own, self._states[name].now) for name, own in lost.items()})
+        # Those that have nothing of it any more, as after a restart, need nothing.
+        self.restored += [name for name in lost if self._is_back(name) and name not in self.restored]
+
+    def _is_back(self, name: str) -> bool:
+        now = self._states[name].now
+        return kept(now) is None and not marked_again(self._lowered[name], now)
 
     def _gone(self, name: str, why: str) -> None:
         self._silent[name] = why
@@ -158,7 +171,7 @@ class Restoring:
             if refused is not None:
                 self._refused[name] = refused
             self._states[name] = replace(self._states[name], now=now)
-            if kept(now) is None:
+            if kept(now) is None and refused is None:
                 self.restored.append(name)
 
         await asyncio.gather(*(one(name, settings) for name, settings in wanted.items() if settings))
