@@ -93,6 +93,7 @@ class Boost:
             with suppress(TimeoutError):  # the end of the run tries again
                 async with asyncio.timeout(_RAISE_SECONDS):
                     await restoring.run()
+            self._told(restoring)
             owns = [kept(views[name].config) or {} for name in restoring.restored]
             raised = [number(own.get(TIMEOUT, "")) / 1000 for own in owns]
             return max([*raised, *(view.node_timeout for view in views.values())])
@@ -203,7 +204,7 @@ class Boost:
         Returns whether all was calm: after a wait the cluster may not be Ready any more. Raises NodeFailed
         when a node refuses it, and so keeps lowered settings.
         """
-        self._restoring = Restoring(self._fleet, self._names)
+        self._restoring = Restoring(self._fleet, self._names, self._own)
         await self._restoring.run(linger=inf)
         self._conclude()
         if self.left is not None:
@@ -217,7 +218,7 @@ class Boost:
         """
         if self.left is not None:
             return
-        self._restoring = Restoring(self._fleet, self._names)
+        self._restoring = Restoring(self._fleet, self._names, self._own)
         work = asyncio.ensure_future(self._restoring.run(calm=_CALM_WHEN_CUT_SHORT))
         try:
             async with asyncio.timeout(GRACE):
@@ -239,14 +240,17 @@ class Boost:
     def _conclude(self) -> None:
         """Say what is restored and what is not; the helper has nothing to do where all is."""
         assert self._restoring is not None
-        self._restored |= set(self._restoring.restored)
-        others = [name for name in self._restoring.restored if name in self._found and name not in self._own]
-        if others:
-            self.warnings.append(_restored_for_others(others))
+        self._told(self._restoring)
         if self._restoring.left:
             self.left = self._not_restored(self._restoring.left)
         elif self._helper is not None:
             self._helper.dismiss()
+
+    def _told(self, restoring: Restoring) -> None:
+        others = [name for name in restoring.restored if name in self._found and name not in self._own]
+        if others:
+            self.warnings.append(_restored_for_others(others))
+        self._restored |= set(restoring.restored)
 
     def _not_restored(self, left: Mapping[str, str]) -> Problem:
         name, self._reason = next(iter(left.items()))

@@ -18,11 +18,11 @@ from clusterboot.errors import NodeFailed
 from clusterboot.nodes import Peer, number, parse_fields, parse_nodes
 from clusterboot.observe import CLUSTER_INFO, CLUSTER_NODES, Asker
 from clusterboot.replies import Command, Reply
-from clusterboot.timers import TIMEOUT, kept, restored, timeout_to_restore
+from clusterboot.timers import TIMEOUT, kept, marked_again, restored, timeout_to_restore
 
 # How long calm is waited for while timers are low, in seconds.
 CALM_SECONDS = 1.5
-_PAUSE = 0.1
+_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
 # How long a node has for an answer; one that was silent last time holds up the others no longer than that.
 _ANSWER, _SILENT = 1.0, 0.3
 _NODES_PER_SECOND = 200  # that answer on a busy machine
@@ -53,11 +53,15 @@ class Restoring:
     both are true at any moment, also when `run` was cancelled. `waited` tells that not all was calm.
     """
 
-    def __init__(self, fleet: Asker, names: Iterable[str]) -> None:
-        self._fleet = fleet
+    def __init__(
+        self, fleet: Asker, names: Iterable[str], lowered: Mapping[str, Mapping[str, str]] | None = None
+    ) -> None:
+        """Take the own values of the nodes that this run has `lowered`: marks may be gone by now."""
+        self._lowered = dict(lowered or {})
         self._configure = Configurator(fleet)
         self._names = tuple(names)
         self._seconds = max(_ANSWER, len(self._names) / _NODES_PER_SECOND)
+        self._pause = max(_PAUSE, len(self._names) / 500)
         self._states: dict[str, _State] = {}
         self._silent: dict[str, str] = {}
         self._refused: dict[str, str] = {}
@@ -83,25 +87,30 @@ class Restoring:
         await self._look(self._names)
         while self._owed() and not self._calm() and clock() - start < calm:
             self.waited = True
-            await asyncio.sleep(_PAUSE)
+            await asyncio.sleep(self._pause)
             await self._look(self._names)
         over = None
+        pause = self._pause
         while self._owed() or self._silent:
             await self._put({name: timeout_to_restore(state.now) for name, state in self._states.items()})
             # Servers take a failed primary back after twice the timeout (clearNodeFailureIfNeeded).
             over = over or clock() + 2 * self._longest() + 1.0
-            await self._look(self._names, views=not self._calm())
+            if self._owed():
+                await self._look(self._names, views=not self._calm())
             free = self._names if clock() >= over else self._unthreatened()
             await self._put({name: restored(self._states[name].now) for name in free if name in self._states})
             if clock() >= over and not (self._silent and clock() < start + linger):
                 return
             if self._owed() or self._silent:
                 self.waited = True
-                await asyncio.sleep(_PAUSE)
-                await self._look(self._names)
+                # Those that do not answer are asked ever more rarely, and nobody else with them.
+                pause = self._pause if self._owed() else min(1.5 * pause, _LONGEST_PAUSE)
+                await asyncio.sleep(pause)
+                await self._look(self._names if self._owed() else tuple(self._silent))
 
     def _owed(self) -> list[str]:
-        return [name for name, state in self._states.items() if state.own is not None]
+        lowered = self._lowered.keys() - set(self.restored)
+        return [name for name, state in self._states.items() if state.own is not None or name in lowered]
 
     def _longest(self) -> float:
         """The longest timeout in seconds that a marked node has of its own."""
@@ -142,6 +151,15 @@ class Restoring:
 
         await asyncio.gather(*(one(name) for name in names))
         self._looked = True
+        known = self._lowered.keys() & self._states.keys() - set(self.restored)
+        lost = {name: self._lowered[name] for name in known if self._states[name].own is None}
+        await self._put({name: marked_again(own, self._states[name].now) for name, own in lost.items()})
+        # Those that have nothing of it any more, as after a restart, need nothing.
+        self.restored += [name for name in lost if self._is_back(name) and name not in self.restored]
+
+    def _is_back(self, name: str) -> bool:
+        now = self._states[name].now
+        return kept(now) is None and not marked_again(self._lowered[name], now)
 
     def _gone(self, name: str, why: str) -> None:
         self._silent[name] = why
@@ -158,7 +176,7 @@ class Restoring:
             if refused is not None:
                 self._refused[name] = refused
             self._states[name] = replace(self._states[name], now=now)
-            if kept(now) is None:
+            if kept(now) is None and refused is None:
                 self.restored.append(name)
 
         await asyncio.gather(*(one(name, settings) for name, settings in wanted.items() if settings))

@@ -162,6 +162,25 @@ def restored(now: Settings) -> dict[str, str]:
     return {key: own[key] for key, is_ours in back.items() if is_ours and key in own}
 
 
+def marked_again(own: Settings, now: Settings) -> dict[str, str]:
+    """Return what to set on a node that has no mark any more and that this very run has lowered.
+
+    Somebody has set the barrier, or all else that tells a mark. As long as elections or the timeout are as
+    the boost sets them, it is the mark again, with the barrier as it is now; else what is still ours.
+    """
+    if kept(now) is not None:
+        return {}
+    ours = {
+        NO_FAILOVER: now.get(NO_FAILOVER) == "yes",
+        TIMEOUT: _low(now.get(TIMEOUT, "")),
+        **{key: now.get(key) == _LOW[key] for key in (DELAY, LOAD)},
+        BARRIER: now.get(BARRIER) == mark(own),
+    }
+    back = {key: own[key] for key in ours if ours[key] and key in own and now[key] != own[key]}
+    marked = mark({**own, BARRIER: now.get(BARRIER, "")})
+    return {BARRIER: marked} if marked and (NO_FAILOVER in back or TIMEOUT in back) else back
+
+
 def to_lower(own: Settings, timeout: int) -> dict[str, str] | None:
     """Return everything to set on a node for `timeout` ms, or None where its own values do not fit.
 

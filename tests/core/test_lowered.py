@@ -24,6 +24,7 @@ from clusterboot.timers import (
     kept,
     lowered,
     lowered_found,
+    marked_again,
     nudged,
     own_values,
     refusal,
@@ -255,3 +256,31 @@ def test_elections_that_are_off_without_a_mark_are_warned_of_with_the_command_th
     (one,) = elections_off({"a": node({**MINE, NO_FAILOVER: "yes"})})
     assert one.message == (f"a has {NO_FAILOVER} yes: it does not take over when its primary fails.")
     assert elections_off({"fine": node(MINE)}) == ()
+
+
+BY_HAND = st.fixed_dictionaries(
+    {},
+    optional={
+        TIMEOUT: st.just("8000"),
+        DELAY: st.just("1"),
+        NO_FAILOVER: st.just("no"),
+        BARRIER: st.integers(0, 9).map(str),
+    },
+)
+
+
+@given(OWN, BY_HAND)
+def test_a_run_that_goes_on_restores_its_own_also_where_somebody_has_set_the_mark(
+    own: dict[str, str], by_hand: dict[str, str]
+) -> None:
+    now = {**low(own), **by_hand}
+    now |= marked_again(own, now)
+    now |= timeout_to_restore(now)
+    now |= restored(now)
+    assert now == {**CHOSEN, **own, **by_hand}
+    assert marked_again(own, now) == {}
+
+
+def test_what_tells_a_mark_needs_none_again() -> None:
+    assert marked_again(MINE, low(MINE)) == {}
+    assert marked_again(MINE, {**low(MINE), BARRIER: "1"}) == {BARRIER: low({**MINE, BARRIER: "1"})[BARRIER]}

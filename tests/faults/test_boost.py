@@ -167,7 +167,7 @@ def test_what_another_run_left_is_restored_at_once_where_a_node_has_keys() -> No
         assert (yield boost.decline("b already serves", views)) == 15.0
         assert fleet.lowered == []
         assert boost.report() == BoostReport(
-            used=False, settings={}, nodes=3, restored=0, reason="b already serves"
+            used=False, settings={}, nodes=3, restored=3, reason="b already serves"
         )
 
     play(fleet, work)

@@ -101,12 +101,17 @@ class Model:
 
 
 def restore(
-    model: Model, *, linger: float = 0.0, within: float = 200.0, calm: float = CALM_SECONDS
+    model: Model,
+    *,
+    linger: float = 0.0,
+    within: float = 200.0,
+    calm: float = CALM_SECONDS,
+    lowered: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Restoring:
     """Run a `Restoring` over the model, cancelled `within` seconds."""
 
     async def work() -> Restoring:
-        restoring = Restoring(model, PRIMARIES)
+        restoring = Restoring(model, PRIMARIES, lowered)
         with suppress(TimeoutError):
             async with asyncio.timeout(within):
                 await restoring.run(calm=calm, linger=linger)
@@ -229,6 +234,32 @@ def test_a_value_that_is_set_by_hand_in_between_stays() -> None:
     model = Model(failing={"a": (0.0, 5.0)}, at={3.0: lambda model: model.config["d"].update({DELAY: "2"})})
     restore(model)
     assert model.config["d"] == OWN | {DELAY: "2"}
+
+
+@pytest.mark.parametrize(
+    "by_hand",
+    [{BARRIER: "3"}, {BARRIER: "3", TIMEOUT: "8000"}, {NO_FAILOVER: "no", TIMEOUT: "8000"}, dict(OWN)],
+    ids=["mark", "mark and timeout", "all but the mark", "started again"],
+)
+def test_a_run_that_goes_on_restores_a_node_whose_mark_is_gone(by_hand: dict[str, str]) -> None:
+    """It knows the own values of what it has lowered, and waits with elections as for all others."""
+    model = Model(failing={"a": (0.0, 8.0)})
+    model.config["d"].update(by_hand)
+    restoring = restore(model, lowered=dict.fromkeys(PRIMARIES, OWN))
+    assert model.config == {**dict.fromkeys(PRIMARIES, OWN), "d": {**OWN, **by_hand}}
+    assert sorted(restoring.restored) == list(PRIMARIES)
+    assert restoring.left == {}
+    if NO_FAILOVER not in by_hand:
+        assert model.when("d", NO_FAILOVER) >= 8.0
+
+
+def test_a_node_whose_mark_is_gone_and_that_refuses_is_named() -> None:
+    model = Model(refuses={"c": BARRIER})
+    model.config["c"].update({BARRIER: "3"})
+    restoring = restore(model, lowered=dict.fromkeys(PRIMARIES, OWN))
+    assert list(restoring.left) == ["c"]
+    assert restoring.left["c"].startswith("c refused CONFIG SET ")
+    assert sorted(restoring.restored) == list("abdef")
 
 
 def test_another_run_that_lowers_in_between_leaves_no_node_low_without_a_mark() -> None:

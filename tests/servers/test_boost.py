@@ -21,6 +21,7 @@ from clusterboot.client import Fleet
 from clusterboot.files import read
 from clusterboot.restore import Restoring
 from tests.harness.cli import ROOT, Outcome, clusterboot, environment, launch
+from tests.harness.ready import why_not_ready
 from tests.harness.servers import Servers
 from tests.servers.conftest import Take
 from tests.servers.pool import OLD, TIMERS, Nodes, dying, freshen, problems, read_until
@@ -282,7 +283,7 @@ def test_what_is_left_when_the_helper_is_killed_too_is_named_and_restored_from_a
         if ended.exit == 0:
             break
         k += step
-    assert left >= 2
+    assert left >= 2, "the first command, and one in the middle"
 
 
 def test_a_refusal_restores_first_and_says_so(any_nodes: Take) -> None:
@@ -324,6 +325,35 @@ def test_values_that_somebody_sets_after_a_killed_run_stay(any_nodes: Take) -> N
     two.configure(by_hand)
     two.ready_up(two.file())
     assert two.all_timers() == [OLD | by_hand] * 2
+
+
+@pytest.mark.parametrize("by_hand", [{BARRIER: "1"}, {FLAG: "no", TIMEOUT: "1500"}], ids=["mark", "the rest"])
+def test_a_mark_that_somebody_replaces_meanwhile_leaves_nothing_lowered(
+    nodes: Take, by_hand: dict[str, str]
+) -> None:
+    """As by a tool that sets all it wants to be set again and again."""
+    two = nodes(2)
+    two.configure(OLD)
+    with launch("up", two.file(), "-o", "json") as process:
+        two.until(lambda: two.timers(1)[FLAG] == "yes", "settings are lowered")
+        two.configure(by_hand)
+        out, err = process.communicate(timeout=30)
+    boost = Outcome(("up",), process.returncode, out, err).json()["boost"]
+    assert process.returncode == 0, err
+    assert two.all_timers() == [OLD | by_hand] * 2
+    assert (boost["nodes"], boost["restored"]) == (2, 2)
+
+
+def test_what_is_restored_at_once_in_a_cluster_with_keys_is_told(any_nodes: Take) -> None:
+    three = any_nodes(3)
+    three.configure(OLD)
+    _killed(three.file(nodes=three.addresses[:2]), 2 + 2 + 2 + 1)
+    three.until(lambda: why_not_ready(three.addresses[:2]) is None, "two are a cluster")
+    three.ok(1, "SET", "a", "1")  # slot 15495
+    outcome = three.ready_up(three.file(), "-o", "json")
+    assert "lowered-timers-found" in [problem["code"] for problem in problems(outcome, "warnings")]
+    boost = outcome.json()["boost"]
+    assert (boost["used"], boost["nodes"], boost["restored"]) == (False, 2, 2)
 
 
 @pytest.mark.parametrize(
