@@ -37,6 +37,7 @@ class Model:
     odd: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     flag: str = "fail"
     slow: Mapping[str, float] = field(default_factory=dict)
+    deaf: str = ""  # who does not answer CONFIG SET
     at: dict[float, Callable[[Model], None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -64,7 +65,7 @@ class Model:
         await asyncio.sleep(self.slow.get(name, 0.001))
         for moment in [each for each in self.at if each <= self.now]:
             self.at.pop(moment)(self)
-        if self._is(self.silent, name):
+        if self._is(self.silent, name) or (name in self.deaf and commands[0][1] == "SET"):
             await asyncio.sleep(timeout)
             raise NodeFailed(Problem("not-answering", f"{name} is silent.", node=name, exit=Exit.NODE))
         return [self._do(name, command) for command in commands]
@@ -86,7 +87,8 @@ class Model:
                 return Rejected("ERR Wrong number of arguments for CONFIG get")
             case ("CLUSTER", "INFO"):
                 trouble = name in self.seen_by and any(self._is(self.failing, other) for other in PRIMARIES)
-                return f"cluster_state:ok\r\ncluster_slots_fail:{5461 if trouble else 0}\r\n"
+                what = "pfail" if self.flag == "fail?" else "fail"
+                return f"cluster_state:ok\r\ncluster_slots_{what}:{5461 if trouble else 0}\r\n"
             case ("CLUSTER", "NODES"):
                 return "".join(self._line(name, other) for other in PRIMARIES)
         return Rejected("ERR unknown command")
@@ -234,6 +236,12 @@ def test_a_silent_node_holds_up_nobody_else() -> None:
     model = Model(silent={"a": ALWAYS})
     restore(model)
     assert max(model.when(name, NO_FAILOVER) for name in "bcdef") < CALM_SECONDS + 1.5
+
+
+def test_a_node_that_does_not_answer_what_is_set_holds_up_nobody_for_long() -> None:
+    model = Model(deaf="a")
+    assert list(restore(model).left) == ["a"]
+    assert max(model.when(name, NO_FAILOVER) for name in "bcdef") < 1.5
 
 
 def test_what_is_not_marked_is_not_touched() -> None:
