@@ -25,45 +25,41 @@ class Configurator:
         self._fleet = fleet
         self._old: set[str] = set()  # nodes that take one setting in a command
 
-    async def read(
-        self, name: str, *more: Command, timeout: float = 5.0
-    ) -> tuple[dict[str, str], list[Reply]]:
+    async def read(self, name: str, *more: Command) -> tuple[dict[str, str], list[Reply]]:
         """Return the settings of a node, without those that it does not have, and the replies to `more`.
 
-        Raises NodeFailed when the node does not answer within `timeout` seconds.
+        Raises NodeFailed when the node does not answer.
         """
         if name not in self._old:
-            first, *rest = await self._fleet.ask(name, ("CONFIG", "GET", *SETTINGS), *more, timeout=timeout)
+            first, *rest = await self._fleet.ask(name, ("CONFIG", "GET", *SETTINGS), *more)
             if not (isinstance(first, Rejected) and _TOO_MANY in first.lower()):
                 return _pairs([first]), rest
             self._old.add(name)
         gets = _together([("CONFIG", "GET", setting) for setting in SETTINGS])
-        replies = await self._fleet.ask(name, *gets, *more, timeout=timeout)
+        replies = await self._fleet.ask(name, *gets, *more)
         return _pairs(replies[: len(gets)]), replies[len(gets) :]
 
-    async def put(
-        self, name: str, settings: Mapping[str, str], *, timeout: float = 5.0
-    ) -> tuple[dict[str, str], str | None]:
+    async def put(self, name: str, settings: Mapping[str, str]) -> tuple[dict[str, str], str | None]:
         """Set `settings`; return all settings as they are then, and why these are not set, or None.
 
         A node that was never read counts as a new one. Raises NodeFailed as `read` does.
         """
         if name not in self._old:
             words = (word for each in settings.items() for word in each)
-            replies = await self._fleet.ask(name, ("CONFIG", "SET", *words), timeout=timeout)
-            now, _ = await self.read(name, timeout=timeout)
+            replies = await self._fleet.ask(name, ("CONFIG", "SET", *words))
+            now, _ = await self.read(name)
         else:
-            before, _ = await self.read(name, timeout=timeout)
-            replies = await self._fleet.ask(name, *_sets(settings), timeout=timeout)
-            now, _ = await self.read(name, timeout=timeout)
+            before, _ = await self.read(name)
+            replies = await self._fleet.ask(name, *_sets(settings))
+            now, _ = await self.read(name)
             changed = {key: before[key] for key in list(settings)[::-1] if now.get(key) != before.get(key)}
             if changed and _wrong(settings, now):
-                await self._fleet.ask(name, *_sets(changed), timeout=timeout)
+                await self._fleet.ask(name, *_sets(changed))
         wrong = _wrong(settings, now)
         if wrong is None:
             return now, None
         refused = next((reply for reply in replies if isinstance(reply, Rejected)), None)
-        now, _ = await self.read(name, timeout=timeout)
+        now, _ = await self.read(name)
         return now, f"{name} refused CONFIG SET {wrong}" + (f": {refused}" if refused else "")
 
 

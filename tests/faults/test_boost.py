@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from clusterboot.boost import GRACE, Boost
+from clusterboot.configure import Configurator
 from clusterboot.errors import Exit, Interrupted, NodeFailed, OutOfTime
 from clusterboot.nodes import View
 from clusterboot.observe import survey
 from clusterboot.replies import Rejected
 from clusterboot.results import BoostReport
-from clusterboot.timers import BARRIER, DELAY, LOAD, NUDGE_SECONDS, TIMEOUT, kept, lowered, mark
-from tests.faults.test_order import Fleet, Helper
+from clusterboot.timers import BARRIER, DELAY, LOAD, NO_FAILOVER, NUDGE_SECONDS, TIMEOUT, kept, lowered, mark
+from tests.faults.test_order import Fleet, Helper, Old
 from tests.harness import virtual
 from tests.harness.scripted import OLD, Act
 
@@ -444,3 +445,29 @@ def test_a_node_that_says_ok_and_sets_nothing_counts_as_what_it_is() -> None:
     assert boost.left is not None
     assert boost.left.node == "b"
     assert f"b refused CONFIG SET {TIMEOUT}" in boost.left.message
+
+
+def test_on_an_old_server_what_was_set_is_taken_back_the_timeout_first() -> None:
+    """Else it would stand low for a moment, with elections on and without a mark."""
+    fleet = Old("a")
+    fleet.instead = lambda name, command: (
+        Rejected("ERR Invalid argument") if command == ("CONFIG", "SET", DELAY, "0") else None
+    )
+
+    def work(boost: Boost, views: Mapping[str, View]) -> Any:
+        assert (yield boost.lower(views)) == 15.0
+        assert boost.report().reason == f"a refused CONFIG SET {DELAY}: ERR Invalid argument"
+        assert not boost.owes
+
+    play(fleet, work)
+    sets = [sent.command[2] for sent in fleet.sent if sent.command[:2] == ("CONFIG", "SET")]
+    assert sets == [BARRIER, NO_FAILOVER, DELAY, LOAD, TIMEOUT, *(TIMEOUT, LOAD, NO_FAILOVER, BARRIER)]
+    assert fleet.lowered == []
+
+
+def test_settings_that_make_no_sense_are_none() -> None:
+    fleet = Fleet("a")
+    fleet.instead = lambda name, command: (
+        [TIMEOUT, "5000", BARRIER] if command[:2] == ("CONFIG", "GET") else None
+    )
+    assert virtual.run(Configurator(fleet).read("a")) == ({TIMEOUT: "5000"}, [])

@@ -229,7 +229,7 @@ def test_what_stays_lowered_is_said_whatever_ended_the_run_and_the_helper_goes_o
     assert helper.dismissed == []
 
 
-class _Old(Fleet):
+class Old(Fleet):
     """Servers that take one setting in a command, and MULTI."""
 
     def _do(self, name: str, command: Command) -> Reply:
@@ -241,7 +241,7 @@ class _Old(Fleet):
 
 
 def test_old_servers_take_several_settings_between_multi_and_exec_the_mark_first() -> None:
-    fleet = _Old()
+    fleet = Old()
     ended, _ = up(fleet)
     assert isinstance(ended, UpResult)
     assert fleet.lowered == []

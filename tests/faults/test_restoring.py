@@ -36,6 +36,8 @@ class Model:
     refuses: Mapping[str, str] = field(default_factory=dict)
     odd: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     flag: str = "fail"
+    slow: Mapping[str, float] = field(default_factory=dict)
+    deaf: str = ""  # who does not answer CONFIG SET
     at: dict[float, Callable[[Model], None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -43,6 +45,7 @@ class Model:
         assert low is not None
         self.config = {name: {**OWN, **low} for name in PRIMARIES}
         self.set: list[tuple[float, str, str, str]] = []
+        self.asked: set[Command] = set()
         self.ended = 0.0
         self.ids = {name: f"{index:040x}" for index, name in enumerate(PRIMARIES, 1)}
 
@@ -58,10 +61,11 @@ class Model:
         return since <= self.now < until
 
     async def ask(self, name: str, *commands: Command, timeout: float = 5.0) -> list[Reply]:
-        await asyncio.sleep(0.001)
+        self.asked |= set(commands)
+        await asyncio.sleep(self.slow.get(name, 0.001))
         for moment in [each for each in self.at if each <= self.now]:
             self.at.pop(moment)(self)
-        if self._is(self.silent, name):
+        if self._is(self.silent, name) or (name in self.deaf and commands[0][1] == "SET"):
             await asyncio.sleep(timeout)
             raise NodeFailed(Problem("not-answering", f"{name} is silent.", node=name, exit=Exit.NODE))
         return [self._do(name, command) for command in commands]
@@ -83,7 +87,8 @@ class Model:
                 return Rejected("ERR Wrong number of arguments for CONFIG get")
             case ("CLUSTER", "INFO"):
                 trouble = name in self.seen_by and any(self._is(self.failing, other) for other in PRIMARIES)
-                return f"cluster_state:ok\r\ncluster_slots_fail:{5461 if trouble else 0}\r\n"
+                what = "pfail" if self.flag == "fail?" else "fail"
+                return f"cluster_state:ok\r\ncluster_slots_{what}:{5461 if trouble else 0}\r\n"
             case ("CLUSTER", "NODES"):
                 return "".join(self._line(name, other) for other in PRIMARIES)
         return Rejected("ERR unknown command")
@@ -128,6 +133,8 @@ def test_in_calm_all_is_restored_at_once_and_elections_after_every_timeout(old: 
     assert all(config == OWN for config in model.config.values())
     assert sorted(restoring.restored) == list(PRIMARIES)
     assert restoring.left == {}
+    assert not restoring.waited
+    assert ("CLUSTER", "NODES") not in model.asked, "a long reply, and of no use in calm"
     assert model.ended < 0.2
     first_election = min(model.when(name, NO_FAILOVER) for name in PRIMARIES)
     assert max(time for time, _, key, _ in model.set if key == TIMEOUT and time < first_election) > 0
@@ -137,7 +144,7 @@ def test_in_calm_all_is_restored_at_once_and_elections_after_every_timeout(old: 
 
 def test_timeouts_wait_for_calm_for_a_moment() -> None:
     model = Model(failing={"a": (0.0, 0.7)})
-    restore(model)
+    assert restore(model).waited
     assert all(config == OWN for config in model.config.values())
     assert 0.7 <= min(time for time, *_ in model.set) < 0.9
 
@@ -155,6 +162,21 @@ def test_a_node_that_does_not_say_whether_anything_fails_is_no_calm() -> None:
     restore(model)
     assert all(config == OWN for config in model.config.values())
     assert 0.7 <= min(time for time, *_ in model.set) < 0.9
+
+
+def test_who_does_not_wait_for_calm_waits_for_elections_all_the_same() -> None:
+    model = Model(failing={"a": (0.0, 3.0)})
+    assert restore(model, calm=0.0).waited
+    assert model.when("a", NO_FAILOVER) < 0.1
+    assert 3.0 <= model.when("d", NO_FAILOVER) < 3.3
+
+
+def test_a_slow_answer_is_one_and_nobody_is_waited_for_when_none_answers() -> None:
+    model = Model(slow={"a": 0.5})
+    assert restore(model).left == {}
+    nobody = Model(silent=dict.fromkeys(PRIMARIES, ALWAYS))
+    assert sorted(restore(nobody).left) == list(PRIMARIES)
+    assert nobody.ended < 3.0
 
 
 @pytest.mark.parametrize("seen_by", [frozenset(PRIMARIES), frozenset("b"), frozenset("f")])
@@ -219,6 +241,12 @@ def test_a_silent_node_holds_up_nobody_else() -> None:
     model = Model(silent={"a": ALWAYS})
     restore(model)
     assert max(model.when(name, NO_FAILOVER) for name in "bcdef") < CALM_SECONDS + 1.5
+
+
+def test_a_node_that_does_not_answer_what_is_set_holds_up_nobody_for_long() -> None:
+    model = Model(deaf="a")
+    assert list(restore(model).left) == ["a"]
+    assert max(model.when(name, NO_FAILOVER) for name in "bcdef") < 1.5
 
 
 def test_what_is_not_marked_is_not_touched() -> None:

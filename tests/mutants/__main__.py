@@ -44,7 +44,7 @@ DECIDING = (
 PARTS = {
     GIVE_BACK: (
         *("tests/core/test_lowered.py", "tests/faults/test_restoring.py", "tests/faults/test_boost.py"),
-        *("tests/faults/test_order.py", "tests/faults/test_any_script.py"),
+        "tests/faults/test_order.py",
     ),
     DECIDING: ("tests/core",),
 }

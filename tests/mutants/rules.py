@@ -277,8 +277,8 @@ RULES = (
     Rule(
         "a cancelled run restores",
         "ending",
-        "elif boost.owes:\n        await boost.cut_short()",
-        "elif boost.owes:\n        pass",
+        "    if wanted:\n        await boost.cut_short()",
+        "    if wanted:\n        pass",
         _ORDER,
     ),
     Rule(
@@ -357,8 +357,8 @@ RULES = (
     Rule(
         "a dry run does not even restore",
         "ending",
-        "    if run.dry_run:\n        run.warn(lowered_found(run.views))\n    elif boost.owes:",
-        "    if boost.owes:",
+        "wanted=boost.owes and not run.dry_run",
+        "wanted=boost.owes",
         _ORDER,
     ),
     Rule(
