@@ -21,7 +21,7 @@ from clusterboot.onesided import onesided
 from clusterboot.placement import Placement
 from clusterboot.plan import Meet, Plan, Views, plan
 from clusterboot.results import BoostReport
-from clusterboot.timers import elections_off
+from clusterboot.timers import elections_off, marks_alone
 from clusterboot.topology import Topology
 
 # Seconds after the deadline for telling who was waited for.
@@ -136,7 +136,7 @@ def assess(run: Run, observed: Observed, *, stuck: bool = False) -> Goal:
     """
     views = {name: observed.views[name] for name in run.names}
     if run.goal is None:
-        run.warn(elections_off(views))
+        run.warn((*elections_off(views), *marks_alone(views)))
     adopted = adopt(run.topology, views)
     problems = preflight.refusals(run.topology, views)
     # A server that is listed twice looks like two clusters as well: only the cause is told then.

@@ -15,7 +15,7 @@ from clusterboot.nodes import View
 from clusterboot.observe import Asker, Observed, survey
 from clusterboot.placement import place
 from clusterboot.results import StatusResult, rows
-from clusterboot.timers import elections_off, lowered_found
+from clusterboot.timers import elections_off, lowered_found, marks_alone
 from clusterboot.topology import Topology
 
 _FIRST = "mend what is named above first, then run 'clusterboot up': it does what is missing"
@@ -59,7 +59,12 @@ async def status(topology: Topology, fleet: Asker, within: float | None = None) 
         topology,
         verdict,
         rows(topology, observed.views, verdict, ids),
-        (*warnings, *lowered_found(observed.views), *elections_off(observed.views)),
+        (
+            *warnings,
+            *lowered_found(observed.views),
+            *elections_off(observed.views),
+            *marks_alone(observed.views),
+        ),
     )
 
 

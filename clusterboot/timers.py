@@ -264,3 +264,28 @@ def elections_off(views: Mapping[str, View]) -> tuple[Problem, ...]:
             exit=Exit.DONE,
         ),
     )
+
+
+def marks_alone(views: Mapping[str, View]) -> tuple[Problem, ...]:
+    """Return a warning about nodes that have a barrier as high as a mark and nothing else of a boost.
+
+    As after an interrupted run of which somebody has restored the rest by hand. It may be the user's own, so
+    it is left as it is.
+    """
+    names = [
+        name
+        for name, view in views.items()
+        if kept(view.config) is None and number(view.config.get(BARRIER, "")) >= _LOWEST
+    ]
+    if not names:
+        return ()
+    return (
+        Problem(
+            "migration-off",
+            f"{listed(names)} {'has' if len(names) == 1 else 'have'} {BARRIER} "
+            f"{views[names[0]].config[BARRIER]}, as an interrupted run may leave it: no replica migrates.",
+            node=names[0],
+            hint=f"if that is not wanted: CONFIG SET {BARRIER} 1 (the servers' default) on {every(names)}",
+            exit=Exit.DONE,
+        ),
+    )

@@ -25,6 +25,7 @@ from clusterboot.timers import (
     lowered,
     lowered_found,
     marked_again,
+    marks_alone,
     nudged,
     own_values,
     refusal,
@@ -231,6 +232,16 @@ def test_without_the_flag_there_is_no_boost_where_replicas_are_wanted() -> None:
     assert reason is not None
     assert reason.startswith("a cannot switch elections off")
     assert refusal(topology("a"), views, wanted=True, replicas=False) is None
+
+
+def test_a_mark_that_stands_alone_is_named_and_left() -> None:
+    (warning,) = marks_alone({"a": node({**MINE, BARRIER: low(MINE)[BARRIER]}), "b": node(MINE)})
+    assert (warning.code, warning.node, warning.exit) == ("migration-off", "a", Exit.DONE)
+    assert warning.hint is not None
+    assert f"CONFIG SET {BARRIER} 1 " in warning.hint
+    assert marks_alone({"a": node(low(MINE)), "b": node(MINE), "c": node({})}) == ()
+    (both,) = marks_alone({name: node({**MINE, BARRIER: "1200000000"}) for name in "ab"})
+    assert both.message.startswith(f"a and b have {BARRIER} 1200000000, ")
 
 
 def test_elections_that_are_off_without_a_mark_are_warned_of_with_the_command_that_ends_it() -> None:
