@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from clusterboot.adopt import adopt
+from clusterboot.adopt import adopt, held
+from clusterboot.errors import Exit, Problem
 from clusterboot.plan import AddSlots, Meet, Replicate, SetEpoch, plan
 from clusterboot.slots import NONE
 from clusterboot.topology import Topology
@@ -301,3 +302,28 @@ def test_slots_that_others_take_for_their_old_owners_are_refused_unless_they_are
     me = replace(views["c"].me, moving=True)
     views["c"] = replace(views["c"], peers=(me, *views["c"].peers[1:]))
     assert adopt(THREE, views).refusals == ()
+
+
+def test_of_three_clusters_the_two_that_own_a_slot_both_are_named_by_the_nodes_that_do() -> None:
+    top = topology(*"abcd", slots="none")
+    world = fresh(top)
+    serve(world, a="0-5", b="6-9", c="9-12", d="100")
+    world.join("a", "b")
+    refusals = adopt(top, world.views()).refusals
+    assert [(each.code, each.node, each.peer) for each in refusals] == [("slots-overlap", "b", "c")]
+
+
+def test_up_to_five_other_clusters_are_named() -> None:
+    for names, others in (("abcdef", "b, c, d, e, f:"), ("abcdefg", "b, c, d, e, f and 1 more:")):
+        top = topology(*names)
+        world = fresh(top)
+        for index, name in enumerate(names):
+            world[name].slots = slots(f"{16383 - index}")
+        (first, *_) = adopt(top, world.views()).refusals
+        assert (first.code, first.node) == ("two-clusters", "a")
+        assert f"does not know {others} two clusters" in first.message
+
+
+def test_only_slots_that_are_held_need_a_second_look() -> None:
+    one, other = Problem("slots-held", "m", exit=Exit.REFUSED), Problem("two-clusters", "m")
+    assert held([one, other]) == {one}

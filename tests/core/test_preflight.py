@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from clusterboot.adopt import adopt
+from clusterboot.errors import Exit
 from clusterboot.nodes import View
 from clusterboot.preflight import no_way_in, refusals, warnings
 from clusterboot.topology import Topology
@@ -247,3 +248,33 @@ def test_a_replica_without_a_password_for_its_primary() -> None:
     assert no_way_in(target, views) == ()
     views["b"] = config(views["b"])
     assert no_way_in(target, views) == (), "where CONFIG is refused nobody knows"
+
+
+def test_what_is_only_unfortunate_is_warned_of() -> None:
+    views = fresh(THREE).views()
+    assert warnings(views) == ()
+    hidden = {name: replace(view, info={}) for name, view in views.items() if name != "c"}
+    moving = {
+        name: replace(view, peers=(replace(view.me, moving=True), *view.peers[1:]))
+        for name, view in views.items()
+        if name != "c"
+    }
+    newer = {"b": replace(views["b"], info={"redis_version": "8.0.6"})}
+    for found, code, told in (
+        (hidden, "info-refused", "a and b do not answer INFO: "),
+        ({"a": hidden["a"]}, "info-refused", "a does not answer INFO: "),
+        (moving, "slots-open", "a and b have slots that are being "),
+        ({"a": moving["a"]}, "slots-open", "a has slots that are being "),
+        (newer, "mixed-versions", "the nodes run different major versions: redis 7 on c, redis 8 on b."),
+    ):
+        (warning,) = warnings({**views, **found})
+        assert (warning.code, warning.exit) == (code, Exit.DONE)
+        assert warning.message.startswith(told)
+
+
+def test_the_replica_that_is_too_old_is_found_behind_one_that_is_not() -> None:
+    top = topology("a", node("b", replica_of="a"), "c", node("d", replica_of="c"))
+    world = fresh(top)
+    world["d"].info["redis_version"] = "6.2.14"
+    (found,) = no_way_in(adopt(top, world.views()).target, world.views())
+    assert (found.code, found.node, found.peer) == ("versions-cannot-replicate", "d", "c")
