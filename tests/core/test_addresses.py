@@ -185,3 +185,25 @@ def test_one_node_sends_a_batch_at_most() -> None:
     senders = [each[0] for each in found]
     assert max(senders.count(name) for name in names) == BATCH
     assert len({frozenset(each[:2]) for each in found}) == len(found)
+
+
+@pytest.mark.parametrize(
+    ("info", "way_out"),
+    [
+        ({"redis_version": "6.2.14"}, ": before Redis 7.0 the bus port is always port + 10000, here 17002"),
+        ({"redis_version": "7.0.15"}, ", or set cluster-port 9000 in its configuration file and restart it"),
+        ({"redis_version": ""}, ", or set cluster-port 9000 in its configuration file and restart it"),
+        (
+            {"redis_version": "6.2.14", "valkey_version": "8.0.1"},
+            ", or set cluster-port 9000 in its configuration file and restart it",
+        ),
+    ],
+)
+def test_another_bus_port_than_the_file_says(info: dict[str, str], way_out: str) -> None:
+    top = topology("a", node("b", bus_port=9000))
+    world = fresh(top)
+    world["b"].info |= info
+    (found,) = contradictions(top, {"b": world.view("b")})  # a is away
+    assert (found.code, found.node, found.exit) == ("bus-port-contradiction", "b", Exit.REFUSED)
+    assert found.message == "b has its cluster bus at port 17002, the topology says 9000."
+    assert found.hint == f"take bus_port out of the topology{way_out}"

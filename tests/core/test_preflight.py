@@ -278,3 +278,39 @@ def test_the_replica_that_is_too_old_is_found_behind_one_that_is_not() -> None:
     world["d"].info["redis_version"] = "6.2.14"
     (found,) = no_way_in(adopt(top, world.views()).target, world.views())
     assert (found.code, found.node, found.peer) == ("versions-cannot-replicate", "d", "c")
+
+
+def test_a_ghost_is_told_by_the_best_of_its_lines_and_by_the_address_that_a_node_announces() -> None:
+    world = fresh(THREE)
+    gone = stranger(1, flags=("master", "fail"), ip="192.0.2.7", port=7001)
+    world["a"].lines = (replace(gone, ip="", port=0),)
+    world["b"].lines = (gone,)
+    views = world.views()
+    views["c"] = replace(views["c"], peers=(replace(views["c"].me, ip="192.0.2.7", port=7001),))
+    (ghost,) = refusals(THREE, views)
+    assert (ghost.code, ghost.peer) == ("ghost", "c")
+    assert "192.0.2.7:7001" in ghost.message
+
+
+def test_two_strangers_at_one_address_are_told() -> None:
+    world = fresh(THREE)
+    world["a"].lines = (stranger(2), stranger(1))
+    (found,) = refusals(THREE, world.views())
+    assert found.code == "stranger"
+
+
+@pytest.mark.parametrize(("version", "refused"), [("3.2.13", True), ("4.0.0", False), ("", False)])
+def test_since_redis_4_a_bus_port_may_be_any(version: str, *, refused: bool) -> None:
+    top = topology(node("a", bus_port=9001), "b")
+    world = fresh(top)
+    world["a"].info["redis_version"] = version
+    codes = [each.code for each in refusals(top, world.views())]
+    assert ("bus-port-too-old" in codes) == refused
+
+
+def test_after_a_failover_one_primary_cannot_replicate() -> None:
+    top = topology("a", node("b", replica_of="a"))
+    world = fresh(top)
+    world["a"].info["redis_version"] = "6.2.14"
+    found = [each for each in adopt(top, world.views()).target.warnings if each.code == VERSIONS[1]]
+    assert [each.message.partition(":")[0] for each in found] == ["after a failover a cannot replicate b"]
