@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from clusterboot.adopt import adopt
+from clusterboot.adopt import adopt, held
+from clusterboot.errors import Exit, Problem
 from clusterboot.plan import AddSlots, Meet, Replicate, SetEpoch, plan
 from clusterboot.slots import NONE
 from clusterboot.topology import Topology
@@ -293,7 +294,7 @@ def test_slots_that_others_take_for_their_old_owners_are_refused_unless_they_are
     world.join(*"abc")
     views = world.views()
     old = replace(views["b"].me, slots=slots("0-10922"), flags=frozenset({"master"}))
-    views["a"] = replace(views["a"], peers=(views["a"].me, old))
+    views["a"] = replace(views["a"], peers=(views["a"].me, world.peer("c", "a"), old))
     (held,) = adopt(THREE, views).refusals
     assert (held.code, held.node, held.peer) == ("slots-held", "a", "b")
     assert held.hint is not None
@@ -301,3 +302,67 @@ def test_slots_that_others_take_for_their_old_owners_are_refused_unless_they_are
     me = replace(views["c"].me, moving=True)
     views["c"] = replace(views["c"], peers=(me, *views["c"].peers[1:]))
     assert adopt(THREE, views).refusals == ()
+
+
+def test_of_three_clusters_the_two_that_own_a_slot_both_are_named_by_the_nodes_that_do() -> None:
+    top = topology(*"abcd", slots="none")
+    world = fresh(top)
+    serve(world, a="0-5", b="6-9", c="9-12", d="100")
+    world.join("a", "b")
+    refusals = adopt(top, world.views()).refusals
+    assert [(each.code, each.node, each.peer) for each in refusals] == [("slots-overlap", "b", "c")]
+
+
+def test_up_to_five_other_clusters_are_named() -> None:
+    for names, others in (("abcdef", "b, c, d, e, f:"), ("abcdefg", "b, c, d, e, f and 1 more:")):
+        top = topology(*names)
+        world = fresh(top)
+        for index, name in enumerate(names):
+            world[name].slots = slots(f"{16383 - index}")
+        (first, *_) = adopt(top, world.views()).refusals
+        assert (first.code, first.node) == ("two-clusters", "a")
+        assert f"does not know {others} two clusters" in first.message
+
+
+def test_only_slots_that_are_held_need_a_second_look() -> None:
+    one, other = Problem("slots-held", "m", exit=Exit.REFUSED), Problem("two-clusters", "m")
+    assert held([one, other]) == {one}
+
+
+def old(world: World, *names: str) -> None:
+    for name in names:
+        world[name].info["redis_version"] = "6.2.14"
+
+
+def test_a_half_built_cluster_of_mixed_versions_is_one_by_the_placement_of_mixed_versions() -> None:
+    top = hosts(topology(*"abcd", replicas=1))
+    world = fresh(top)
+    old(world, "c", "d")
+    serve(world, c="0-8191", d="8192-16383")
+    assert adopt(top, world.views()).refusals == ()
+
+
+def test_what_a_mixed_cluster_has_otherwise_is_told_by_the_placement_that_is_nearer() -> None:
+    """By the roles of the file alone two have failed over, by those of mixed versions one."""
+    top = hosts(topology(*"abcdef", replicas=1))
+    world = fresh(top)
+    old(world, "d", "e", "f")
+    serve(world, d="0-5460", e="5461-10922", c="10923-16383")
+    follow(world, a="d", b="e", f="c")
+    world.join(*"abcdef")
+    told_of = [each.node for each in adopt(top, world.views()).target.warnings if each.code == "failed-over"]
+    assert len(told_of) == 1
+
+
+def test_slots_that_another_node_is_to_have_are_refused_for_each_of_the_two() -> None:
+    top = hosts(
+        topology(*(node(n, slots=slots(s)) for n, s in (("a", "0-9"), ("b", "10-19"), ("c", "20-16383"))))
+    )
+    world = fresh(top)
+    serve(world, a="10-19", b="0-9", c="20-16383")
+    world.join(*"abc")
+    refusals = adopt(top, world.views()).refusals
+    assert [(each.code, each.node, each.peer) for each in refusals if each.peer] == [
+        ("slots-elsewhere", "a", "b"),
+        ("slots-elsewhere", "b", "a"),
+    ]

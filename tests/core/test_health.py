@@ -302,3 +302,17 @@ def test_the_verdict_is_the_definition_whatever_was_looked_at_before(looks: list
         assert verdict.ready == naive(TARGET, ids, views)
         assert verdict.ready == (not verdict.reasons)
         assert verdict.mesh == all(health.meshed for health in verdict.nodes.values())
+
+
+def test_links_are_counted_and_handshakes_too() -> None:
+    top = topology("a", "b", "c")
+    world = fresh(top)
+    judge = Judge(place(top), {name: view.id for name, view in world.views().items()}, mesh_only=True)
+    verdict = judge.verdict(world.views())
+    assert (verdict.links, verdict.total) == (0, 6)
+    assert not [each for each in verdict.reasons if "slot" in each.code]
+    world.join("a", "b")
+    world["a"].lines = (stranger(1, flags=("handshake",)), stranger(2, flags=("handshake",)))
+    verdict = judge.verdict(world.views())
+    assert verdict.links == 2
+    assert verdict.nodes["a"].handshakes == 2

@@ -8,7 +8,7 @@ from clusterboot.health import Judge
 from clusterboot.newcomers import BATCH, hurry, newcomers, pause
 from clusterboot.placement import Spot, place
 from clusterboot.plan import plan
-from tests.core.world import World, fresh, topology
+from tests.core.world import World, fresh, slots, topology
 
 
 def grown(count: int) -> tuple[World, list[str]]:
@@ -114,3 +114,25 @@ def test_nobody_is_told_of_a_role_that_the_node_itself_does_not_have() -> None:
     assert "n3" in verdict.nodes["n0"].stale
     nodes = {each.name: each for each in top.nodes}
     assert hurry(nodes, ["n3"], verdict, views) == ()
+
+
+def test_newcomers_are_new_to_a_cluster_that_serves() -> None:
+    world = fresh(topology("a", "b", "c"))
+    world["a"].slots = slots("0-5")
+    assert newcomers(world.views()) == frozenset(), "half-built: a owns slots and serves nothing"
+    world["a"].slots = slots("0-16383")
+    assert newcomers(world.views()) == {"b", "c"}
+    world.join("a", "b")
+    assert newcomers(world.views()) == {"c"}
+
+
+def test_every_newcomer_meets_the_others_where_they_say_they_are() -> None:
+    world, names = grown(4)
+    top = topology(*names)
+    views = world.views()
+    views["n1"] = replace(views["n1"], config={"cluster-announce-ip": "192.0.2.1"})
+    judge = Judge(place(top), {name: view.id for name, view in views.items()}, mesh_only=True)
+    nodes = {each.name: each for each in top.nodes}
+    meets = hurry(nodes, ["n2", "n3"], judge.verdict(views), views)
+    assert {meet.node for meet in meets} == {"n2", "n3"}
+    assert {meet.host for meet in meets if meet.peer == "n1"} == {"192.0.2.1"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from clusterboot.onesided import onesided
 from tests.core.world import World, fresh, topology
 
@@ -26,6 +28,14 @@ def test_whoever_is_not_listed_meets_the_one_who_does_not_list_it() -> None:
     world = mesh()
     world["a"].knows.discard("d")
     assert pairs(world) == [("d", "a")]
+
+
+def test_it_is_met_where_it_says_that_it_is() -> None:
+    world = mesh()
+    world["a"].knows.discard("d")
+    views = world.views()
+    views["a"] = replace(views["a"], config={"cluster-announce-ip": "192.0.2.1"})
+    assert [meet.host for meet in onesided(topology(*NAMES), views)] == ["192.0.2.1"]
 
 
 def test_a_node_that_misses_several_is_met_by_one_of_them() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from clusterboot.adopt import adopt
+from clusterboot.errors import Exit
 from clusterboot.nodes import View
 from clusterboot.preflight import no_way_in, refusals, warnings
 from clusterboot.topology import Topology
@@ -271,3 +272,69 @@ def test_a_replica_without_a_password_for_its_primary() -> None:
     assert no_way_in(target, views) == ()
     views["b"] = config(views["b"])
     assert no_way_in(target, views) == (), "where CONFIG is refused nobody knows"
+
+
+def test_what_is_only_unfortunate_is_warned_of() -> None:
+    views = fresh(THREE).views()
+    assert warnings(views) == ()
+    hidden = {name: replace(view, info={}) for name, view in views.items() if name != "c"}
+    moving = {
+        name: replace(view, peers=(replace(view.me, moving=True), *view.peers[1:]))
+        for name, view in views.items()
+        if name != "c"
+    }
+    newer = {"b": replace(views["b"], info={"redis_version": "8.0.6"})}
+    for found, code, told in (
+        (hidden, "info-refused", "a and b do not answer INFO: "),
+        ({"a": hidden["a"]}, "info-refused", "a does not answer INFO: "),
+        (moving, "slots-open", "a and b have slots that are being "),
+        ({"a": moving["a"]}, "slots-open", "a has slots that are being "),
+        (newer, "mixed-versions", "the nodes run different major versions: redis 7 on c, redis 8 on b."),
+    ):
+        (warning,) = warnings({**views, **found})
+        assert (warning.code, warning.exit) == (code, Exit.DONE)
+        assert warning.message.startswith(told)
+
+
+def test_the_replica_that_is_too_old_is_found_behind_one_that_is_not() -> None:
+    top = topology("a", node("b", replica_of="a"), "c", node("d", replica_of="c"))
+    world = fresh(top)
+    world["d"].info["redis_version"] = "6.2.14"
+    (found,) = no_way_in(adopt(top, world.views()).target, world.views())
+    assert (found.code, found.node, found.peer) == ("versions-cannot-replicate", "d", "c")
+
+
+def test_a_ghost_is_told_by_the_best_of_its_lines_and_by_the_address_that_a_node_announces() -> None:
+    world = fresh(THREE)
+    gone = stranger(1, flags=("master", "fail"), ip="192.0.2.7", port=7001)
+    world["a"].lines = (replace(gone, ip="", port=0),)
+    world["b"].lines = (gone,)
+    views = world.views()
+    views["c"] = replace(views["c"], peers=(replace(views["c"].me, ip="192.0.2.7", port=7001),))
+    (ghost,) = refusals(THREE, views)
+    assert (ghost.code, ghost.peer) == ("ghost", "c")
+    assert "192.0.2.7:7001" in ghost.message
+
+
+def test_two_strangers_at_one_address_are_told() -> None:
+    world = fresh(THREE)
+    world["a"].lines = (stranger(2), stranger(1))
+    (found,) = refusals(THREE, world.views())
+    assert found.code == "stranger"
+
+
+@pytest.mark.parametrize(("version", "refused"), [("3.2.13", True), ("4.0.0", False), ("", False)])
+def test_since_redis_4_a_bus_port_may_be_any(version: str, *, refused: bool) -> None:
+    top = topology(node("a", bus_port=9001), "b")
+    world = fresh(top)
+    world["a"].info["redis_version"] = version
+    codes = [each.code for each in refusals(top, world.views())]
+    assert ("bus-port-too-old" in codes) == refused
+
+
+def test_after_a_failover_one_primary_cannot_replicate() -> None:
+    top = topology("a", node("b", replica_of="a"))
+    world = fresh(top)
+    world["a"].info["redis_version"] = "6.2.14"
+    found = [each for each in adopt(top, world.views()).target.warnings if each.code == VERSIONS[1]]
+    assert [each.message.partition(":")[0] for each in found] == ["after a failover a cannot replicate b"]

@@ -268,3 +268,20 @@ def test_real_servers_refuse_for_a_moment_in_words_that_are_known(
     for sent in (("ADDSLOTS", "5"), ("SET-CONFIG-EPOCH", "5")):
         assert one.call(0, "CLUSTER", *sent) == "OK"
         assert Rejected(one.call(0, "CLUSTER", *sent)).transient
+
+
+def test_a_command_is_shown_by_its_name_and_that_of_its_subcommand() -> None:
+    for container in ("CLUSTER", "CONFIG", "CLIENT", "ACL"):
+        assert name((container, "LIST", "x")) == f"{container} LIST"
+        assert name((container, "LIST")) == f"{container} LIST"
+        assert name((container,)) == container
+    assert name(("FLUSHALL", "x")) == "FLUSHALL"
+    assert name(()) == ""
+
+
+def test_the_rule_that_a_user_lacks_is_that_of_the_command() -> None:
+    denied = "NOPERM this user has no permissions to run the command"
+    for sent, rule in ((("CLUSTER", "MEET"), "+cluster|meet"), (("PING",), "+ping"), ((), "+cluster")):
+        hint = explain(denied, "a", sent).hint
+        assert hint is not None
+        assert f"<user> {rule};" in hint

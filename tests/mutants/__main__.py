@@ -115,7 +115,7 @@ def _configure(folder: Path, modules: list[str], tests: Iterable[str]) -> None:
         "source_paths": ["clusterboot"],
         "only_mutate": [f"clusterboot/{module}.py" for module in modules],
         "also_copy": ["topologies", "docs", "README.md"],
-        "pytest_add_cli_args": ["-p", "no:cacheprovider", "--deselect", _NOT],
+        "pytest_add_cli_args": ["-p", "no:cacheprovider", "-m", "not server", "--deselect", _NOT],
         # `make check` notices some changes; the code around the changed functions does not use its ignores.
         "type_check_command": [sys.executable, "-m", "mypy", "--output", "json", "--no-warn-unused-ignores"],
         "pytest_add_cli_args_test_selection": list(tests),
