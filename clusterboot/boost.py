@@ -30,6 +30,7 @@ from clusterboot.timers import (
     left_lowered,
     lowered,
     mark,
+    marked_again,
     nudged,
     own_values,
     to_lower,
@@ -136,7 +137,8 @@ class Boost:
             return view.node_timeout
         if refused is not None:
             self._reason = refused
-            if kept(now) is None:
+            # Somebody may have set one of them at this very moment: the rest is owed all the same.
+            if kept(now) is None and not marked_again(own, now):
                 del self._own[view.name]
                 return view.node_timeout
         return int(wanted[TIMEOUT]) / 1000

@@ -146,6 +146,27 @@ def test_a_node_that_takes_a_part_and_the_mark_is_owed() -> None:
     play(fleet, work)
 
 
+def test_what_somebody_sets_between_lowering_and_reading_back_stays_and_the_rest_is_owed() -> None:
+    fleet = Fleet("ab")
+    by_hand = {NO_FAILOVER: "no", TIMEOUT: "1500"}
+
+    def lower(name: str, command: Any) -> Any:
+        if (name, *command[:2]) == ("b", "CONFIG", "SET") and "yes" in command:
+            words = [*command[2:]]
+            fleet.nodes["b"].config |= dict(zip(words[::2], words[1::2], strict=True)) | by_hand
+            return "OK"
+        return None
+
+    fleet.instead = lower
+
+    def work(boost: Boost, views: Mapping[str, View]) -> Any:
+        yield boost.lower(views)
+        yield boost.restore()
+        assert fleet.nodes["b"].config == OLD | by_hand
+
+    play(fleet, work)
+
+
 def test_a_node_that_falls_silent_while_it_is_lowered_is_named() -> None:
     fleet = Fleet("ab")
 
