@@ -116,6 +116,9 @@ def test_a_node_at_loopback_among_others_is_not_met_there() -> None:
     assert found.exit is Exit.REFUSED
     same = topology(node("a", host="127.0.0.1"), node("b", host="::1"))
     assert out_of_reach(same, meets[:1], views) == ()
+    views["b"] = known(views["b"], cluster_announce_ip="192.0.2.2")
+    (found,) = out_of_reach(same, meets[:1], views)
+    assert (found.node, found.peer) == ("a", "b"), "known to others by another address than it is dialled at"
 
 
 def test_where_a_node_is_met() -> None:
@@ -156,7 +159,9 @@ def pairs(top: Topology, world: World, at: dict[str, int]) -> list[tuple[str, st
 def test_whoever_looks_at_an_old_address_meets_the_new_one_one_meet_for_a_pair() -> None:
     at = {"b": 8001, "c": 8002}
     top, world = restarted("abc", at)
-    assert pairs(top, world, at) == [("a", "b", 8001), ("a", "c", 8002), ("b", "c", 8002)]
+    expected = [("a", "b", 8001), ("a", "c", 8002), ("b", "c", 8002)]
+    assert pairs(top, world, at) == expected
+    assert pairs(topology(*"abc"), world, at) == expected, "what a node says wins over where it is dialled"
 
 
 def test_a_pair_of_which_one_reaches_the_other_needs_none() -> None:

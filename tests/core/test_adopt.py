@@ -366,3 +366,14 @@ def test_slots_that_another_node_is_to_have_are_refused_for_each_of_the_two() ->
         ("slots-elsewhere", "a", "b"),
         ("slots-elsewhere", "b", "a"),
     ]
+
+
+def test_a_failover_is_no_replica_too_many() -> None:
+    """As many serve as the file has primaries, of which there are more than replicas."""
+    spelled = (node(name, role="primary") for name in "abc")
+    top = hosts(topology(*spelled, node("d", replica_of="a")))
+    world = fresh(top)
+    serve(world, d="0-5460", b="5461-10922", c="10923-16383")
+    follow(world, a="d")
+    world.join(*"abcd")
+    assert adopt(top, world.views()).refusals == ()
