@@ -25,41 +25,47 @@ class Configurator:
         self._fleet = fleet
         self._old: set[str] = set()  # nodes that take one setting in a command
 
-    async def read(self, name: str, *more: Command) -> tuple[dict[str, str], list[Reply]]:
-        """Return the settings of a node, without those that it does not have, and the replies to `more`.
+    async def read(
+        self, name: str, *more: Command, ahead: Sequence[Command] = ()
+    ) -> tuple[dict[str, str], list[Reply]]:
+        """Return the settings of a node, without those that it does not have, and the other replies.
 
-        Raises NodeFailed when the node does not answer.
+        These are the replies to `ahead`, which goes before, and to `more`, all in one go. Raises NodeFailed
+        when the node does not answer.
         """
         if name not in self._old:
-            first, *rest = await self._fleet.ask(name, ("CONFIG", "GET", *SETTINGS), *more)
-            if not (isinstance(first, Rejected) and _TOO_MANY in first.lower()):
-                return _pairs([first]), rest
+            get = ("CONFIG", "GET", *SETTINGS)
+            replies = await self._fleet.ask(name, *ahead, get, *more)
+            reply = replies.pop(len(ahead))
+            if not (isinstance(reply, Rejected) and _TOO_MANY in reply.lower()):
+                return _pairs([reply]), replies
             self._old.add(name)
+            ahead = ()
         gets = _together([("CONFIG", "GET", setting) for setting in SETTINGS])
-        replies = await self._fleet.ask(name, *gets, *more)
-        return _pairs(replies[: len(gets)]), replies[len(gets) :]
+        replies = await self._fleet.ask(name, *ahead, *gets, *more)
+        end = len(ahead) + len(gets)
+        return _pairs(replies[len(ahead) : end]), replies[: len(ahead)] + replies[end:]
 
     async def put(self, name: str, settings: Mapping[str, str]) -> tuple[dict[str, str], str | None]:
         """Set `settings`; return all settings as they are then, and why these are not set, or None.
 
         A node that was never read counts as a new one. Raises NodeFailed as `read` does.
         """
-        if name not in self._old:
-            words = (word for each in settings.items() for word in each)
-            replies = await self._fleet.ask(name, ("CONFIG", "SET", *words))
-            now, _ = await self.read(name)
-        else:
+        before: Mapping[str, str] = {}
+        sets: Sequence[Command] = [("CONFIG", "SET", *(word for each in settings.items() for word in each))]
+        if name in self._old:
             before, _ = await self.read(name)
-            replies = await self._fleet.ask(name, *_sets(settings))
-            now, _ = await self.read(name)
-            changed = {key: before[key] for key in list(settings)[::-1] if now.get(key) != before.get(key)}
-            if changed and _wrong(settings, now):
-                await self._fleet.ask(name, *_sets(changed))
+            sets = _sets(settings)
+        now, replies = await self.read(name, ahead=sets)
         wrong = _wrong(settings, now)
         if wrong is None:
             return now, None
+        took = [key for key in settings if key in before and now.get(key) != before[key]]
+        if took:
+            # An older server took a part: what came first goes last, as the mark does.
+            changed = {key: before[key] for key in reversed(took)}
+            now, _ = await self.read(name, ahead=_sets(changed))
         refused = next((reply for reply in replies if isinstance(reply, Rejected)), None)
-        now, _ = await self.read(name)
         return now, f"{name} refused CONFIG SET {wrong}" + (f": {refused}" if refused else "")
 
 

@@ -210,8 +210,8 @@ RULES = (
     Rule(
         "an old server that takes a part only gets it back as it was",
         "configure",
-        "if changed and _wrong(settings, now):",
-        "if False:",
+        "        if took:\n",
+        "        if False:\n",
         _RESTORING + _ORDER,
     ),
     Rule(
