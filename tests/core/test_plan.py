@@ -320,3 +320,11 @@ def test_a_primary_behind_one_without_slots_gets_its_epoch() -> None:
     spots = {"a": Spot("primary"), "b": Spot("primary", None, ALL), "c": Spot("replica", "b", ALL)}
     steps = plan(top, replace(place(top), spots=spots)).steps
     assert [(step.node, step.epoch) for step in steps if isinstance(step, SetEpoch)] == [("b", 2), ("c", 1)]
+
+
+def test_nodes_that_are_connected_by_others_alone_are_one_group() -> None:
+    world = fresh(topology("a", "b", "c", "d"))
+    for one, other in (("a", "b"), ("a", "c"), ("b", "d")):
+        world[one].knows.add(other)
+        world[other].knows.add(one)
+    assert group(world.views()) == [["a", "b", "c", "d"]]
