@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from clusterboot.adopt import adopt
 from clusterboot.health import Judge
-from clusterboot.placement import place
+from clusterboot.placement import Spot, place
 from clusterboot.plan import AddSlots, Meet, Plan, Replicate, SetEpoch, group, meeting_point, plan
 from clusterboot.preflight import refusals
 from clusterboot.slots import ALL
@@ -318,3 +318,29 @@ def test_two_thousand_nodes_form_and_are_planned_again() -> None:
     assert len(found.meets) == 1999
     assert len(found.steps) == 2000 + 1000 + 1999 + 1000
     assert sum(len(step.slots) for step in found.steps if isinstance(step, AddSlots)) == len(ALL)
+
+
+def test_strangers_connect_nobody_and_cut_off_nobody() -> None:
+    world = fresh(topology("a", "b"))
+    world["a"].knows = {"b"}
+    world["b"].lines = (stranger(1),)
+    assert group(world.views()) == [["a"], ["b"]]
+    world.join("a", "b")
+    world["b"].lines = (stranger(1, flags=("master", "fail")),)
+    world["a"].cut = {"b"}
+    assert group(world.views()) == [["a", "b"]]
+
+
+def test_a_primary_behind_one_without_slots_gets_its_epoch() -> None:
+    top = topology("a", "b", "c")
+    spots = {"a": Spot("primary"), "b": Spot("primary", None, ALL), "c": Spot("replica", "b", ALL)}
+    steps = plan(top, replace(place(top), spots=spots)).steps
+    assert [(step.node, step.epoch) for step in steps if isinstance(step, SetEpoch)] == [("b", 2), ("c", 1)]
+
+
+def test_nodes_that_are_connected_by_others_alone_are_one_group() -> None:
+    world = fresh(topology("a", "b", "c", "d"))
+    for one, other in (("a", "b"), ("a", "c"), ("b", "d")):
+        world[one].knows.add(other)
+        world[other].knows.add(one)
+    assert group(world.views()) == [["a", "b", "c", "d"]]
