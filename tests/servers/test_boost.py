@@ -224,13 +224,19 @@ def test_settings_are_restored_after_a_run_that_failed(
     assert outcome.json()["errors"][0]["code"] == "out-of-time"
 
 
-@pytest.mark.parametrize("moment", ["answered", "sent"])
-def test_the_helper_restores_what_a_killed_run_has_lowered(nodes: Take, moment: str) -> None:
+def test_the_helper_restores_what_a_killed_run_has_lowered(nodes: Take) -> None:
     three = nodes(3)
     file = three.file()
     # While lowering, in the middle, between the timeouts and the rest, and with one node restored.
     lower, work = 3, 3 + 3 + 2
-    for k in (1, lower, lower + work, lower + work + 2, lower + work + 3 + 1):
+    moments = {
+        1: "sent",
+        lower: "answered",
+        lower + work: "sent",
+        lower + work + 2: "answered",
+        lower + work + 4: "sent",
+    }
+    for k, moment in moments.items():
         freshen(three.addresses)
         three.configure(OLD)
         assert dying(file, k, moment).exit == -signal.SIGKILL
@@ -261,7 +267,7 @@ def _parent(process: Path) -> int:
         return 0
 
 
-@pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("step", [9, pytest.param(1, marks=pytest.mark.soak)])
 def test_what_is_left_when_the_helper_is_killed_too_is_named_and_restored_from_any_machine(
     nodes: Take, tmp_path: Path, step: int
 ) -> None:
