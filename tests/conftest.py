@@ -66,6 +66,14 @@ def server_kind(request: pytest.FixtureRequest) -> str:
     return kind
 
 
+# For long tests: in the normal run the kind of server that every machine has, in the soak all kinds.
+ONE_KIND = pytest.mark.parametrize(
+    "server_kind",
+    [kind if kind == "valkey91" else pytest.param(kind, marks=pytest.mark.soak) for kind in SERVERS],
+    indirect=True,
+)
+
+
 @pytest.fixture
 def any_server() -> str:
     """One kind of server, for behaviour that is not the server's."""

@@ -127,7 +127,7 @@ def check(fleet: ScriptedFleet, ended: UpResult | ClusterbootError) -> None:
 @given(SCRIPTS)
 @example({})
 @example({name: [Act("silence")] * 9 for name in NAMES})
-@settings(examples(300), suppress_health_check=[HealthCheck.too_slow])
+@settings(examples(150), suppress_health_check=[HealthCheck.too_slow])
 def test_up_ends_by_its_deadline_and_changes_nothing_after_a_refusal(
     script: Mapping[str, list[Act]],
 ) -> None:

@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
+from tests.conftest import ONE_KIND
 from tests.faults.test_nodes import Start, running, timers, wait, write
 from tests.harness.cli import clusterboot
 from tests.harness.ready import why_not_ready
@@ -34,6 +35,7 @@ def obey(nodes: Servers, hint: str) -> list[tuple[str, str]]:
     return done
 
 
+@ONE_KIND
 def test_a_primary_that_lost_its_disk_and_has_a_replica(
     servers: Start, server_kind: str, tmp_path: Path
 ) -> None:
@@ -60,6 +62,7 @@ def test_a_primary_that_lost_its_disk_and_has_a_replica(
     assert why_not_ready(nodes.addresses) is None
 
 
+@ONE_KIND
 def test_a_primary_that_is_replaced_in_the_middle_of_a_run(
     servers: Start, server_kind: str, tmp_path: Path
 ) -> None:

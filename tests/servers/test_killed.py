@@ -16,7 +16,7 @@ from tests.servers.pool import OLD, Nodes, Pool, dying, freshen
 
 @pytest.mark.parametrize(
     ("moment", "first", "step", "alone"),
-    [("answered", 1, 7, True), ("answered", 8, 7, False), ("sent", 3, 9, True)],
+    [("answered", 1, 9, True), ("sent", 5, 9, False)],
 )
 def test_a_killed_run_is_taken_up_where_it_ended(
     any_nodes: Take, moment: str, first: int, step: int, alone: bool

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.conftest import ONE_KIND
 from tests.harness.cli import clusterboot
 from tests.harness.servers import Servers
 from tests.servers.pool import TIMERS, Nodes
@@ -43,6 +44,7 @@ def _file(nodes: Nodes, count: int, **keys: object) -> Path:
     return nodes.file(f"{count}.yaml", nodes=listed, **keys)
 
 
+@ONE_KIND
 def test_a_replica_and_then_a_primary_join_thirty_that_serve(
     server_kind: str, servers: Callable[..., Servers], tmp_path: Path
 ) -> None:
