@@ -188,7 +188,7 @@ def _slots(
 ) -> dict[str, Slots]:
     """The slots of every primary: what it serves already, and its share of what nobody serves.
 
-    `planned` are the primaries on fresh nodes: whose share goes to whom.
+    `planned` are the primaries on fresh nodes, whose shares are given on.
     """
     served = {name: spot.slots for name, spot in pins.items() if spot.slots}
     nobody = union(served.values()).complement()

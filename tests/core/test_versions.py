@@ -1,4 +1,4 @@
-"""Mixed versions: who can replicate whom, and a placement in which everybody can, if there is one."""
+"""Mixed versions: which replica can follow which primary, and a placement in which all can, if any."""
 
 from __future__ import annotations
 
