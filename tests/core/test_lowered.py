@@ -240,6 +240,9 @@ def test_a_mark_that_stands_alone_is_named_and_left() -> None:
     assert warning.hint is not None
     assert f"CONFIG SET {BARRIER} 1 " in warning.hint
     assert marks_alone({"a": node(low(MINE)), "b": node(MINE), "c": node({})}) == ()
+    assert warning.message.startswith(f"a has {BARRIER} ")
+    assert marks_alone({"a": node({**MINE, BARRIER: "1099999999"})}) == ()
+    assert marks_alone({"a": node({**MINE, BARRIER: "1100000000"})}) != ()
     (both,) = marks_alone({name: node({**MINE, BARRIER: "1200000000"}) for name in "ab"})
     assert both.message.startswith(f"a and b have {BARRIER} 1200000000, ")
 

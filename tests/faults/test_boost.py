@@ -188,9 +188,36 @@ def test_what_another_run_left_is_restored_at_once_where_a_node_has_keys() -> No
         assert boost.owes
         assert (yield boost.decline("b already serves", views)) == 15.0
         assert fleet.lowered == []
-        assert boost.report() == BoostReport(
-            used=False, settings={}, nodes=3, restored=3, reason="b already serves"
-        )
+        told = BoostReport(used=False, settings={}, nodes=3, restored=3, reason="b already serves")
+        assert boost.report() == told
+        yield boost.restore()
+        assert boost.report() == told, "as before"
+
+    play(fleet, work)
+
+
+def test_a_run_that_is_cut_short_knows_what_it_has_lowered_where_the_mark_is_gone() -> None:
+    fleet = Fleet("abc")
+
+    def work(boost: Boost, views: Mapping[str, View]) -> Any:
+        yield boost.lower(views)
+        fleet.nodes["b"].config[BARRIER] = "3"
+        yield boost.cut_short()
+        assert fleet.nodes["b"].config == OLD | {BARRIER: "3"}
+        assert boost.left is None
+
+    play(fleet, work)
+
+
+def test_a_node_that_cannot_be_reached_is_left_with_the_reason() -> None:
+    fleet = Fleet("abc")
+
+    def work(boost: Boost, views: Mapping[str, View]) -> Any:
+        yield boost.lower(views)
+        fleet.then("b", *[Act("lost")] * 999)
+        yield boost.cut_short()
+        assert boost.left is not None
+        assert boost.left.message == "b may still have lowered settings, with elections off: b is away."
 
     play(fleet, work)
 

@@ -26,11 +26,11 @@ from tests.mutants.survivors import Survivor, accepted, explained, read
 # has its own tests by the hundred.
 GIVE_BACK = ("timers", "configure", "restore", "boost")
 DECIDING = (
-    *("preflight", "adopt", "plan", "health", "slots", "mixed", "versions", "announced"),
+    *("preflight", "adopt", "health", "mixed", "versions", "announced"),
     *("newcomers", "moved", "onesided", "replies"),
 )
 # Only when they are named: what survives there has not been judged yet.
-PLACING = ("fit", "nodes", "spread", "placement")
+PLACING = ("fit", "nodes", "spread", "placement", "plan", "slots")
 # The fast tests of each part; none needs a server.
 PARTS = {
     GIVE_BACK: (
