@@ -222,12 +222,17 @@ class Boost:
             return
         self._restoring = Restoring(self._fleet, self._names, self._own)
         work = asyncio.ensure_future(self._restoring.run(calm=_CALM_WHEN_CUT_SHORT))
-        try:
-            async with asyncio.timeout(GRACE):
-                await asyncio.shield(work)
-        except TimeoutError:
-            work.cancel()
+        stopped: asyncio.CancelledError | None = None
+        end = asyncio.get_running_loop().time() + GRACE
+        while not work.done() and (left := end - asyncio.get_running_loop().time()) > 0:
+            try:
+                await asyncio.wait([work], timeout=left)
+            except asyncio.CancelledError as signalled:
+                stopped = signalled
+        work.cancel()
         self._conclude()
+        if stopped is not None:
+            raise self.ending(stopped)
 
     def ending(self, ended: BaseException) -> BaseException:
         """Return what a run that ended with `ended` is to raise, so that `left` is told in any case."""

@@ -82,8 +82,12 @@ async def cut_short(run: Run, boost: Boost, ended: BaseException) -> BaseExcepti
     if run.dry_run:
         run.warn(lowered_found(run.views))
     restoring = asyncio.ensure_future(_restored(boost, wanted=boost.owes and not run.dry_run))
-    if isinstance(ended, TimeoutError):
-        ended = await out_of_time(run)
+    try:
+        if isinstance(ended, TimeoutError):
+            ended = await out_of_time(run)
+    except asyncio.CancelledError as signalled:
+        # A signal at this very moment: restoring goes on to its end, and what is left is told.
+        ended = signalled
     await restoring
     ended = boost.ending(ended)
     run.warn(boost.warnings)

@@ -64,7 +64,7 @@ async def _out_of_time(fleet: Asker, names: Iterable[str], timeout: float) -> Ou
     return OutOfTime(
         Problem(
             "out-of-time",
-            f"not all nodes were single and empty-handed within {duration(timeout)}.",
+            f"not all nodes were standalone and without slots within {duration(timeout)}.",
             hint="run the same command again",
             exit=Exit.NOT_READY,
         ),

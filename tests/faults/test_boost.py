@@ -209,6 +209,25 @@ def test_a_run_that_is_cut_short_knows_what_it_has_lowered_where_the_mark_is_gon
     play(fleet, work)
 
 
+@pytest.mark.parametrize("silent", [True, False])
+def test_a_signal_while_a_run_is_cut_short_does_not_stop_restoring(*, silent: bool) -> None:
+    fleet = Fleet("abc")
+
+    def work(boost: Boost, views: Mapping[str, View]) -> Any:
+        yield boost.lower(views)
+        if silent:
+            fleet.then("b", *AWAY)
+        task = asyncio.ensure_future(boost.cut_short())
+        yield asyncio.sleep(0.001)
+        task.cancel()
+        with pytest.raises(Interrupted if silent else asyncio.CancelledError):
+            yield from _awaited(task)
+        assert fleet.lowered == (["b"] if silent else [])
+        assert (boost.left is not None) == silent
+
+    play(fleet, work)
+
+
 def test_a_node_that_cannot_be_reached_is_left_with_the_reason() -> None:
     fleet = Fleet("abc")
 
