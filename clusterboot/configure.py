@@ -60,7 +60,8 @@ class Configurator:
         wrong = _wrong(settings, now)
         if wrong is None:
             return now, None
-        took = [key for key in settings if key in before and now.get(key) != before[key]]
+        # What somebody else has set at this very moment stays.
+        took = [key for key in settings if now.get(key) == settings[key] != before.get(key, settings[key])]
         if took:
             # An older server took a part: what came first goes last, as the mark does.
             changed = {key: before[key] for key in reversed(took)}

@@ -167,6 +167,29 @@ def test_what_somebody_sets_between_lowering_and_reading_back_stays_and_the_rest
     play(fleet, work)
 
 
+def test_on_older_servers_too_what_somebody_sets_in_between_stays() -> None:
+    fleet = Fleet("ab")
+    by_hand = {NO_FAILOVER: "no", TIMEOUT: "1500"}
+
+    def old(name: str, command: Any) -> Any:
+        """One setting in a command; by hand comes right after the last one of the boost."""
+        if command[0] == "CONFIG" and len(command) > (3 if command[1] == "GET" else 4):
+            return Rejected("ERR Wrong number of arguments for CONFIG")
+        if (name, *command[:3]) == ("b", "CONFIG", "SET", TIMEOUT) and command[3] == "537":
+            fleet.nodes["b"].config |= by_hand
+            return "OK"
+        return None
+
+    fleet.instead = old
+
+    def work(boost: Boost, views: Mapping[str, View]) -> Any:
+        yield boost.lower(views)
+        yield boost.restore()
+        assert fleet.nodes["b"].config == OLD | by_hand
+
+    play(fleet, work)
+
+
 def test_a_node_that_falls_silent_while_it_is_lowered_is_named() -> None:
     fleet = Fleet("ab")
 
