@@ -13,17 +13,17 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
-from clusterboot.act import forbidden, stranded
-from clusterboot.boost import Boost
-from clusterboot.course import TELL, Goal, Run, all_back, assess, due, first_look
-from clusterboot.ending import cut_short, dry, give_back, no_boost, outcome
+from clusterboot.core.events import Phase
+from clusterboot.core.plan import Meet
+from clusterboot.core.results import UpResult
 from clusterboot.errors import from_problems
-from clusterboot.events import Phase
-from clusterboot.follow import follow, handshake_seconds
-from clusterboot.lookup import announced
-from clusterboot.observe import Observed, Watch
-from clusterboot.plan import Meet
-from clusterboot.results import UpResult
+from clusterboot.loop.act import forbidden, stranded
+from clusterboot.loop.boost import Boost
+from clusterboot.loop.ending import cut_short, dry, give_back, no_boost, outcome
+from clusterboot.loop.follow import follow, handshake_seconds
+from clusterboot.loop.observe import Observed, Watch
+from clusterboot.loop.run import TELL, Goal, Run, all_back, assess, due, first_look
+from clusterboot.wire.lookup import announced
 from clusterboot.wording import count
 
 __all__ = ["Run", "outcome", "up"]

@@ -108,7 +108,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def redis_cluster(request: pytest.FixtureRequest) -> Iterator[RedisCluster]:
     """A real cluster, Ready, for the whole session: .nodes, .url, .client()."""
     from clusterboot.errors import ClusterbootError
-    from clusterboot.run import fixture
+    from clusterboot.throwaway import fixture
 
     wanted = {name: _option(request.config, name) for name in _OPTIONS}
     with ExitStack() as stack:

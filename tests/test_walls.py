@@ -1,4 +1,9 @@
-"""Who may import whom: the walls of the design, as data, held by reading every module's imports."""
+"""Who may import whom: the walls of the design, as data, checked by reading every module's imports.
+
+A room is a package of clusterboot or a flat module. `ROOMS` says what each room may import; it is in order,
+so nothing imports what stands further down. In the rooms of `MODULES` the walls go by module as well.
+docs/architecture.md shows the rooms as a picture.
+"""
 
 from __future__ import annotations
 
@@ -10,93 +15,115 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1] / "clusterboot"
 
-# Modules are told by their top name: clusterboot.topology.check is part of `topology`.
-CORE: dict[str, set[str]] = {
+ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "slots": {"errors"},
     "wording": set(),
+    "background": set(),
     "topology": {"errors", "slots"},
-    "nodes": {"errors", "slots"},
-    "versions": {"nodes"},
-    "fit": {"versions"},
-    "spread": {"topology", "fit", "versions"},
-    "misplaced": {"topology", "errors"},
-    "placement": {"topology", "slots", "errors", "spread", "fit", "misplaced", "versions"},
-    "mixed": {"nodes", "versions", "errors", "wording"},
-    "plan": {"topology", "nodes", "placement", "slots", "errors"},
-    "kept": {"topology", "placement", "errors", "wording"},
-    "fewer": {"placement", "plan", "topology", "errors", "wording"},
-    "adopt": {
-        *("fewer", "nodes", "placement", "plan", "topology", "slots", "errors", "kept", "mixed"),
-        *("versions", "wording"),
+    "core": {"errors", "slots", "wording", "topology"},
+    "diagnosis": {"errors", "wording", "topology", "core"},
+    "wire": {"errors", "topology"},
+    "disk": {"errors", "topology"},
+    "local": {"errors", "wording", "topology", "disk"},
+    "loop": {"errors", "wording", "background", "topology", "core", "diagnosis", "wire"},
+    "bootstrap": {"errors", "wording", "core", "wire", "loop"},
+    "throwaway": {
+        *("errors", "background", "topology", "core", "wire", "disk", "local", "loop", "bootstrap"),
     },
-    "announced": {"nodes", "plan", "topology", "errors"},
-    "replaced": {"nodes", "plan", "errors", "wording"},
-    "preflight": {
-        *("nodes", "placement", "plan", "topology", "errors", "announced", "mixed", "replaced", "wording")
+    "pytest_plugin": {"errors", "throwaway"},
+    "render": {"errors", "slots", "wording", "topology", "core"},
+    "commands": {
+        *("errors", "wording", "topology", "core", "wire", "disk", "local", "loop", "bootstrap", "throwaway"),
+        "render",
     },
-    "reasons": {"nodes", "placement", "slots", "errors"},
-    "health": {"nodes", "placement", "reasons", "slots", "errors"},
-    "newcomers": {"health", "plan", "topology"},
-    "moved": {"plan", "topology"},
-    "timers": {"nodes", "topology", "errors", "wording"},
-    "replies": {"errors"},
-    "silence": {"replies", "errors"},
-    "events": {"plan", "health", "placement", "errors"},
-    "reach": {"nodes", "plan", "topology"},
-    "onesided": {"reach", "plan", "topology"},
-    "blocked": {"reach", "errors", "wording"},
-    "elsewhere": {"blocked", "reach", "errors", "wording"},
-    "forgotten": {"blocked", "reach", "nodes", "errors", "wording"},
-    "unsynced": {"blocked", "health", "mixed", "nodes", "errors", "wording"},
-    "diagnose": {
-        *("blocked", "elsewhere", "forgotten", "reach", "replaced", "unsynced"),
-        *("health", "nodes", "errors", "wording"),
-    },
+    "cli": {"errors", "commands"},
+    "__main__": {"cli"},
 }
-# All of these do no I/O, read no clock and draw no random numbers.
-PURE = {*CORE, "results"}
-CORE["results"] = PURE - {"results"}
-
-DOING: dict[str, set[str]] = {
-    "addresses": set(),
-    "limits": {"errors"},
-    "tls": {"errors", "topology"},
-    "unreached": {"errors", "topology", "tls"},
-    "probe": set(),
-    "client": {"errors", "topology", "replies", "addresses", "limits", "probe", "tls", "unreached"},
-    "credentials": {"errors", "topology"},
-    "private": {"errors"},
-    "state": {"errors", "topology", "private"},
-    "files": {"errors", "topology"},
-    "local": {"errors", "topology", "state", "private", "wording"},
-    "lookup": {"addresses", "errors", "topology"},
-    "observe": {*PURE},
-}
-RUNNING: dict[str, set[str]] = {
-    "act": {*PURE, "observe"},
-    "configure": {*PURE, "observe"},
-    "restore": {*PURE, "observe", "configure"},
-    "boost": {*PURE, "observe", "configure", "restore"},
-    "helper": {"client", "restore"},
-    "unnamed": set(),
-    "standby": {"client", "helper", "topology", "unnamed"},
-    "follow": {*PURE, "observe"},
-    "evidence": {*PURE, "observe", "addresses", "probe"},
-    "status": {*PURE, "observe", "evidence"},
-    "reset": {*PURE, "observe", "boost", "evidence", "follow"},
-    "course": {*PURE, "observe", "act", "boost"},
-    "ending": {*PURE, "observe", "course", "boost", "evidence"},
-    "bootstrap": {*PURE, "observe", "act", "boost", "course", "follow", "ending", "lookup"},
+# What most of `loop` may know. The nodes are behind a protocol: only the two ends of the helper import the client.
+_VIEWS = {"errors", "wording", "topology", "core", "diagnosis", "wire/replies", "wire/silence"}
+# By module: the modules of the same room, other rooms, and single modules of other rooms.
+MODULES: dict[str, dict[str, set[str]]] = {
+    "core": {
+        "views": {"errors", "slots"},
+        "versions": {"views"},
+        "fit": {"versions"},
+        "spread": {"topology", "fit", "versions"},
+        "misplaced": {"topology", "errors"},
+        "placement": {"topology", "slots", "errors", "spread", "fit", "misplaced", "versions"},
+        "mixed": {"views", "versions", "errors", "wording"},
+        "plan": {"topology", "views", "placement", "slots", "errors"},
+        "drift": {"topology", "placement", "errors", "wording"},
+        "fewer": {"placement", "plan", "topology", "errors", "wording"},
+        "adopt": {
+            *("fewer", "views", "placement", "plan", "topology", "slots", "errors", "drift", "mixed"),
+            *("versions", "wording"),
+        },
+        "announced": {"views", "plan", "topology", "errors"},
+        "replaced": {"views", "plan", "errors", "wording"},
+        "preflight": {
+            *("views", "placement", "plan", "topology", "errors", "announced", "mixed", "replaced"),
+            "wording",
+        },
+        "reasons": {"views", "placement", "slots", "errors"},
+        "health": {"views", "placement", "reasons", "slots", "errors"},
+        "newcomers": {"health", "plan", "topology"},
+        "moved": {"plan", "topology"},
+        "timers": {"views", "topology", "errors", "wording"},
+        "events": {"plan", "health", "placement", "errors"},
+        "results": {"errors", "slots", "topology", "views", "health", "placement", "plan", "events"},
+    },
+    "diagnosis": {
+        "bus": {"core", "topology"},
+        "onesided": {"bus", "core", "topology"},
+        "blocked": {"bus", "errors", "wording"},
+        "elsewhere": {"blocked", "bus", "errors", "wording"},
+        "forgotten": {"blocked", "bus", "core", "errors", "wording"},
+        "unsynced": {"blocked", "core", "errors", "wording"},
+        "diagnose": {"blocked", "elsewhere", "forgotten", "bus", "unsynced", "core", "errors", "wording"},
+    },
+    "wire": {
+        "replies": {"errors"},
+        "silence": {"replies", "errors"},
+        "resolve": set(),
+        "lookup": {"resolve", "errors", "topology"},
+        "limits": {"errors"},
+        "probe": set(),
+        "tls": {"errors", "topology"},
+        "failures": {"errors", "topology", "tls"},
+        "client": {"errors", "topology", "replies", "resolve", "limits", "probe", "tls", "failures"},
+    },
+    "disk": {
+        "credentials": {"errors", "topology"},
+        "private": {"errors"},
+        "records": {"errors", "topology", "private"},
+        "topology_file": {"errors", "topology"},
+    },
+    "loop": {
+        "observe": _VIEWS,
+        "act": {*_VIEWS, "observe"},
+        "configure": {*_VIEWS, "observe"},
+        "restore": {*_VIEWS, "observe", "configure"},
+        "boost": {*_VIEWS, "observe", "configure", "restore"},
+        "helper": {"wire/client", "restore"},
+        "standby": {"wire/client", "helper", "topology", "background"},
+        "follow": {*_VIEWS, "observe", "run"},
+        "investigate": {*_VIEWS, "observe", "wire/resolve", "wire/probe"},
+        "status": {*_VIEWS, "observe", "investigate"},
+        "reset": {*_VIEWS, "observe", "boost", "investigate", "follow"},
+        "run": {*_VIEWS, "observe", "act", "boost"},
+        "ending": {*_VIEWS, "observe", "run", "boost", "investigate"},
+    },
 }
 PACKAGES = {
     "yaml": {"topology"},
     "pydantic": {"topology"},
-    "redis": {"client", "pytest_plugin"},  # the plugin hands tests a client of redis-py
+    "redis": {"wire/client", "pytest_plugin"},  # the plugin hands tests a client of redis-py
     "rich": {"render", "cli"},
     "typer": {"cli"},
 }
-# What a pure module has no business with.
+# No I/O, no clock, no asyncio, no random numbers.
+PURE = {"errors", "slots", "wording", "topology", "core", "diagnosis", "wire/replies", "wire/silence"}
 WORLD = {
     *("os", "io", "sys", "socket", "ssl", "select", "signal", "subprocess", "shutil", "tempfile", "glob"),
     *("time", "datetime", "random", "secrets", "uuid", "asyncio", "threading", "multiprocessing", "logging"),
@@ -106,18 +133,29 @@ SIDE_EFFECTS = {"open", "print", "input", "exec", "eval", "breakpoint"}
 
 
 def modules() -> Iterator[tuple[str, Path]]:
-    """Every module file with the name of the part that it belongs to."""
+    """Every module with its name: `core/plan`, `errors`, `core` for the `__init__` of a room."""
     for path in sorted(ROOT.rglob("*.py")):
-        yield path.relative_to(ROOT).parts[0].removesuffix(".py"), path
+        name = path.relative_to(ROOT).with_suffix("").as_posix()
+        if path != ROOT / "__init__.py":
+            yield name.removesuffix("/__init__"), path
 
 
-def imported(path: Path) -> set[str]:
-    """The full names that a module imports at run time, within functions too; not for type checking alone."""
+def room(module: str) -> str:
+    return module.partition("/")[0]
+
+
+def within(module: str, names: set[str]) -> bool:
+    """Whether a set of rooms and modules has this module in it."""
+    return module in names or room(module) in names
+
+
+def imported(path: Path, *, types: bool = False) -> set[str]:
+    """The full names that a module imports, within functions too; those for type checking only on demand."""
     found: set[str] = set()
 
     def walk(tree: ast.AST) -> None:
         inner = list(ast.iter_child_nodes(tree))
-        if isinstance(tree, ast.If) and "TYPE_CHECKING" in ast.unparse(tree.test):
+        if isinstance(tree, ast.If) and "TYPE_CHECKING" in ast.unparse(tree.test) and not types:
             inner = list(tree.orelse)
         elif isinstance(tree, ast.Import):
             found.update(alias.name for alias in tree.names)
@@ -134,37 +172,57 @@ def imported(path: Path) -> set[str]:
     return found
 
 
-def parts(path: Path) -> set[str]:
-    """The parts of clusterboot that a module imports."""
-    names = {name.split(".")[1] for name in imported(path) if name.startswith("clusterboot.")}
-    return names - {"__version__"}
+def uses(path: Path, *, types: bool = False) -> set[str]:
+    """The modules of clusterboot that a module imports, named as `modules` names them."""
+    found = set()
+    for name in imported(path, types=types):
+        parts = name.split(".")[1:]
+        if name.startswith("clusterboot.") and parts[0] != "__version__":
+            # What a name belongs to: a.b.c is module c of package b, or something in module b.
+            while len(parts) > 1 and not (ROOT / Path(*parts)).with_suffix(".py").exists():
+                parts = parts[:-1]
+            found.add("/".join(parts))
+    return found
+
+
+def circle(edges: dict[str, set[str]]) -> set[str]:
+    """What is left of a graph when everything that leads nowhere and is led to by nothing is taken away."""
+    left = {node: others & edges.keys() - {node} for node, others in edges.items()}
+    while ends := {
+        node for node in left if not left[node] or not any(node in others for others in left.values())
+    }:
+        left = {node: others - ends for node, others in left.items() if node not in ends}
+    return set(left)
 
 
 ALL = list(modules())
-NAMED = pytest.mark.parametrize(
-    ("part", "path"), ALL, ids=[path.relative_to(ROOT).as_posix() for _, path in ALL]
-)
+NAMED = pytest.mark.parametrize(("module", "path"), ALL, ids=[name for name, _ in ALL])
 
 
 @NAMED
-def test_a_module_imports_only_what_its_part_may(part: str, path: Path) -> None:
-    allowed = {**CORE, **DOING, **RUNNING}.get(part)
-    if allowed is not None:
-        assert parts(path) <= {*allowed, part}
-    if part == "render":
-        assert parts(path) <= {*PURE, "render"}
+def test_a_room_imports_only_what_it_may(module: str, path: Path) -> None:
+    here = room(module)
+    assert {room(other) for other in uses(path)} <= {*ROOMS[here], here}
 
 
 @NAMED
-def test_only_the_owner_of_a_package_imports_it(part: str, path: Path) -> None:
+def test_a_module_imports_only_what_it_may(module: str, path: Path) -> None:
+    here, _, name = module.partition("/")
+    if here in MODULES and name:
+        allowed = {f"{here}/{other}" if other in MODULES[here] else other for other in MODULES[here][name]}
+        assert not {other for other in uses(path) if not within(other, allowed)}
+
+
+@NAMED
+def test_only_the_owner_of_a_package_imports_it(module: str, path: Path) -> None:
     for name in imported(path):
-        package = name.partition(".")[0]
-        assert part in PACKAGES.get(package, {part}), f"{part} must not import {package}"
+        owners = PACKAGES.get(name.partition(".")[0])
+        assert owners is None or within(module, owners), f"{module} must not import {name}"
 
 
 @NAMED
-def test_a_pure_module_touches_nothing_outside(part: str, path: Path) -> None:
-    if part not in PURE:
+def test_a_pure_module_touches_nothing_outside(module: str, path: Path) -> None:
+    if not within(module, PURE):
         return
     assert not {name.partition(".")[0] for name in imported(path)} & WORLD
     called = {
@@ -176,32 +234,55 @@ def test_a_pure_module_touches_nothing_outside(part: str, path: Path) -> None:
         assert not called & SIDE_EFFECTS
 
 
-def test_no_two_parts_import_each_other_even_in_a_circle() -> None:
-    edges: dict[str, set[str]] = {}
-    for part, path in ALL:
-        edges.setdefault(part, set()).update(parts(path) - {part})
-    while leaves := [part for part, others in edges.items() if not others & edges.keys()]:
-        for leaf in leaves:
-            del edges[leaf]
-    assert not edges, "each of these leads back to itself"
+def test_no_arrow_leads_back_up() -> None:
+    """A room imports only what stands above it in the table, for type checking too."""
+    order = list(ROOMS)
+    for module, path in ALL:
+        for other in uses(path, types=True):
+            assert order.index(room(other)) <= order.index(room(module)), f"{module} imports {other}"
 
 
-def test_every_part_of_the_table_exists() -> None:
-    assert {*CORE, *DOING, *RUNNING} <= {part for part, _ in ALL}
+def test_no_two_modules_import_each_other_even_in_a_circle() -> None:
+    """For type checking too: what needs the other's type to be read cannot be read alone."""
+    assert not circle({module: uses(path, types=True) for module, path in ALL})
 
 
-def test_a_wall_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The reader of imports sees what it must: inside functions, relative ones, not those for types."""
+def test_the_tables_name_every_room_and_module_and_nothing_else() -> None:
+    assert {room(module) for module, _ in ALL} == ROOMS.keys()
+    for here, table in MODULES.items():
+        assert {name for name, _ in ALL if room(name) == here} == {
+            here,
+            *(f"{here}/{name}" for name in table),
+        }
+
+
+def test_a_room_is_said_to_import_only_what_stands_above_it() -> None:
+    order = list(ROOMS)
+    for here, allowed in ROOMS.items():
+        assert allowed <= set(order[: order.index(here)])
+
+
+def test_the_reader_of_imports_sees_what_it_must(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inside functions, relative ones; those for types only when asked."""
     monkeypatch.setattr("tests.test_walls.ROOT", tmp_path)
     module = tmp_path / "topology" / "x.py"
-    module.parent.mkdir()
+    for path in (module, tmp_path / "core" / "views.py", tmp_path / "core" / "plan.py"):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
     module.write_text(
-        "import os.path as p\nfrom . import y\nfrom ..nodes import View\n"
-        "def f():\n    from clusterboot import plan\n    import redis\n"
-        "if TYPE_CHECKING:\n    import typer\nelse:\n    import rich.table\n"
+        "import os.path as p\nfrom . import y\nfrom ..core.views import View\n"
+        "def f():\n    from clusterboot.core import plan\n    import redis\n"
+        "if TYPE_CHECKING:\n    import typer\n    from clusterboot.loop import run\n"
+        "else:\n    import rich.table\n"
     )
     assert imported(module) == {
-        *("os.path", "clusterboot.topology.y", "clusterboot.nodes.View", "clusterboot.plan"),
+        *("os.path", "clusterboot.topology.y", "clusterboot.core.views.View", "clusterboot.core.plan"),
         *("redis", "rich.table"),
     }
-    assert parts(module) == {"topology", "nodes", "plan"}
+    assert uses(module) == {"topology", "core/views", "core/plan"}
+    assert uses(module, types=True) == {"topology", "core/views", "core/plan", "loop"}
+
+
+def test_a_circle_is_seen_and_what_only_leads_to_it_is_not() -> None:
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b", "d"}, "d": set()}) == {"b", "c"}
+    assert not circle({"a": {"b"}, "b": {"c"}, "c": set()})

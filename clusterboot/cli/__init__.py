@@ -11,8 +11,8 @@ from typer.exceptions import TyperException
 
 from clusterboot.cli.arguments import EXTRA, formats, globals_first, plainly
 from clusterboot.cli.flags import app, shell
+from clusterboot.commands.shell import leave, open_streams, unwritable
 from clusterboot.errors import Exit, Problem
-from clusterboot.shell import leave, open_streams, unwritable
 
 __all__ = ["app", "main"]
 
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         message = plainly(wrong.format_message())
         hint = f"clusterboot {command} --help" if command in _NAMES else "clusterboot --help"
         if command == "run" and "--" not in given and message.startswith(EXTRA):
-            from clusterboot.run.command import no_command
+            from clusterboot.commands.run import no_command
 
             status = shell.fail(command, no_command().problems)
         else:

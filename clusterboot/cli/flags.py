@@ -12,7 +12,7 @@ from typer.core import TyperCommand
 from clusterboot import __version__, commands
 from clusterboot.cli.options import AskPass, File, FileOrName, FormingTimeout, LookTimeout, Strategy, Timeout
 from clusterboot.commands import Reach, UpOptions
-from clusterboot.shell import Shell, leave
+from clusterboot.commands.shell import Shell, leave
 
 app = typer.Typer(
     name="clusterboot",
@@ -196,8 +196,8 @@ def run(
     (redis://host:port). Its exit status is the one of `run`; 125 means that clusterboot itself failed,
     126 that the command cannot be executed, 127 that it is not there.
     """
-    from clusterboot.run.command import RunOptions
-    from clusterboot.run.command import run as throwaway
+    from clusterboot.commands.run import RunOptions
+    from clusterboot.commands.run import run as throwaway
 
     options = RunOptions(
         context.obj or (), topology, primaries, replicas, server, settings or (), info, keep_logs, timeout

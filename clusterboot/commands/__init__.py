@@ -7,9 +7,9 @@ only for what it needs.
 from collections.abc import Callable
 from typing import TypeAlias
 
+from clusterboot.commands.connect import Reach
 from clusterboot.commands.down import down, ls
-from clusterboot.commands.fresh import plan, validate
-from clusterboot.commands.reaching import Reach
+from clusterboot.commands.plan import plan, validate
 from clusterboot.commands.status import status
 from clusterboot.commands.up import UpOptions, up
 from clusterboot.errors import Exit

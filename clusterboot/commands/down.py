@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clusterboot.commands.reaching import Reach, connected, passwords, standby, usage
+from clusterboot.commands.connect import Reach, connected, passwords, standby, usage
+from clusterboot.commands.shell import Shell, run_async
 from clusterboot.errors import Exit
-from clusterboot.shell import Shell, run_async
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,9 +25,9 @@ def down(shell: Shell, file: Path, reach: Reach, *, reset: bool, yes: bool, flus
     Where there is no such file, it may be the name of a spawned cluster, or one whose file is gone.
     """
     from clusterboot import local
-    from clusterboot.files import read
+    from clusterboot.core.results import DownResult
+    from clusterboot.disk.topology_file import read
     from clusterboot.render import json
-    from clusterboot.results import DownResult
 
     if flush and not reset:
         raise usage("--flush goes with --reset", "add --reset --yes to reset the nodes as well")
@@ -79,8 +79,8 @@ def _missing(file: Path) -> bool:
 
 
 async def _reset(shell: Shell, topology: Topology, reach: Reach, *, flush: bool) -> tuple[str, ...]:
+    from clusterboot.loop.reset import reset
     from clusterboot.render.live import reporter
-    from clusterboot.reset import reset
 
     credentials = passwords(topology, reach)
     with reporter(shell.console(stderr=True), quiet=shell.quiet) as report:
@@ -93,8 +93,8 @@ async def _reset(shell: Shell, topology: Topology, reach: Reach, *, flush: bool)
 def ls(shell: Shell) -> Exit:
     """List the spawned clusters, and which of their servers run."""
     from clusterboot import local
+    from clusterboot.core.results import ClusterRow, LsResult, ServerRow
     from clusterboot.render import json
-    from clusterboot.results import ClusterRow, LsResult, ServerRow
 
     found, problems = local.spawned()
     result = LsResult(

@@ -8,23 +8,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clusterboot.commands.reaching import Reach, careless, connected, passwords, usage
+from clusterboot.commands.connect import Reach, careless, connected, passwords, usage
+from clusterboot.commands.shell import Shell, reader_gone, run_async, unread
 from clusterboot.errors import Exit, Interrupted
-from clusterboot.shell import Shell, reader_gone, run_async, unread
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from clusterboot.results import StatusResult
+    from clusterboot.core.results import StatusResult
 
 
 def status(shell: Shell, file: Path, reach: Reach, *, watch: bool) -> Exit:
     """Tell whether a cluster is Ready, and why not; with `watch`, again and again until Ctrl-C."""
     import asyncio
 
-    from clusterboot.files import read
+    from clusterboot.disk.topology_file import read
+    from clusterboot.loop.status import status as look
     from clusterboot.render import json
-    from clusterboot.status import status as look
 
     if watch and shell.json:
         raise usage("--watch shows text only", "leave out --watch or -o json")

@@ -7,19 +7,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clusterboot.commands.fresh import Strategy, restyled
-from clusterboot.commands.reaching import Reach, careless, connected, passwords, standby, usage
+from clusterboot.commands.connect import Reach, careless, connected, passwords, standby, usage
+from clusterboot.commands.plan import Strategy, restyled
+from clusterboot.commands.shell import Shell, run_async
 from clusterboot.errors import ClusterbootError, Exit, Interrupted
-from clusterboot.shell import Shell, run_async
 from clusterboot.wording import count
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from clusterboot.client import Credential
+    from clusterboot.core.results import UpResult
     from clusterboot.errors import Problem
-    from clusterboot.results import UpResult
     from clusterboot.topology import Topology
+    from clusterboot.wire.client import Credential
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ _NOTHING = _Started()
 
 def up(shell: Shell, file: Path, options: UpOptions, reach: Reach) -> Exit:
     """Bring the nodes of a topology to Ready."""
-    from clusterboot.files import read
+    from clusterboot.disk.topology_file import read
 
     if options.spawn and options.dry_run:
         raise usage(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clusterboot import state
+from clusterboot.disk import records
 from clusterboot.errors import Exit, Problem, UsageError
 from clusterboot.local.binary import locate
 from clusterboot.local.clusters import host_of, server_for
@@ -25,7 +25,7 @@ def changed(topology: Topology, *, file: Path, passwords: Mapping[str, str]) -> 
     when the record of the servers is corrupt.
     """
     key = key_of(file, topology.nodes)
-    cluster = decode(key, state.read("spawned", key))
+    cluster = decode(key, records.read("spawned", key))
     known = {(node.host, node.port): node for node in cluster.nodes if node.running} if cluster else {}
     command = topology.servers.command
     path = _located(command)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clusterboot import state
+from clusterboot.disk import records
 from clusterboot.errors import Exit, NodeFailed, Problem, UsageError
 from clusterboot.local import process
 from clusterboot.local.binary import find_server
@@ -89,7 +89,7 @@ def spawn(
 
     Raises UsageError for what cannot be spawned or when there is no server; NodeFailed when a port is
     taken, a server dies, or one that was spawned before is stuck; OutOfTime after `timeout` seconds; Refused
-    when the record is not ours to change, and as in `clusterboot.state.locked`.
+    when the record is not ours to change, and as in `clusterboot.disk.records.locked`.
     """
     end = time.monotonic() + timeout
     passwords = passwords or {}
@@ -100,10 +100,10 @@ def spawn(
     binary = find_server(topology.servers.command)
     sweep()
     key = key_of(file, topology.nodes)
-    with state.locked("spawned", key, wait=timeout) as record:
+    with records.locked("spawned", key, wait=timeout) as record:
         before = decode(key, record.read())
         check_machine(key, before)
-        root = state.make_servers_folder(key)
+        root = records.make_servers_folder(key)
         if before is None or not any(node.running for node in before.nodes):
             # Nothing of it runs: what lies there is from before a crash or a reboot.
             before = None
@@ -152,7 +152,7 @@ def stop(topology: Topology, *, file: Path, wait: float) -> Stopped | None:
 
     Returns None when nothing had been spawned. A process that only has the pid of one is left alone.
     Waits up to `wait` seconds for another clusterboot at work on the same cluster. Raises NodeFailed
-    when a server cannot be ended (it stays remembered), Refused as in `clusterboot.state.locked`.
+    when a server cannot be ended (it stays remembered), Refused as in `clusterboot.disk.records.locked`.
     """
     return _stop(key_of(file, topology.nodes), wait)
 
@@ -169,9 +169,9 @@ def stop_named(name: str, *, wait: float) -> Stopped | None:
 
 def _stop(key: str, wait: float) -> Stopped | None:
     # Without this look, asking would leave an empty state folder behind.
-    if state.read("spawned", key) is None:
+    if records.read("spawned", key) is None:
         return None
-    with state.locked("spawned", key, wait=wait) as record:
+    with records.locked("spawned", key, wait=wait) as record:
         cluster = decode(key, record.read())
         if cluster is None:
             return None

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clusterboot import state
+from clusterboot.disk import records
 from clusterboot.errors import ClusterbootError, Exit, Problem, Refused, UsageError
 from clusterboot.local import process
 from clusterboot.local.process import Process
@@ -60,7 +60,7 @@ class SpawnedCluster:
 
 def spawned() -> tuple[tuple[SpawnedCluster, ...], tuple[Problem, ...]]:
     """Return all spawned clusters by name, and a problem for each record that cannot be understood."""
-    found, problems = state.records("spawned")
+    found, problems = records.records("spawned")
     clusters: list[SpawnedCluster] = []
     for key, data in found.items():
         try:
@@ -76,10 +76,10 @@ def spawned() -> tuple[tuple[SpawnedCluster, ...], tuple[Problem, ...]]:
 def key_of(file: Path, nodes: Iterable[Node]) -> str:
     """Return the key of a topology file: its real path, or that of the record it had before it was moved."""
     own = str(file.resolve())
-    if state.read("spawned", own) is not None:
+    if records.read("spawned", own) is not None:
         return own
     addresses = {node.address for node in nodes}
-    for key, data in state.records("spawned")[0].items():
+    for key, data in records.records("spawned")[0].items():
         try:
             cluster = decode(key, data)
         except ClusterbootError:
@@ -100,7 +100,7 @@ def key_named(name: str) -> str | None:
     """
     found: dict[str, Path] = {}
     path = Path(name).absolute()
-    for key, data in state.records("spawned")[0].items():
+    for key, data in records.records("spawned")[0].items():
         try:
             cluster = decode(key, data)
         except ClusterbootError:
@@ -127,7 +127,7 @@ def check_machine(key: str, cluster: SpawnedCluster | None) -> None:
         Problem(
             "spawned-elsewhere",
             f"the servers of {cluster.file} were spawned on another machine, {cluster.machine}",
-            hint=f"run this there; if {cluster.machine} is gone, remove {state.path('spawned', key)}.json",
+            hint=f"run this there; if {cluster.machine} is gone, remove {records.path('spawned', key)}.json",
             exit=Exit.REFUSED,
         )
     )
@@ -135,12 +135,12 @@ def check_machine(key: str, cluster: SpawnedCluster | None) -> None:
 
 def sweep() -> None:
     """Forget what was spawned on this machine before it was booted: nothing of it can run any more."""
-    for key, data in state.records("spawned")[0].items():
+    for key, data in records.records("spawned")[0].items():
         try:
             cluster = decode(key, data)
             if cluster is None or cluster.machine != machine() or cluster.boot == process.boot():
                 continue
-            with state.locked("spawned", key, wait=0) as record:
+            with records.locked("spawned", key, wait=0) as record:
                 if record.read() == data:
                     remove(key)
                     record.delete()
@@ -151,7 +151,7 @@ def sweep() -> None:
 
 def remove(key: str) -> None:
     """Remove the folders of all servers of a cluster."""
-    shutil.rmtree(state.make_servers_folder(key), ignore_errors=True)
+    shutil.rmtree(records.make_servers_folder(key), ignore_errors=True)
 
 
 def folder_name(host: str, port: int) -> str:
@@ -160,7 +160,7 @@ def folder_name(host: str, port: int) -> str:
 
 
 def _root(key: str) -> Path:
-    return Path(os.path.realpath(state.path("servers", key)))
+    return Path(os.path.realpath(records.path("servers", key)))
 
 
 def machine() -> str:
@@ -224,7 +224,7 @@ def decode(key: str, data: dict[str, Any] | None) -> SpawnedCluster | None:
             tuple(nodes),
         )
     except (KeyError, TypeError) as error:
-        raise state.corrupt(
+        raise records.corrupt(
             "spawned", key, f"{error.args[0]!r} is missing or not what it should be"
         ) from None
 

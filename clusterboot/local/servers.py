@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 from clusterboot.errors import Exit, NodeFailed, OutOfTime, Problem, UsageError
 from clusterboot.local import process
+from clusterboot.local.log_tail import last_words
 from clusterboot.local.ports import check_ports, in_use
-from clusterboot.local.words import last_words
 
 if TYPE_CHECKING:
     from clusterboot.local.binary import Binary

@@ -7,17 +7,17 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from clusterboot.events import Event, Phase, Warned
+from clusterboot.core.events import Event, Phase, Warned
 from clusterboot.render import live, plan_text, words, workflow
 from clusterboot.render.lines import GONE, Clock, Lines
-from clusterboot.render.progress import Progress
+from clusterboot.render.run_state import Progress
 from clusterboot.render.safe import clean
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from clusterboot.core.results import NodeRow, UpResult
     from clusterboot.errors import Problem
-    from clusterboot.results import NodeRow, UpResult
 
 # GitHub cuts a summary at 1 MiB, and nobody reads a picture of hundreds of nodes.
 _MOST_ROWS, _MOST_DRAWN = 200, 60

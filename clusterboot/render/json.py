@@ -11,14 +11,22 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from clusterboot.core.plan import AddSlots, Meet, Plan, Replicate, SetEpoch, Step
+from clusterboot.core.results import (
+    BoostReport,
+    DownResult,
+    LsResult,
+    NodeRow,
+    StatusResult,
+    UpResult,
+    Validated,
+)
 from clusterboot.errors import Exit, Problem, worst
-from clusterboot.plan import AddSlots, Meet, Plan, Replicate, SetEpoch, Step
 from clusterboot.render import words
-from clusterboot.results import BoostReport, DownResult, LsResult, NodeRow, StatusResult, UpResult, Validated
 
 if TYPE_CHECKING:
-    from clusterboot.events import Done
-    from clusterboot.placement import Placement
+    from clusterboot.core.events import Done
+    from clusterboot.core.placement import Placement
     from clusterboot.topology import Topology
 
 SCHEMA = 1

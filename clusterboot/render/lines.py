@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from clusterboot.events import Event, Note, Phase, Planned, Warned
+from clusterboot.core.events import Event, Note, Phase, Planned, Warned
 from clusterboot.render import problems, words
 from clusterboot.render.page import Page
-from clusterboot.render.progress import Progress
+from clusterboot.render.run_state import Progress
 from clusterboot.render.safe import clean
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from clusterboot.events import Event, Warned
+from clusterboot.core.events import Event, Warned
 from clusterboot.render import words
 from clusterboot.render.lines import GONE, Clock, Lines, note, warn, write
 from clusterboot.render.page import BAD, DIM, GOOD, HEAD, NICE, WARN, Column, Page, Part, cells_of
-from clusterboot.render.progress import Progress
+from clusterboot.render.run_state import Progress
 from clusterboot.render.safe import clean
 from clusterboot.render.text import add_status
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from rich.live import Live
     from rich.text import Text
 
+    from clusterboot.core.results import StatusResult
     from clusterboot.errors import Problem
-    from clusterboot.results import StatusResult
 
 REDRAW = 0.1
 _MOST_NODES = 16

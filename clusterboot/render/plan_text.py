@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from clusterboot.plan import AddSlots, Meet, Plan, Replicate, SetEpoch
-from clusterboot.render import nodes, words
+from clusterboot.core.plan import AddSlots, Meet, Plan, Replicate, SetEpoch
+from clusterboot.render import tables, words
 from clusterboot.render.page import DIM, GLUE, HEAD, Column, Page, Piece, cells_of
 from clusterboot.render.safe import clean
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from clusterboot.placement import Placement
-    from clusterboot.results import Validated
+    from clusterboot.core.placement import Placement
+    from clusterboot.core.results import Validated
     from clusterboot.topology import Topology
 
 _SHOWN_BIG = 6
@@ -26,15 +26,15 @@ def plan(console: Console, result: Validated) -> None:
     page = Page(console)
     page.paragraph(("Plan for fresh nodes: ", HEAD), summary(topology, target, result.plan), hang=2)
     page.line()
-    if len(topology.nodes) > nodes.SMALL:
-        nodes.places(page, topology, target)
+    if len(topology.nodes) > tables.SMALL:
+        tables.places(page, topology, target)
         if topology.slots != "none":
             page.line((f"  {_sizes(target)}", DIM))
     else:
-        nodes.planned(page, topology, target)
+        tables.planned(page, topology, target)
     page.line()
-    steps(page, result.plan, big=len(topology.nodes) > nodes.SMALL)
-    if len(topology.nodes) > nodes.SMALL:
+    steps(page, result.plan, big=len(topology.nodes) > tables.SMALL)
+    if len(topology.nodes) > tables.SMALL:
         page.line()
         page.paragraph(("Every node and step: clusterboot plan --format json", DIM))
     page.print()

@@ -6,15 +6,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from clusterboot.render import nodes, plan_text, problems, words
+from clusterboot.render import plan_text, problems, tables, words
 from clusterboot.render.page import BAD, DIM, GOOD, HEAD, WARN, Page, Part
 from clusterboot.render.safe import clean
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from clusterboot.core.results import BoostReport, DownResult, LsResult, StatusResult, UpResult, Validated
     from clusterboot.errors import Problem
-    from clusterboot.results import BoostReport, DownResult, LsResult, StatusResult, UpResult, Validated
 
 _SHOWN_REASONS = 16
 _SHOWN_ALIKE = 5
@@ -58,11 +58,11 @@ def _done(page: Page, result: UpResult) -> None:
     if result.steps:
         page.paragraph(f"  sent: {_steps(result)}", hang=4)
     _boost(page, result.boost)
-    if len(result.nodes) <= nodes.SMALL:
+    if len(result.nodes) <= tables.SMALL:
         page.line()
-        nodes.found(page, result.topology, result.nodes)
+        tables.found(page, result.topology, result.nodes)
     if not verdict.ready:
-        nodes.who_sees_whom(page, result.nodes)
+        tables.who_sees_whom(page, result.nodes)
 
 
 def _steps(result: UpResult) -> str:
@@ -111,10 +111,10 @@ def _dry_run(page: Page, result: UpResult) -> None:
         f", nothing was changed: {shape}{so_far}",
         hang=2,
     )
-    big = len(result.topology.nodes) > nodes.SMALL
+    big = len(result.topology.nodes) > tables.SMALL
     if not big:
         page.line()
-        nodes.planned(page, result.topology, result.target)
+        tables.planned(page, result.topology, result.target)
     page.line()
     plan_text.steps(page, result.plan, big=big)
 
@@ -148,9 +148,9 @@ def add_status(page: Page, result: StatusResult) -> None:
         page.paragraph((f"✗ Not {goal}", BAD), f": {total}, {reasons}{links}", hang=2)
         _reasons(page, verdict.reasons)
     page.line()
-    nodes.found(page, result.topology, result.nodes)
+    tables.found(page, result.topology, result.nodes)
     if not verdict.ready:
-        nodes.who_sees_whom(page, result.nodes)
+        tables.who_sees_whom(page, result.nodes)
 
 
 def _reasons(page: Page, reasons: tuple[Problem, ...]) -> None:
@@ -237,9 +237,9 @@ def ls(console: Console, result: LsResult) -> None:
         running = [server.address for server in cluster.servers if server.running]
         ended = [server.address for server in cluster.servers if not server.running]
         if running:
-            page.paragraph(("  runs    ", DIM), words.names(running, nodes.SMALL), hang=10)
+            page.paragraph(("  runs    ", DIM), words.names(running, tables.SMALL), hang=10)
         if ended:
-            page.paragraph(("  ended   ", DIM), (words.names(ended, nodes.SMALL), BAD), hang=10)
+            page.paragraph(("  ended   ", DIM), (words.names(ended, tables.SMALL), BAD), hang=10)
     page.print()
 
 

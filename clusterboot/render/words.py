@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from clusterboot.plan import AddSlots, Meet, Replicate, SetEpoch, Step
+from clusterboot.core.plan import AddSlots, Meet, Replicate, SetEpoch, Step
 from clusterboot.render.safe import clean
 from clusterboot.slots import Slots
 from clusterboot.wording import count as count
 
 if TYPE_CHECKING:
-    from clusterboot.health import NodeHealth
+    from clusterboot.core.health import NodeHealth
 
 _SHOWN_RANGES = 3
 _ID = re.compile("[0-9a-f]{40}")

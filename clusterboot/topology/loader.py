@@ -12,7 +12,7 @@ from clusterboot.topology.model import Announce, Auth, Node, Secret, Servers, Tl
 from clusterboot.topology.options import check_auth, check_servers, check_tls
 from clusterboot.topology.report import Problems, shown
 from clusterboot.topology.schema import AnnounceForm, AuthForm, ServersForm, TlsForm, TopologyForm
-from clusterboot.topology.shape import shape
+from clusterboot.topology.validate import shape
 
 
 def load(text: str, file: str) -> Topology:

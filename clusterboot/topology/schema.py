@@ -13,8 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, Tag
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from clusterboot.topology.hosts import EXAMPLES
-from clusterboot.topology.kinds import (
+from clusterboot.topology.fields import (
     NAME_SAYS,
     Host,
     Name,
@@ -28,6 +27,7 @@ from clusterboot.topology.kinds import (
     Text,
     is_a,
 )
+from clusterboot.topology.hosts import EXAMPLES
 
 _PORT = Says("a whole number from 1 to 65535", "number")
 _LINE = "text on one line, without spaces around it"

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from clusterboot.announced import contradictions, out_of_reach
+from clusterboot.core.announced import contradictions, out_of_reach
+from clusterboot.core.moved import BATCH, moved
+from clusterboot.core.plan import Meet, loopback, meeting_point
+from clusterboot.core.views import View
 from clusterboot.errors import Exit
-from clusterboot.moved import BATCH, moved
-from clusterboot.nodes import View
-from clusterboot.plan import Meet, loopback, meeting_point
 from clusterboot.topology import Announce, Topology
 from tests.core.world import World, fresh, node, topology
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from clusterboot.adopt import adopt, held
+from clusterboot.core.adopt import adopt, held
+from clusterboot.core.plan import AddSlots, Meet, Replicate, SetEpoch, plan
 from clusterboot.errors import Exit, Problem
-from clusterboot.plan import AddSlots, Meet, Replicate, SetEpoch, plan
 from clusterboot.slots import NONE
 from clusterboot.topology import Topology
 from tests.core.problems import sections, shown

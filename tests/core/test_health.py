@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clusterboot.core.health import Judge
+from clusterboot.core.placement import Placement, place
+from clusterboot.core.plan import AddSlots, Replicate, plan
+from clusterboot.core.views import View
 from clusterboot.errors import Exit, Problem
-from clusterboot.health import Judge
-from clusterboot.nodes import View
-from clusterboot.placement import Placement, place
-from clusterboot.plan import AddSlots, Replicate, plan
 from tests.core.problems import shown
 from tests.core.world import World, examples, fresh, slots, stranger, topology
 

@@ -10,10 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clusterboot.errors import Exit
-from clusterboot.nodes import View, parse_nodes
-from clusterboot.slots import Slots
-from clusterboot.timers import (
+from clusterboot.core.timers import (
     BARRIER,
     DELAY,
     LOAD,
@@ -34,6 +31,9 @@ from clusterboot.timers import (
     to_lower,
     too_large,
 )
+from clusterboot.core.views import View, parse_nodes
+from clusterboot.errors import Exit
+from clusterboot.slots import Slots
 from tests.core.world import topology
 
 SIZES = (2, 6, 16, 17, 30, 60, 80, 81, 100, 150, 300, 559, 560, 1000, 2000)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from clusterboot.health import Judge
-from clusterboot.newcomers import BATCH, hurry, newcomers, pause
-from clusterboot.placement import Spot, place
-from clusterboot.plan import plan
+from clusterboot.core.health import Judge
+from clusterboot.core.newcomers import BATCH, hurry, newcomers, pause
+from clusterboot.core.placement import Spot, place
+from clusterboot.core.plan import plan
 from tests.core.world import World, fresh, slots, topology
 
 

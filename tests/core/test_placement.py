@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clusterboot.placement import Placement, Spot, place, wanted_primaries
+from clusterboot.core.placement import Placement, Spot, place, wanted_primaries
+from clusterboot.core.spread import apart, level, pair, pick
 from clusterboot.slots import ALL, COUNT, NONE, union
-from clusterboot.spread import apart, level, pair, pick
 from clusterboot.topology import Node, Topology
 from tests.core.test_plan import topologies
 from tests.core.world import examples, node, slots, topology

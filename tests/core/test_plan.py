@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clusterboot.adopt import adopt
-from clusterboot.health import Judge
-from clusterboot.placement import Spot, place
-from clusterboot.plan import AddSlots, Meet, Plan, Replicate, SetEpoch, group, meeting_point, plan
-from clusterboot.preflight import refusals
+from clusterboot.core.adopt import adopt
+from clusterboot.core.health import Judge
+from clusterboot.core.placement import Spot, place
+from clusterboot.core.plan import AddSlots, Meet, Plan, Replicate, SetEpoch, group, meeting_point, plan
+from clusterboot.core.preflight import refusals
 from clusterboot.slots import ALL
 from clusterboot.topology import Announce, Topology
 from tests.core.world import Server, World, examples, fresh, node, slots, stranger, topology

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from clusterboot.adopt import adopt
+from clusterboot.core.adopt import adopt
+from clusterboot.core.preflight import no_way_in, refusals, warnings
+from clusterboot.core.views import View
 from clusterboot.errors import Exit
-from clusterboot.nodes import View
-from clusterboot.preflight import no_way_in, refusals, warnings
 from clusterboot.topology import Topology
 from tests.core.problems import sections, shown
 from tests.core.world import World, fresh, node, slots, stranger, topology

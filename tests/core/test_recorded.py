@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from clusterboot import preflight
-from clusterboot.act import command
-from clusterboot.adopt import adopt
-from clusterboot.health import Judge
-from clusterboot.nodes import View, parse_fields, parse_info, parse_nodes
-from clusterboot.plan import plan
+from clusterboot.core import preflight
+from clusterboot.core.adopt import adopt
+from clusterboot.core.health import Judge
+from clusterboot.core.plan import plan
+from clusterboot.core.views import View, parse_fields, parse_info, parse_nodes
+from clusterboot.loop.act import command
 from clusterboot.topology import load
 from tests.core import record
 

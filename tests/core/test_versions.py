@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clusterboot.core.mixed import out_of_sync
+from clusterboot.core.placement import Spot, place, spelled_role, wanted_primaries
+from clusterboot.core.plan import Plan
+from clusterboot.core.spread import level
+from clusterboot.core.versions import Format, can_replicate, for_a_while, format_of, formats, reads
+from clusterboot.core.views import View
 from clusterboot.errors import Exit, Problem
-from clusterboot.mixed import out_of_sync
-from clusterboot.nodes import View
-from clusterboot.placement import Spot, place, spelled_role, wanted_primaries
-from clusterboot.plan import Plan
-from clusterboot.spread import level
 from clusterboot.topology import Topology
-from clusterboot.versions import Format, can_replicate, for_a_while, format_of, formats, reads
 from tests.core.test_placement import told, zoned
 from tests.core.test_plan import again, topologies
 from tests.core.world import examples, fresh, node, topology

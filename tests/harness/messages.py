@@ -73,7 +73,7 @@ def _told(node: ast.AST, makers: set[str], loops: Mapping[str, list[ast.expr]]) 
         elif name == "replace" and "code" in keywords:
             yield from ((code, _text(keywords["message"])) for code in _codes(keywords["code"]))
     elif isinstance(node, ast.Tuple) and len(node.elts) == 4:
-        # The table of clusterboot/replies.py: code, pattern, sentence, hint.
+        # The table of clusterboot/wire/replies.py: code, pattern, sentence, hint.
         parts = [_text(each) for each in node.elts]
         if _CODE.fullmatch(parts[0]) and "{node}" in parts[2]:
             yield parts[0], re.sub(r"\{\w+\}", "…", parts[2])

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatch
 
 from clusterboot.errors import Exit, NodeFailed, Problem
-from clusterboot.replies import Command, Rejected, Reply
+from clusterboot.wire.replies import Command, Rejected, Reply
 
 OLD = {
     "cluster-node-timeout": "15000",

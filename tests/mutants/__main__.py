@@ -21,27 +21,26 @@ from pathlib import Path
 from tests.mutants import tree
 from tests.mutants.survivors import Survivor, accepted, explained, read
 
-# Left out is what only says something: wording, misplaced, kept, events, results, and why a cluster is not
-# Ready (reach, blocked, forgotten, diagnose, reasons). So is topology, which reads a file or refuses it, and
-# has its own tests by the hundred.
-GIVE_BACK = ("timers", "configure", "restore", "boost")
+# Left out is what only says something: wording, misplaced, drift, events, results, reasons and `diagnosis`; so is
+# topology, which reads a file or refuses it, and has its own tests by the hundred.
+GIVE_BACK = ("core/timers", "loop/configure", "loop/restore", "loop/boost")
 DECIDING = (
-    *("preflight", "adopt", "health", "mixed", "versions", "announced"),
-    *("newcomers", "moved", "onesided", "replies"),
+    *("core/preflight", "core/adopt", "core/health", "core/mixed", "core/versions", "core/announced"),
+    *("core/newcomers", "core/moved", "diagnosis/onesided", "wire/replies"),
 )
 # Only when they are named: what survives there has not been judged yet.
-PLACING = ("fit", "nodes", "spread", "placement", "plan", "slots")
+PLACING = ("core/fit", "core/views", "core/spread", "core/placement", "core/plan", "slots")
 # The fast tests of each part; none needs a server.
 PARTS = {
     GIVE_BACK: (
-        *("tests/core/test_lowered.py", "tests/faults/test_restoring.py", "tests/faults/test_boost.py"),
-        "tests/faults/test_order.py",
+        *("tests/core/test_lowered.py", "tests/loop/test_restoring.py", "tests/loop/test_boost.py"),
+        "tests/loop/test_order.py",
     ),
-    DECIDING: ("tests/core",),
-    PLACING: ("tests/core",),
+    DECIDING: ("tests/core", "tests/diagnosis", "tests/wire/test_replies.py"),
+    PLACING: ("tests/core", "tests/diagnosis", "tests/wire/test_replies.py"),
 }
 # It is about other modules, and takes long.
-_NOT = "tests/faults/test_order.py::test_a_large_cluster_is_ready_in_one_snapshot_only"
+_NOT = "tests/loop/test_order.py::test_a_large_cluster_is_ready_in_one_snapshot_only"
 
 # How a mutant ended, by its exit status: the tests passed, or no test runs the function at all.
 _SURVIVED = {0, 33}

@@ -38,8 +38,8 @@ class Survivor:
 
 
 def spelled(name: str) -> str:
-    """`restore.Restoring.run` for `clusterboot.restore.xǁRestoringǁrun__mutmut_7`."""
-    _, module, mangled = name.split(".")
+    """`restore.Restoring.run` for `clusterboot.loop.restore.xǁRestoringǁrun__mutmut_7`."""
+    module, mangled = name.split(".")[-2:]
     mangled = mangled.rpartition("__mutmut_")[0]
     return f"{module}.{mangled[2:].replace('ǁ', '.') if 'ǁ' in mangled else mangled[2:]}"
 
@@ -58,7 +58,7 @@ class Entry:
 
     def of(self, modules: Iterable[str]) -> bool:
         """Whether it is about one of `modules` alone, and so has to stand for something there."""
-        return self.function.split(".")[0] in modules
+        return self.function.split(".")[0] in {module.rpartition("/")[2] for module in modules}
 
     def fits(self, survivor: Survivor) -> bool:
         """Whether it stands for a survivor."""

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from clusterboot.core.events import Note, Phase, Warned
 from clusterboot.errors import Exit, Problem
-from clusterboot.events import Note, Phase, Warned
 from clusterboot.render import github, workflow
 from clusterboot.render.console import console
 from tests.harness.cli import clusterboot

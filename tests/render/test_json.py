@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from clusterboot.core.plan import Plan
+from clusterboot.core.results import ClusterRow, DownResult, LsResult, ServerRow, StatusResult
 from clusterboot.errors import SIGNALS, Exit, Problem
-from clusterboot.plan import Plan
 from clusterboot.render import json
-from clusterboot.results import ClusterRow, DownResult, LsResult, ServerRow, StatusResult
 from tests.render.paper import NOT_SEEN, REASONS, broken, formed, local, node_rows, valid, verdict
 
 ROOT = Path(__file__).parents[2]
@@ -200,7 +200,7 @@ def test_status_is_ready_not_ready_or_unreachable() -> None:
 
 def test_json_needs_neither_rich_nor_the_topology_parsers() -> None:
     code = (
-        "import sys; from clusterboot.render import json, commands; "
+        "import sys; from clusterboot.render import json, script; "
         "print(sorted({'rich', 'yaml', 'pydantic', 'redis', 'typer'} & set(sys.modules)))"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=30)

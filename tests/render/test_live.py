@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from clusterboot.core.events import Done, Event, Looked, Note, Phase, Planned, Warned
+from clusterboot.core.health import NodeHealth, Verdict
+from clusterboot.core.placement import Placement
+from clusterboot.core.plan import Plan
 from clusterboot.errors import Problem
-from clusterboot.events import Done, Event, Looked, Note, Phase, Planned, Warned
-from clusterboot.health import NodeHealth, Verdict
-from clusterboot.placement import Placement
-from clusterboot.plan import Plan
 from clusterboot.render import live
 from clusterboot.slots import ALL
 from clusterboot.topology import Topology

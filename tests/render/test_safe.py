@@ -11,13 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from clusterboot.errors import Exit, Problem
-from clusterboot.events import Looked, Note, Phase, Planned, Warned
-from clusterboot.health import Verdict
-from clusterboot.render import commands, json, live, plan_text, problems, text
-from clusterboot.render.page import Page
-from clusterboot.render.safe import clean
-from clusterboot.results import (
+from clusterboot.core.events import Looked, Note, Phase, Planned, Warned
+from clusterboot.core.health import Verdict
+from clusterboot.core.results import (
     BoostReport,
     ClusterRow,
     DownResult,
@@ -26,6 +22,10 @@ from clusterboot.results import (
     ServerRow,
     StatusResult,
 )
+from clusterboot.errors import Exit, Problem
+from clusterboot.render import json, live, plan_text, problems, script, text
+from clusterboot.render.page import Page
+from clusterboot.render.safe import clean
 from clusterboot.slots import ALL
 from clusterboot.topology import Node, Topology
 from tests.render.paper import console, formed, valid, verdict, written
@@ -188,7 +188,7 @@ def test_json_stays_valid_utf8_and_keeps_the_text(evil: str) -> None:
 @pytest.mark.parametrize("evil", HOSTILE[:-1], ids=range(len(HOSTILE) - 1))
 def test_comments_of_the_script_stay_comments(evil: str) -> None:
     topology = Topology((Node(evil, "10.0.0.1", 1), Node(evil + "2", "10.0.0.2", 2)))
-    shown = commands.script(topology, valid(topology).plan, evil)
+    shown = script.script(topology, valid(topology).plan, evil)
     assert_harmless(shown.replace("\t", " "))
     assert shown.isascii()
 

@@ -13,11 +13,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from clusterboot.errors import Exit, Problem
-from clusterboot.plan import Plan, SetEpoch
-from clusterboot.render import json, plan_text, problems, text
-from clusterboot.render.page import cells_of
-from clusterboot.results import (
+from clusterboot.core.plan import Plan, SetEpoch
+from clusterboot.core.results import (
     BoostReport,
     ClusterRow,
     DownResult,
@@ -26,6 +23,9 @@ from clusterboot.results import (
     StatusResult,
     UpResult,
 )
+from clusterboot.errors import Exit, Problem
+from clusterboot.render import json, plan_text, problems, text
+from clusterboot.render.page import cells_of
 from clusterboot.slots import Slots
 from clusterboot.topology import Node, Topology
 from tests.render.paper import (

@@ -14,7 +14,7 @@ import sys
 import time
 from typing import NoReturn
 
-import clusterboot.files
+import clusterboot.disk.topology_file
 import clusterboot.local
 from clusterboot.cli import main
 
@@ -28,7 +28,7 @@ def install(what: str) -> None:
             raise ModuleNotFoundError("No module named 'yaml'", name="yaml")
         raise RuntimeError("a defect")
 
-    clusterboot.files.read = end  # type: ignore[assignment]
+    clusterboot.disk.topology_file.read = end  # type: ignore[assignment]
     clusterboot.local.spawned = end
 
 

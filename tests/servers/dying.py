@@ -21,9 +21,9 @@ from typing import Any
 from redis.asyncio.connection import AbstractConnection
 
 from clusterboot.cli import main
-from clusterboot.client import Fleet
-from clusterboot.replies import Command
-from clusterboot.standby import Standby
+from clusterboot.loop.standby import Standby
+from clusterboot.wire.client import Fleet
+from clusterboot.wire.replies import Command
 from tests.harness.servers import PROBES
 
 _READS = {"INFO", "NODES", "MYID", "GET", "LINKS", "SLOTS", "SHARDS"}

@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from clusterboot.client import Fleet
-from clusterboot.files import read
-from clusterboot.restore import Restoring
+from clusterboot.disk.topology_file import read
+from clusterboot.loop.restore import Restoring
+from clusterboot.wire.client import Fleet
 from tests.harness.cli import ROOT, Outcome, clusterboot, environment, launch
 from tests.harness.ready import why_not_ready
 from tests.harness.servers import Servers

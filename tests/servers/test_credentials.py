@@ -16,8 +16,8 @@ import pytest
 
 from clusterboot import commands
 from clusterboot.commands import Reach, UpOptions
+from clusterboot.commands.shell import Shell
 from clusterboot.errors import Exit
-from clusterboot.shell import Shell
 from tests.harness.cli import ROOT, clusterboot
 from tests.harness.ready import why_not_ready
 from tests.harness.servers import Servers

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from clusterboot.timers import NO_FAILOVER
+from clusterboot.core.timers import NO_FAILOVER
 from tests.harness.cli import ROOT, clusterboot, environment, launch
 from tests.servers.conftest import Take
 from tests.servers.pool import OLD, Nodes

@@ -15,8 +15,8 @@ import pytest
 
 from clusterboot import commands
 from clusterboot.commands import Reach, UpOptions
+from clusterboot.commands.shell import Shell
 from clusterboot.errors import Exit
-from clusterboot.shell import Shell
 from tests.harness import resp
 from tests.harness.cli import clusterboot
 from tests.harness.fake import Fake

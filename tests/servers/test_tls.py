@@ -13,9 +13,9 @@ import pytest
 
 from clusterboot import commands
 from clusterboot.commands import Reach, UpOptions
+from clusterboot.commands.shell import Shell
+from clusterboot.core.timers import NO_FAILOVER
 from clusterboot.errors import Exit
-from clusterboot.shell import Shell
-from clusterboot.timers import NO_FAILOVER
 from tests.harness.certs import Pki
 from tests.harness.cli import Outcome, clusterboot, launch
 from tests.harness.ready import why_not_ready

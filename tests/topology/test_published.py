@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from clusterboot import files
+from clusterboot.disk import topology_file
 from clusterboot.topology import json_schema, load
 from clusterboot.topology.options import OWN_SETTINGS
 from clusterboot.topology.schema import SECTIONS
@@ -63,7 +63,7 @@ def test_every_short_form_of_the_documentation_loads(short: str) -> None:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_every_example_file_loads_without_a_warning(file: Path) -> None:
-    topology = files.read(file)
+    topology = topology_file.read(file)
     assert topology.name == file.stem
     assert topology.warnings == ()
 
@@ -77,7 +77,7 @@ def test_all_example_files_are_found() -> None:
 
 def test_the_types_alone_do_not_import_yaml_or_pydantic() -> None:
     code = (
-        "import sys, clusterboot.topology, clusterboot.files; "
+        "import sys, clusterboot.topology, clusterboot.disk.topology_file; "
         "print(sorted({'yaml', 'pydantic'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

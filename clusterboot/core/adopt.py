@@ -1,0 +1,313 @@
+"""What a running or half-built cluster already is, and whether the topology may go on from there. Pure.
+
+`adopt` turns views into pins for `placement.place`: whoever serves slots keeps them, whoever replicates
+a node of the topology goes on doing so. What the file says about roles and slots is how a cluster
+starts; a failover or a replica that moved is kept, with a warning. What the file says and the cluster
+contradicts in a way that only moving data could mend is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+from clusterboot.core.drift import kept
+from clusterboot.core.fewer import fewer
+from clusterboot.core.mixed import not_followed
+from clusterboot.core.placement import Placement, Spot, place, spelled_role
+from clusterboot.core.plan import Views, group
+from clusterboot.core.versions import formats
+from clusterboot.core.views import View
+from clusterboot.errors import Exit, Problem
+from clusterboot.slots import NONE, Slots, union
+from clusterboot.topology import Topology
+from clusterboot.wording import count, every
+
+# The names of a group of nodes that know each other, and the slots that they own.
+_Group = tuple[Sequence[str], Slots]
+
+# Seconds until the second look at what may only have been a moment's.
+AGAIN = 0.5
+_SHOWN = 5
+_START_OVER = (
+    "if this is left over from another attempt, 'clusterboot down TOPOLOGY --reset --yes' empties the nodes"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """The target around what exists already, and what forbids going there (empty: nothing)."""
+
+    target: Placement
+    refusals: tuple[Problem, ...] = ()
+
+
+def adopt(topology: Topology, views: Views) -> Adopted:
+    """Return the target for a topology whose nodes are as in `views` (one of every node)."""
+    ids = {view.id: name for name, view in views.items()}
+    pins, lost = _pins(topology, views, ids)
+    known = formats(views)
+    target = place(topology, pins, known)
+    fresh = place(topology, formats=known)
+    refusals = [*_split_ownership(topology, views, fresh)]
+    if topology.slots == "none":
+        return Adopted(target, tuple(refusals))
+    refusals += [*lost, *_resharding(views, target), *_keys_without_slots(views), *_held(views, target)]
+    refusals += [*_contradictions(topology, fresh, target, pins)]
+    # A cluster that was formed before its nodes were of mixed versions has the roles of the file alone.
+    starts = (fresh, place(topology)) if known else (fresh,)
+    otherwise = min((kept(topology, each, pins) for each in starts), key=len)
+    lacking = fewer(topology, fresh, target, pins, views)
+    warnings = (*target.warnings, *otherwise, *lacking, *not_followed(target, views))
+    return Adopted(replace(target, warnings=warnings), tuple(refusals))
+
+
+def _pins(topology: Topology, views: Views, ids: Mapping[str, str]) -> tuple[dict[str, Spot], list[Problem]]:
+    """Serving primaries, replicas of the topology's own nodes, and primaries that have such replicas.
+
+    Also a problem for every replica that leads to no primary: nothing that clusterboot does to a replica
+    makes a primary of it. A replica of a node outside the topology is preflight's to refuse.
+    """
+    follows = {name: ids.get(view.me.primary or "") for name, view in views.items() if view.me.replica}
+    pins = {
+        name: Spot("primary", None, view.me.slots)
+        for name, view in views.items()
+        if view.me.slots and name not in follows
+    }
+    lost: list[Problem] = []
+    for name in follows:
+        head, passed = name, {name}
+        while (further := follows.get(head)) is not None and further not in passed:
+            # A replica of a replica: in the end it has to replicate the primary of both.
+            head = further
+            passed.add(head)
+        if head not in follows:
+            pins[name] = Spot("replica", head)
+            pins.setdefault(head, Spot("primary"))
+        elif follows[head] is not None or views[name].knows(views[name].me.primary or "") is None:
+            lost.append(_lost(name, follows[name]))
+    if topology.slots == "none":
+        pins = {name: pins.get(name, Spot("primary")) for name in views}
+    return pins, lost
+
+
+def _lost(name: str, primary: str | None) -> Problem:
+    return _refusal(
+        "replica-without-primary",
+        f"{name} replicates {primary}, and following that nobody is a primary."
+        if primary
+        else f"{name} is a replica and knows no primary.",
+        name,
+        f"run CLUSTER FAILOVER TAKEOVER on {name} if it has the data, else CLUSTER RESET HARD",
+        peer=primary,
+    )
+
+
+def _split_ownership(topology: Topology, views: Views, fresh: Placement) -> list[Problem]:
+    """Two groups that both own slots are one half-built cluster of ours or two clusters: tell them apart."""
+    groups = [
+        (members, union(views[name].me.slots for name in members))
+        for members in group(views, connected=False)
+        if any(views[name].me.slots for name in members)
+    ]
+    if len(groups) < 2:
+        return []
+    found: list[Problem] = []
+    for members, _ in groups:
+        for name in members:
+            extra = views[name].me.slots - fresh.spots[name].slots
+            if extra and topology.slots == "auto":
+                found.append(
+                    _refusal(
+                        "two-clusters",
+                        f"{name} already owns the slots {extra}, which this topology does not give it, and "
+                        f"it does not know {_others(groups, members)}: two clusters would be merged.",
+                        name,
+                        f"give each cluster a topology of its own; {_START_OVER}",
+                    )
+                )
+    for (one, slots), (other, other_slots) in _overlapping(groups):
+        overlap = slots & other_slots
+        owner, peer = _owner(views, one, overlap), _owner(views, other, overlap)
+        found.append(
+            _refusal(
+                "slots-overlap",
+                f"{owner} and {peer} do not know each other and both own the slots {overlap}: two clusters "
+                "would be merged.",
+                owner,
+                f"give each cluster a topology of its own; {_START_OVER}",
+                peer=peer,
+            )
+        )
+    found += [
+        _refusal(
+            "two-clusters-with-keys",
+            f"{name} holds {count(views[name].keys, 'key')} and does not know {_others(groups, members)}, "
+            f"{'which owns' if len(groups) == 2 else 'who own'} slots as well: two clusters would be merged.",
+            name,
+            "give each cluster a topology of its own, or move the data away first",
+        )
+        for members, _ in groups
+        for name in members
+        if views[name].keys and views[name].me.slots
+    ]
+    return found
+
+
+def _overlapping(groups: Sequence[_Group]) -> Iterable[tuple[_Group, _Group]]:
+    """Every pair of groups that own a slot both; quick where none does, as in a thousand half-built ones."""
+    if len(union(slots for _, slots in groups)) == sum(len(slots) for _, slots in groups):
+        return ()
+    return ((one, other) for one, other in combinations(groups, 2) if one[1] & other[1])
+
+
+def _resharding(views: Views, target: Placement) -> list[Problem]:
+    """Nodes that are importing their first slots are on their way to be primaries, and may have keys."""
+    return [
+        _refusal(
+            "resharding",
+            f"{name} is importing slots, and would become a replica of {target.spots[name].primary}: a "
+            "reshard is under way or was cut off.",
+            name,
+            "wait until it is done, or run redis-cli --cluster fix; then this again",
+            peer=target.spots[name].primary,
+        )
+        for name, view in views.items()
+        if view.me.moving and not view.me.replica and target.spots[name].role == "replica"
+    ]
+
+
+def held(problems: Iterable[Problem]) -> frozenset[Problem]:
+    """Return those of `problems` that only count when a second look finds the same.
+
+    Nodes are not looked at in one moment: between two looks a slot may have gone from one to the other.
+    """
+    return frozenset(problem for problem in problems if problem.code == "slots-held")
+
+
+def _held(views: Views, target: Placement) -> list[Problem]:
+    """Nodes that are to serve slots which they take for another's, who does not serve them any more.
+
+    DELSLOTS on an owner stays unknown to the others, since nodes only say what they serve, never what they
+    do not: they refuse ADDSLOTS (`Slot N is already busy`) until somebody tells them.
+    """
+    if any(view.me.moving for view in views.values()):
+        return []  # a reshard is under way, and nodes are not looked at in one moment
+    names = {view.id: name for name, view in views.items()}
+    found: list[Problem] = []
+    for name, view in views.items():
+        wanted = target.spots[name].slots - view.me.slots
+        for peer in view.peers if wanted else ():
+            owner = names.get(peer.id)
+            if peer.myself or owner is None:
+                continue  # whom the topology does not have is preflight's to refuse
+            held = (peer.slots & wanted) - views[owner].me.slots
+            if not held:
+                continue
+            found.append(
+                _refusal(
+                    "slots-held",
+                    f"{name} is to serve the slots {held}, which it takes for those of {owner}, and {owner} "
+                    "does not serve them any more (CLUSTER NODES of both): it would refuse them as busy.",
+                    name,
+                    f"give them back with CLUSTER ADDSLOTS on {owner}, or take them from it with CLUSTER "
+                    f"DELSLOTS on {every(_believers(views, peer.id, held))}; then this again",
+                    peer=owner,
+                )
+            )
+    return found
+
+
+def _believers(views: Views, owner: str, slots: Slots) -> list[str]:
+    """The nodes that take `owner`, an id, for the owner of one of `slots`."""
+    return [
+        name for name, view in views.items() if any(p.id == owner and p.slots & slots for p in view.peers)
+    ]
+
+
+def _keys_without_slots(views: Views) -> list[Problem]:
+    return [
+        _refusal(
+            "keys-without-slots",
+            f"{name} holds {count(view.keys, 'key')} but owns no slots: what it holds would be lost "
+            "or out of reach.",
+            name,
+            "copy the keys elsewhere and empty the node (FLUSHALL), or leave it out of the topology",
+        )
+        for name, view in views.items()
+        if view.keys and not view.me.slots and not view.me.replica and not view.me.moving
+    ]
+
+
+def _contradictions(
+    topology: Topology, fresh: Placement, target: Placement, pins: Mapping[str, Spot]
+) -> list[Problem]:
+    """What the file spells out and only moving slots could bring about."""
+    serving = {name: spot.slots for name, spot in pins.items() if spot.slots}
+    heads = {name: spot.primary or name for name, spot in target.spots.items()}
+    found: list[Problem] = []
+    wanted = sum(spot.role == "primary" for spot in fresh.spots.values())
+    count = len(serving) - wanted
+    if count > 0:
+        # Only those that the file itself calls replicas: a count alone is no reason to refuse what serves.
+        surplus = [
+            node.name for node in topology.nodes if node.name in serving and spelled_role(node) == "replica"
+        ]
+        found += [
+            _refusal(
+                "replica-serves",
+                f"{name} serves the slots {serving[name]}, but the topology calls it a replica.",
+                name,
+                "move its slots away first (redis-cli --cluster reshard), or change its role in the topology",
+            )
+            for name in surplus[:count]
+        ]
+    explicit = {node.name: node.slots for node in topology.nodes if node.slots is not None}
+    planned: dict[str, Slots] = {}
+    for name, slots in explicit.items():
+        planned[heads[name]] = planned.get(heads[name], NONE) | slots
+    claimed = union(explicit.values())
+    for owner, owned in serving.items():
+        foreign = (owned & claimed) - planned.get(owner, NONE)
+        if foreign:
+            found += [
+                _elsewhere(owner, foreign & slots, name)
+                for name, slots in explicit.items()
+                if foreign & slots
+            ]
+        beyond = owned - claimed if owner in planned else NONE
+        if beyond:
+            found.append(
+                _refusal(
+                    "slots-elsewhere",
+                    f"{owner} serves the slots {beyond}, which the topology does not give it.",
+                    owner,
+                    "move the slots (redis-cli --cluster reshard) or list them in the topology",
+                )
+            )
+    return found
+
+
+def _elsewhere(owner: str, slots: Slots, planned: str) -> Problem:
+    return _refusal(
+        "slots-elsewhere",
+        f"{owner} serves the slots {slots}, which the topology gives to {planned}.",
+        owner,
+        "move the slots (redis-cli --cluster reshard) or change 'slots' in the topology",
+        peer=planned,
+    )
+
+
+def _others(groups: Sequence[_Group], members: Sequence[str]) -> str:
+    names = [other[0] for other, _ in groups if other is not members]
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def _owner(views: Mapping[str, View], members: Sequence[str], slots: Slots) -> str:
+    return next(name for name in members if views[name].me.slots & slots)
+
+
+def _refusal(code: str, message: str, node: str, hint: str, peer: str | None = None) -> Problem:
+    return Problem(code, message, node=node, peer=peer, hint=hint, exit=Exit.REFUSED)

@@ -1,0 +1,255 @@
+"""Who is a primary, who replicates whom, who serves which slots: decided from the file, purely.
+
+`place(topology)` answers for fresh nodes. `place(topology, pins)` answers for a cluster that partly
+exists: a pin says what a node already is and is never changed, everything else is placed around it.
+The same file gives the same placement, on every machine and in every run.
+
+The rules: primaries first, spread over zones, then over hosts; replicas on another zone than their
+primary where that is possible, else on another host, evenly; slots that the file gives are honoured,
+the others are split over the primaries without any, by weight; slots that are served stay. Where the
+versions of the nodes are known and mixed, a replica is never older than its primary if there is a way.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from clusterboot.core.fit import Fit, shares
+from clusterboot.core.misplaced import misplaced
+from clusterboot.core.spread import apart, level, pair, pick
+from clusterboot.core.versions import Formats
+from clusterboot.errors import Problem
+from clusterboot.slots import ALL, NONE, Slots, split, union
+from clusterboot.topology import Node, Role, Topology
+
+# So many ways to choose the primaries of mixed versions are compared; each costs a whole placement.
+_COMPARED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A node's place: its role, the name of its primary if it is a replica, the slots it serves."""
+
+    role: Role
+    primary: str | None = None
+    slots: Slots = NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A spot for every node, by name and in the order of the file, and what is unfortunate about it."""
+
+    spots: Mapping[str, Spot]
+    warnings: tuple[Problem, ...] = ()
+
+    @property
+    def slots(self) -> Slots:
+        """All slots that somebody is to serve."""
+        return union(spot.slots for spot in self.spots.values())
+
+
+def place(
+    topology: Topology, pins: Mapping[str, Spot] | None = None, formats: Formats | None = None
+) -> Placement:
+    """Return the placement of a valid topology around `pins` (node name → what it already is).
+
+    `formats` tell which node can replicate which (`versions.formats`); without them any node can.
+    """
+    pins, formats = pins or {}, formats or {}
+    if topology.slots == "none":
+        # A mesh only: nobody gets anything, and nothing is unfortunate about it.
+        return Placement({node.name: pins.get(node.name, Spot("primary")) for node in topology.nodes})
+    fresh = _fresh(topology, formats)
+    primaries = _around(topology, pins, fresh, formats) if pins else fresh
+    heads = _heads(topology, primaries, pins)
+    slots = _slots(topology, primaries, pins, heads, fresh)
+    wish = _replicas(topology, fresh, {}, {}, formats)
+    followers = _replicas(topology, primaries, heads, wish, formats) if pins else wish
+    spots = {
+        node.name: Spot("primary", None, slots.get(node.name, NONE))
+        if node.name in primaries
+        else Spot("replica", followers[node.name])
+        for node in topology.nodes
+    }
+    return Placement(spots, misplaced(topology, spots))
+
+
+def wanted_primaries(topology: Topology) -> int:
+    """Return how many primaries the file asks for.
+
+    `nodes // (1 + replicas)`, but every node that the file calls a replica is one, and where every
+    role is spelled out the roles are counted.
+    """
+    replicas = sum(spelled_role(node) == "replica" for node in topology.nodes)
+    if all(spelled_role(node) for node in topology.nodes):
+        return len(topology.nodes) - replicas
+    return min(len(topology.nodes) // (1 + topology.replicas), len(topology.nodes) - replicas)
+
+
+def spelled_role(node: Node) -> Role | None:
+    """Return the role that the file gives a node in so many words, or by `replica_of` or `slots`."""
+    if node.replica_of is not None:
+        return "replica"
+    return "primary" if node.role is None and node.slots is not None else node.role
+
+
+def _fresh(topology: Topology, formats: Formats) -> set[str]:
+    """The primaries on fresh nodes: those that the file names, then a spread over zones and hosts."""
+    followed = {node.replica_of for node in topology.nodes if node.replica_of}
+    named = {node.name for node in topology.nodes if spelled_role(node) == "primary" or node.name in followed}
+    unnamed = [node for node in topology.nodes if spelled_role(node) is None and node.name not in named]
+    taken = [node for node in topology.nodes if node.name in named]
+    count = max(0, wanted_primaries(topology) - len(named))
+    ways = [named | set(way) for way in _ways(unnamed, taken, count, formats)]
+    fitting = [way for way in ways if _fitting(topology, way, {}, formats)][:_COMPARED]
+    if len(fitting) < 2:
+        return (fitting or ways)[0]
+    return min(fitting, key=lambda way: _near(topology, _replicas(topology, way, {}, {}, formats)))
+
+
+def _around(topology: Topology, pins: Mapping[str, Spot], fresh: set[str], formats: Formats) -> set[str]:
+    """The primaries around `pins`; whoever would be one on fresh nodes comes first."""
+    wanted = wanted_primaries(topology)
+    chosen = {name for name, spot in pins.items() if spot.role == "primary"}
+    followed = {node.replica_of for node in topology.nodes if node.replica_of}
+    succeeded = {node.replica_of for node in topology.nodes if node.name in chosen}
+    # Whoever would be a primary on fresh nodes comes first: a run that was cut off goes on as planned.
+    # Last comes whose replica has taken over: a failover is kept even if the old primary is new.
+    candidates = sorted(
+        (node for node in topology.nodes if node.name in followed or spelled_role(node) != "replica"),
+        key=lambda node: (
+            node.name in succeeded,
+            node.name not in followed and spelled_role(node) is None,
+            node.name not in fresh,
+        ),
+    )
+    free = [node for node in candidates if node.name not in pins]
+    first = free[: max(0, wanted - len(chosen))]
+    ways = [chosen | {node.name for node in first}]
+    if formats:
+        named = [n for n in first if n.name in followed or spelled_role(n) is not None]
+        unnamed = [n for n in free if n.name not in followed and spelled_role(n) is None]
+        taken = [node for node in topology.nodes if node.name in chosen or node in named]
+        fixed = chosen | {node.name for node in named}
+        ways += [fixed | set(way) for way in _ways(unnamed, taken, len(first) - len(named), formats)]
+    return next((way for way in ways if _fitting(topology, way, pins, formats)), ways[0])
+
+
+def _ways(
+    candidates: Sequence[Node], taken: Sequence[Node], count: int, formats: Formats
+) -> Iterator[list[str]]:
+    """The ways to pick `count` primaries: by zones and hosts alone; then the oldest, by zones and hosts."""
+    yield [node.name for node in pick(candidates, taken, count)]
+    for share in shares((formats.get(node.name) for node in candidates), count) if formats else ():
+        picked: list[Node] = []
+        for number, most in share.items():
+            those = [node for node in candidates if formats.get(node.name) == number]
+            picked += pick(those, [*taken, *picked], most)
+        yield [node.name for node in picked]
+
+
+def _fitting(topology: Topology, primaries: set[str], pins: Mapping[str, Spot], formats: Formats) -> bool:
+    """Whether all replicas that the file leaves open can be given one of `primaries` that they can follow."""
+    if not formats:
+        return True
+    found = _given(topology, primaries, _heads(topology, primaries, pins))
+    free = [node.name for node in topology.nodes if node.name not in primaries and node.name not in found]
+    have = Counter(found.values())
+    if not free:
+        return True
+    have = Counter({name: have[name] for name in primaries})
+    return Fit(formats, have, free, level(have.values(), len(free))[0]).possible
+
+
+def _near(topology: Topology, followers: Mapping[str, str]) -> int:
+    """How bad it is to have replicas where these are: less is better."""
+    nodes = {node.name: node for node in topology.nodes}
+    return sum(apart(nodes[primary], nodes[name]) for name, primary in followers.items())
+
+
+def _heads(topology: Topology, primaries: set[str], pins: Mapping[str, Spot]) -> dict[str, str]:
+    """The primaries of pinned replicas, and of primaries whose replica has taken over."""
+    heads = {name: spot.primary or name for name, spot in pins.items() if spot.role == "replica"}
+    for node in topology.nodes:
+        # Whoever took over from a primary that came back with empty hands is its primary now.
+        if node.replica_of is not None and node.name in primaries and node.replica_of not in primaries:
+            heads.setdefault(node.replica_of, node.name)
+    return heads
+
+
+def _slots(
+    topology: Topology,
+    primaries: set[str],
+    pins: Mapping[str, Spot],
+    heads: Mapping[str, str],
+    planned: set[str],
+) -> dict[str, Slots]:
+    """The slots of every primary: what it serves already, and its share of what nobody serves.
+
+    `planned` are the primaries on fresh nodes, whose shares are given on.
+    """
+    served = {name: spot.slots for name, spot in pins.items() if spot.slots}
+    nobody = union(served.values()).complement()
+    fresh = _fresh_slots(topology, planned)
+    homeless = NONE
+    for name, whole in fresh.items():
+        head, share = heads.get(name, name), whole & nobody
+        # Who took over gets the share, but not in addition to one of its own.
+        if head in primaries and (head == name or head not in fresh):
+            served[head] = served.get(head, NONE) | share
+        else:
+            homeless |= share
+    if homeless:
+        # Another node has become a primary in place of the planned one, so it takes over the share.
+        ours = [node.name for node in topology.nodes if node.name in primaries]
+        heirs = [name for name in ours if not served.get(name)] or ours
+        for name, share in zip(heirs, split(homeless, [1] * len(heirs)), strict=True):
+            served[name] = served.get(name, NONE) | share
+    return served
+
+
+def _fresh_slots(topology: Topology, primaries: set[str]) -> dict[str, Slots]:
+    """The slots that the file gives each of `primaries`, as if nobody served any yet."""
+    nodes = [node for node in topology.nodes if node.name in primaries]
+    explicit = {node.name: node.slots for node in nodes if node.slots is not None}
+    automatic = [node for node in nodes if node.slots is None]
+    if not automatic:
+        return explicit
+    rest = ALL - union(explicit.values())
+    shares = split(rest, [node.weight for node in automatic])
+    return explicit | {node.name: share for node, share in zip(automatic, shares, strict=True)}
+
+
+def _given(topology: Topology, primaries: set[str], heads: Mapping[str, str]) -> dict[str, str]:
+    """The primaries of the replicas that are pinned, or that the file gives one."""
+    rest = [node for node in topology.nodes if node.name not in primaries]
+    found = {node.name: heads[node.name] for node in rest if node.name in heads}
+    for node in rest:
+        head = heads.get(node.replica_of or "", node.replica_of)
+        if node.name not in found and head in primaries:
+            found[node.name] = head
+    return found
+
+
+def _replicas(
+    topology: Topology,
+    primaries: set[str],
+    heads: Mapping[str, str],
+    fresh: Mapping[str, str],
+    formats: Formats,
+) -> dict[str, str]:
+    """The primary of every node that is not one; the choice for `fresh` nodes is kept where it still fits."""
+    nodes = {node.name: node for node in topology.nodes}
+    found = _given(topology, primaries, heads)
+    free = [node for node in topology.nodes if node.name not in primaries and node.name not in found]
+    if not free:
+        return found
+    wish: dict[str, str] = {}
+    for name, planned in fresh.items():
+        head = heads.get(planned, planned)
+        if apart(nodes[head], nodes[name]) <= apart(nodes[planned], nodes[name]):
+            wish[name] = head
+    ours = [nodes[name] for name in nodes if name in primaries]
+    return found | pair(free, ours, Counter(found.values()), wish, formats)

@@ -1,0 +1,205 @@
+"""What commands return: frozen data, made into text or JSON by `clusterboot.render` alone. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from clusterboot.core.events import Done
+from clusterboot.core.health import Verdict
+from clusterboot.core.placement import Placement
+from clusterboot.core.plan import Plan
+from clusterboot.core.views import View
+from clusterboot.errors import Exit, Problem
+from clusterboot.slots import Slots
+from clusterboot.topology import Role, Topology
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRow:
+    """One node as results show it: `id`, `version` and `state` are None where it did not answer.
+
+    `ip` is the numeric address that answered, which tells what was taken of a host name. `state` is "ok",
+    "fail" or "away"; `unseen` are the names of the nodes that it does not see, and `unseen_by` of those
+    that do not see it.
+    """
+
+    name: str
+    address: str
+    id: str | None
+    role: Role | None
+    primary: str | None
+    slots: Slots
+    version: str | None
+    state: str | None
+    unseen: tuple[str, ...] = ()
+    unseen_by: tuple[str, ...] = ()
+    ip: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BoostReport:
+    """What the boost changed for the length of the run, and whether everything was put back.
+
+    `settings` are the borrowed values by name, `nodes` how many nodes took them, `restored` on how
+    many they were read back as before; `reason` says why there was no boost, or why something is
+    still to be put back.
+    """
+
+    used: bool
+    settings: Mapping[str, str]
+    nodes: int = 0
+    restored: int = 0
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """A valid topology file and the placement that it gives on fresh nodes."""
+
+    topology: Topology
+    placement: Placement
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class UpResult:
+    """What `up` did, and how the cluster stands.
+
+    `steps` in the order in which they were done; `repaired` counts MEETs that had to be sent again,
+    `extra_meets` those beyond the minimal plan. A dry run has `dry_run` set and did no step; `plan`
+    is what was missing at the first look. `started` is how many local servers were started before.
+    """
+
+    topology: Topology
+    target: Placement
+    plan: Plan
+    verdict: Verdict
+    nodes: tuple[NodeRow, ...]
+    steps: tuple[Done, ...] = ()
+    boost: BoostReport | None = None
+    seconds: float = 0.0
+    dry_run: bool = False
+    mesh_only: bool = False
+    warnings: tuple[Problem, ...] = ()
+    started: int = 0
+
+    @property
+    def repaired(self) -> int:
+        """How many MEETs were sent again because their pair was still missing."""
+        return sum(done.again for done in self.steps)
+
+    @property
+    def extra_meets(self) -> int:
+        """How many MEETs went out beyond the minimal plan."""
+        return sum(done.extra for done in self.steps)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the cluster is Ready; a full mesh that was all that was wanted is not."""
+        return self.verdict.ready and not (self.mesh_only or self.topology.slots == "none")
+
+
+@dataclass(frozen=True, slots=True)
+class StatusResult:
+    """The verdict over a cluster as it stands; `problems` are why some nodes could not be judged."""
+
+    topology: Topology
+    verdict: Verdict
+    nodes: tuple[NodeRow, ...]
+    warnings: tuple[Problem, ...] = ()
+
+    @property
+    def ready(self) -> bool:
+        """Whether the cluster is Ready; a full mesh that was all that was wanted is not."""
+        return self.verdict.ready and self.topology.slots != "none"
+
+    @property
+    def exit(self) -> Exit:
+        """The exit status: not Ready is 4 whatever the reason, but for a node that cannot be used (5)."""
+        if self.verdict.ready:
+            return Exit.DONE
+        away = any(reason.exit is Exit.NODE for reason in self.verdict.reasons)
+        return Exit.NODE if away else Exit.NOT_READY
+
+
+@dataclass(frozen=True, slots=True)
+class DownResult:
+    """What `down` did, by node name.
+
+    `stopped` are spawned servers that it stopped, `gone` those that had already ended; `reset` are live
+    nodes that are single and empty-handed again, `left` those that it did not touch.
+    """
+
+    stopped: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+    reset: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ServerRow:
+    """One spawned server."""
+
+    address: str
+    pid: int | None
+    running: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterRow:
+    """One spawned cluster: its name, the topology file that it came from, what serves it."""
+
+    name: str
+    file: str | None
+    version: str | None
+    servers: tuple[ServerRow, ...]
+
+    @property
+    def running(self) -> int:
+        """How many of its servers run."""
+        return sum(server.running for server in self.servers)
+
+
+@dataclass(frozen=True, slots=True)
+class LsResult:
+    """The spawned clusters."""
+
+    clusters: tuple[ClusterRow, ...]
+    warnings: tuple[Problem, ...] = ()
+
+
+def rows(
+    topology: Topology, views: Mapping[str, View], verdict: Verdict, ids: Mapping[str, str]
+) -> tuple[NodeRow, ...]:
+    """Return a row per node of the topology, by what the nodes say about themselves."""
+    names = {node_id: name for name, node_id in ids.items()}
+    unseen_by: dict[str, list[str]] = {}
+    for name, found_health in verdict.nodes.items():
+        for other in found_health.unseen:
+            unseen_by.setdefault(other, []).append(name)
+    found = []
+    for node in topology.nodes:
+        view = views.get(node.name)
+        if view is None:
+            found.append(NodeRow(node.name, node.address, None, None, None, Slots(), None, "away"))
+            continue
+        me = view.me
+        health = verdict.nodes.get(node.name)
+        found.append(
+            NodeRow(
+                name=node.name,
+                address=node.address,
+                id=view.id,
+                role="replica" if me.replica else "primary",
+                primary=names.get(me.primary, me.primary) if me.primary else None,
+                slots=me.slots,
+                version=f"{view.kind} {view.version}",
+                state="ok" if view.state_ok else "fail",
+                unseen=health.unseen if health else (),
+                unseen_by=tuple(unseen_by.get(node.name, ())),
+                ip=view.ip or None,
+            )
+        )
+    return tuple(found)

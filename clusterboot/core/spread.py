@@ -1,0 +1,185 @@
+"""Spreading over zones and hosts: which nodes become primaries, which replica goes to which primary. Pure.
+
+Deterministic: among equally good choices the one earlier in the file counts. Where versions are mixed, a
+replica only goes to a primary that it can replicate, as long as there is a way to do that evenly.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from heapq import heapify, heappop, heappush
+
+from clusterboot.core.fit import Fit
+from clusterboot.core.versions import Format, Formats
+from clusterboot.topology import Node
+
+# A replica and its primary; None is an empty place.
+_Pair = tuple[Node | None, Node]
+
+
+def pick(candidates: Sequence[Node], taken: Iterable[Node], count: int) -> list[Node]:
+    """Pick `count` candidates, each time from the zone, then the host, that has the fewest so far."""
+    taken = list(taken)
+    in_zone = Counter(node.zone for node in taken)
+    on_host = Counter((node.zone, node.host) for node in taken)
+    queues: dict[str | None, dict[str, list[Node]]] = {}
+    for node in reversed(candidates):
+        queues.setdefault(node.zone, {}).setdefault(node.host, []).append(node)
+    order = {node.name: index for index, node in enumerate(candidates)}
+
+    def first(nodes: list[Node]) -> int:
+        return order[nodes[-1].name]
+
+    zones: list[tuple[int, int, str | None]] = []
+    hosts: dict[str | None, list[tuple[int, int, str]]] = {}
+    for zone, by_host in queues.items():
+        hosts[zone] = [(on_host[zone, host], first(nodes), host) for host, nodes in by_host.items()]
+        heapify(hosts[zone])
+        zones.append((in_zone[zone], hosts[zone][0][1], zone))
+    # The second field is different for every entry, so that zones and hosts themselves never compare.
+    heapify(zones)
+    picked: list[Node] = []
+    while zones and len(picked) < count:
+        zone_count, _, zone = heappop(zones)
+        host_count, _, host = heappop(hosts[zone])
+        queue = queues[zone][host]
+        picked.append(queue.pop())
+        if queue:
+            heappush(hosts[zone], (host_count + 1, first(queue), host))
+        if hosts[zone]:
+            heappush(zones, (zone_count + 1, hosts[zone][0][1], zone))
+    return picked
+
+
+def apart(primary: Node, replica: Node | None) -> int:
+    """How bad it is to put `replica` beside `primary`: 2 for the same zone, 1 for the same host."""
+    if replica is None:
+        return 0
+    same_zone = primary.zone is not None and primary.zone == replica.zone
+    return 2 * same_zone + (primary.host == replica.host)
+
+
+def level(counts: Iterable[int], more: int) -> tuple[int, int]:
+    """Return what `counts` are raised to when `more` are dealt out evenly, and how many get one beyond that.
+
+    Counts that are higher already stay as they are. There must be at least one count.
+    """
+    heights = sorted(counts)
+    water = heights[0]
+    for reached, height in enumerate([*heights[1:], None], 1):
+        needed = more if height is None else reached * (height - water)
+        if height is None or needed > more:
+            return water + more // reached, more % reached
+        more -= needed
+        water = height
+    raise AssertionError("the last round always returns")
+
+
+def pair(
+    replicas: Sequence[Node],
+    primaries: Sequence[Node],
+    have: Mapping[str, int],
+    wish: Mapping[str, str],
+    formats: Formats | None = None,
+) -> dict[str, str]:
+    """Give every replica a primary: evenly first, then as far apart as possible.
+
+    Dealing them out and then trading between two is exact on fresh nodes and all but exact around
+    replicas that are there already (tests/core/test_placement.py tries every way there is).
+
+    `have` counts the replicas that primaries have already, and `wish` names a primary for some of
+    `replicas`, which is kept wherever it is no less even. Replica counts differ by no more than `have`
+    forces them to. `formats` are given where versions are mixed; without a way to heed them nothing does.
+    """
+    if not replicas:
+        return {}
+    count = Counter({node.name: have.get(node.name, 0) for node in primaries})
+    height, extra = level(count.values(), len(replicas))
+    fit = Fit(formats, count, (node.name for node in replicas), height) if formats else None
+    fit = fit if fit is not None and fit.possible else None
+    found: dict[str, str] = {}
+    for node in replicas:
+        primary = wish.get(node.name, "")
+        if primary not in count or count[primary] > height or (count[primary] == height and not extra):
+            continue
+        if fit is not None and not fit.take(primary, node.name, count[primary]):
+            continue
+        extra -= count[primary] == height
+        count[primary] += 1
+        found[node.name] = primary
+    pairs = _deal([node for node in replicas if node.name not in found], primaries, count, fit)
+    if len({(node.zone, node.host) for node in (*replicas, *primaries)}) > 1:
+        # Whoever has no extra replica could as well have one: an empty place to trade with.
+        pairs += [(None, node) for node in primaries if count[node.name] == height]
+        _trade(pairs, count, height, fit)
+    return found | {replica.name: primary.name for replica, primary in pairs if replica is not None}
+
+
+def _deal(
+    replicas: Sequence[Node], primaries: Sequence[Node], count: Counter[str], fit: Fit | None
+) -> list[_Pair]:
+    """Deal `replicas` out to whoever has the fewest, each time the one that is furthest away."""
+    formats = fit.formats if fit is not None else {}
+    places: dict[tuple[str | None, str, Format], list[Node]] = {}
+    for node in reversed(replicas):
+        places.setdefault((node.zone, node.host, formats.get(node.name)), []).append(node)
+    order = {node.name: index for index, node in enumerate(replicas)}
+    turn = [(count[node.name], index) for index, node in enumerate(primaries)]
+    heapify(turn)
+    pairs: list[_Pair] = []
+    while places:
+        have, index = heappop(turn)
+        primary = primaries[index]
+        # The fullest place first among the equally good: what is plentiful is the least use to keep.
+        keys = sorted(
+            places,
+            key=lambda place: (
+                apart(primary, places[place][-1]),
+                -len(places[place]),
+                order[places[place][-1].name],
+            ),
+        )
+        key = next(
+            (each for each in keys if fit is None or fit.take(primary.name, places[each][-1].name, have)),
+            None,
+        )
+        if key is None:
+            continue  # with one more for this primary, another replica would find none: that stays so
+        heappush(turn, (have + 1, index))
+        count[primary.name] += 1
+        pairs.append((places[key].pop(), primary))
+        if not places[key]:
+            del places[key]
+    return pairs
+
+
+def _trade(pairs: list[_Pair], count: Counter[str], height: int, fit: Fit | None) -> None:
+    """Trade replicas between two primaries wherever that puts more distance between the four.
+
+    With an empty place only the extra replica of a primary is traded, so that counts stay even.
+    """
+    better = True
+    while better:
+        better = False
+        for left, (replica, primary) in enumerate(pairs):
+            near = apart(primary, replica)
+            if not near:
+                continue
+            for right, (other, its_primary) in enumerate(pairs):
+                if near + apart(its_primary, other) <= apart(primary, other) + apart(its_primary, replica):
+                    continue
+                if fit is not None and not (_fits(fit, primary, other) and _fits(fit, its_primary, replica)):
+                    continue
+                if other is None:
+                    if count[primary.name] != height + 1 or count[its_primary.name] != height:
+                        continue
+                    count[primary.name] -= 1
+                    count[its_primary.name] += 1
+                pairs[left], pairs[right] = (other, primary), (replica, its_primary)
+                better = True
+                break
+
+
+def _fits(fit: Fit, primary: Node, replica: Node | None) -> bool:
+    return replica is None or fit.follows(primary.name, replica.name)

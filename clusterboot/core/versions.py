@@ -1,0 +1,66 @@
+"""Which versions of Redis and Valkey can replicate which. Pure.
+
+A full sync sends the data as an RDB file. Its format has a number (RDB_VERSION in rdb.h), and a server
+refuses formats that are newer than its own: "Can't handle RDB format version". Valkey left the line of
+Redis after 11: it refuses 12 to 79 as foreign, and writes 80 since Valkey 9.0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from clusterboot.core.views import View
+
+# The number of the format that a server writes; None where its version is not known.
+Format = int | None
+# The format of each node by its name. Empty where all nodes have the same one.
+Formats = Mapping[str, Format]
+
+# The first version that writes each format, newest first. Preview releases count as the version that
+# they lead to: they have an odd minor version, or 9 (7.0-rc1 calls itself 6.9.240).
+_REDIS: tuple[tuple[tuple[int, int], int], ...] = (
+    ((7, 3), 12),
+    ((7, 1), 11),
+    ((6, 9), 10),
+    ((4, 9), 9),
+    ((3, 9), 8),
+    ((3, 1), 7),
+    ((3, 0), 6),
+)
+_VALKEY: tuple[tuple[tuple[int, int], int], ...] = (((9, 0), 80), ((7, 2), 11))
+_COMMON = 11  # the last format of both
+# Valkey 9 sends this one to servers that do not know its own, until a hash field has a time to live.
+_FALLBACK = 11
+
+
+def format_of(view: View) -> Format:
+    """Return the number of the RDB format that a server writes; None where its version is not known."""
+    first = _VALKEY if view.kind == "valkey" else _REDIS
+    return next((number for since, number in first if view.version[:2] >= since), None)
+
+
+def reads(sent: Format, reader: Format) -> bool:
+    """Return whether a server that writes `reader` reads what one that writes `sent` sends.
+
+    True where one is not known: then the servers decide.
+    """
+    if sent is None or reader is None or sent == reader:
+        return True
+    return sent < reader and sent <= _COMMON
+
+
+def can_replicate(primary: View, replica: View) -> bool:
+    """Return whether a replica of this version can replicate a primary of that version, whatever it holds."""
+    return reads(format_of(primary), format_of(replica))
+
+
+def for_a_while(primary: View, replica: View) -> bool:
+    """Return whether a replica that cannot replicate for good does until a hash field has a time to live."""
+    sent, reader = format_of(primary), format_of(replica)
+    return sent is not None and sent > _COMMON and primary.kind == "valkey" and (reader or 0) >= _FALLBACK
+
+
+def formats(views: Mapping[str, View]) -> dict[str, Format]:
+    """Return the format of each node by its name; nothing where all are of one."""
+    found = {name: format_of(view) for name, view in views.items()}
+    return found if len(set(found.values()) - {None}) > 1 else {}

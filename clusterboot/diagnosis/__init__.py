@@ -1,0 +1,4 @@
+"""Why a cluster is not Ready: missing bus connections, and one sentence per cause. Pure, as `core`.
+
+May import: core, topology, errors, wording.
+"""

@@ -1,0 +1,102 @@
+"""Why replicas are out of sync, by INFO of both sides. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from clusterboot.core.health import Verdict
+from clusterboot.core.mixed import out_of_sync
+from clusterboot.core.views import View, number
+from clusterboot.diagnosis.blocked import AGAIN, Evidence, shown
+from clusterboot.errors import Problem
+from clusterboot.wording import listed
+
+
+def unsynced(views: Mapping[str, View], verdict: Verdict, evidence: Evidence) -> list[Problem]:
+    """Return a problem for every replica that is out of sync."""
+    found = []
+    for reason in verdict.reasons:
+        name = reason.node
+        if reason.code == "replica-out-of-sync" and name is not None and name in views:
+            found.append(out_of_sync(reason, views) or _replica(reason, name, views[name], evidence))
+    return found
+
+
+def _replica(reason: Problem, name: str, view: View, evidence: Evidence) -> Problem:
+    info = {**view.info, **evidence.replication.get(name, {})}
+    primary = reason.peer or "its primary"
+    link = info.get("master_link_status", "unknown")
+    denied = evidence.denied.get(primary, ())
+    where = (info.get("master_host", ""), number(info.get("master_port", "")))
+    to = shown(where) if all(where) else primary
+    of_primary = evidence.replication.get(primary, {})
+    # More than one for each replica: several that begin at the same moment are no fault.
+    if evidence.syncs.get(primary, 0) > max(1, number(of_primary.get("connected_slaves", ""))):
+        return replace(
+            reason,
+            message=f"{name} is not in sync with {primary}: syncs are begun again and again and do not end "
+            f"(INFO stats of {primary}: sync_full grows).",
+            hint=f"look at the log of {name}: most likely its disk is full, or it cannot read what {primary} "
+            "sends",
+        )
+    if primary in evidence.unsaved and link == "down":
+        return replace(
+            reason,
+            message=f"{name} is not in sync with {primary}: {primary} cannot save its data "
+            "(rdb_last_bgsave_status:err in INFO persistence), and answers its replicas MISCONF then.",
+            hint=f"look at the log of {primary}, mostly a full disk or missing rights",
+        )
+    if info.get("master_sync_in_progress") == "1":
+        return replace(
+            reason,
+            message=f"{name} is not in sync with {primary} yet: a sync is in progress (INFO replication).",
+            hint="wait until it is done: --timeout gives it longer",
+        )
+    if _waits(view, of_primary):
+        return _waiting(reason, name, primary, evidence.sync_delay.get(primary, 0))
+    if denied and link == "down":
+        return replace(
+            reason,
+            code="replica-turned-away",
+            message=f"{name} is not in sync with {primary}: its link to {to} is down (INFO replication), and "
+            f"{primary} has turned logins away with {listed(denied)} (INFO errorstats): most likely "
+            f"masterauth or masteruser of {name} is not what {primary} wants.",
+            hint=f"set masterauth and masteruser on {name}; {AGAIN}",
+        )
+    never = ", never was up" if info.get("master_link_down_since_seconds") == "-1" else ""
+    return replace(
+        reason,
+        message=f"{name} is not in sync with {primary}: its link to {to} is {link}{never}, and no sync is in "
+        "progress (INFO replication).",
+        hint=f"look at the log of {name}; check its masterauth and tls-replication, and the way to {to}",
+    )
+
+
+def _waits(view: View, primary: Mapping[str, str]) -> bool:
+    """Whether a primary lists a replica as one that waits until it begins a sync (INFO replication)."""
+    for key, line in primary.items():
+        if key.startswith("slave") and key[5:].isdigit():
+            fields = dict(field.split("=", 1) for field in line.split(",") if "=" in field)
+            there = number(fields.get("port", "")) == view.me.port and fields.get("ip") in (
+                view.ip,
+                view.me.ip,
+            )
+            if there and fields.get("state") == "wait_bgsave":
+                return True
+    return False
+
+
+def _waiting(reason: Problem, name: str, primary: str, delay: int) -> Problem:
+    # Without a delay it is another save that it waits for.
+    begins = "has not begun its sync, as while another save is under way"
+    if delay:
+        begins = f"begins a sync {delay} s after it is asked for one (repl-diskless-sync-delay)"
+    sooner = f"; with CONFIG SET repl-diskless-sync-delay 0 on {primary} it begins at once" if delay else ""
+    return replace(
+        reason,
+        code="replica-waits",
+        message=f"{name} is not in sync with {primary} yet: {primary} {begins}, and {name} "
+        f"waits for that (state=wait_bgsave in INFO replication of {primary}).",
+        hint=f"wait for it: --timeout gives it longer{sooner}; if it goes on, look at the log of {name}",
+    )

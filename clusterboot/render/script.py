@@ -1,0 +1,300 @@
+"""A plan as a POSIX shell script of redis-cli lines that does the same on fresh nodes.
+
+The script works with redis-cli and servers from 6.2 on (so ADDSLOTS, not ADDSLOTSRANGE, which is newer),
+holds no password and no node id, and is checked against real servers in tests/render/test_commands.py.
+redis-cli exits with 0 when a server refuses a command, so every answer is looked at. Everything that
+comes from the topology is quoted, and in comments spelled out in ASCII, so that it cannot become code.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from ipaddress import ip_address
+from shlex import quote
+from typing import TYPE_CHECKING
+
+from clusterboot.core.plan import AddSlots, Meet, Plan, Replicate, SetEpoch, Step
+from clusterboot.render import words
+from clusterboot.render.safe import clean
+
+if TYPE_CHECKING:
+    from clusterboot.slots import Slots
+    from clusterboot.topology import Auth, Node, Tls, Topology
+
+# Where a password comes from: env, file, literal or none, and its name, path or value.
+Credential = tuple[str, str]
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+
+_FUNCTIONS = r"""
+give_up() { # REASON
+    printf 'error: %s\n' "$1" >&2
+    exit 1
+}
+
+must() { # NODE COMMAND...: the node has to answer OK
+    answer=$("$@") || answer="${answer:-no answer}"
+    [ "$answer" = OK ] || give_up "$(name "$1") answers $2 ${3:-} with: $answer"
+}
+
+fresh() { # NODE: it has to answer, to know nobody but itself, and to serve nothing
+    answer=$("$1" CLUSTER INFO) || answer="${answer:-no answer}"
+    case "$answer" in
+    *cluster_slots_assigned:0[!0-9]*cluster_known_nodes:1[!0-9]*) ;;
+    *cluster_known_nodes:1[!0-9]*) give_up "$(name "$1") already serves slots" ;;
+    *cluster_known_nodes:*) give_up "$(name "$1") already knows other nodes" ;;
+    *) give_up "$(name "$1") answers CLUSTER INFO with: $answer" ;;
+    esac
+}
+
+sees() { # NODE: how many nodes it is connected to and finds nothing wrong with, itself included
+    "$1" CLUSTER NODES 2>/dev/null |
+        awk '$8 == "connected" && $3 !~ /handshake|noaddr|fail/ { n++ } END { print n + 0 }'
+}
+
+deadline() { # start the clock anew
+    end=$(($(date +%s) + ${CLUSTER_TIMEOUT:-TIMEOUT}))
+}
+
+pause() { # WHY: give up with that reason when the time is over
+    [ "$(date +%s)" -lt "$end" ] || give_up "out of time: $1"
+    sleep 0.2 2>/dev/null || sleep 1
+}
+"""
+
+_RESOLVE = r"""
+resolve() { # HOST: its IP address, because CLUSTER MEET takes no host name
+    address=
+    if command -v getent >/dev/null 2>&1; then
+        address=$(getent ahostsv4 "$1" 2>/dev/null | awk 'NR == 1 { print $1 }')
+        [ -n "$address" ] || address=$(getent ahosts "$1" 2>/dev/null | awk 'NR == 1 { print $1 }')
+    elif command -v dscacheutil >/dev/null 2>&1; then
+        address=$(dscacheutil -q host -a name "$1" | awk '/^ip_address:/ { print $2; exit }')
+    fi
+    [ -n "$address" ] || give_up "cannot resolve $1"
+    printf '%s\n' "$address"
+}
+"""
+
+_ROLES = r"""
+replicas() { # NODE: how many replicas it knows of
+    "$1" CLUSTER NODES 2>/dev/null | awk '$3 ~ /slave/ { n++ } END { print n + 0 }'
+}
+"""
+
+
+def script(topology: Topology, plan: Plan, file: str | None = None) -> str:
+    """Return the script for a plan that was made without views; `file` is only named in a comment."""
+    return "\n".join(_lines(topology, plan, file)) + "\n"
+
+
+def _lines(topology: Topology, plan: Plan, file: str | None) -> Iterator[str]:
+    functions = {node.name: f"node_{number}" for number, node in enumerate(topology.nodes, 1)}
+    nodes = {node.name: node for node in topology.nodes}
+    by_name = [step for step in plan.meets if not _numeric(step.host)]
+    serving = any(isinstance(step, AddSlots) for step in plan.steps)
+    replicates = [step for step in plan.steps if isinstance(step, Replicate)]
+    yield "#!/bin/sh"
+    source = f" of {_comment(file)}" if file else ""
+    yield f"# Forms the cluster{source} on fresh nodes, which know nobody and hold nothing:"
+    yield f"# {words.count(len(nodes), 'node')}; {words.steps(plan.steps) or 'nothing to do'}."
+    yield "# Unlike 'clusterboot up' it repairs nothing and cannot go on after it was cut off."
+    yield "set -eu"
+    passwords = dict(_passwords(topology))
+    if passwords:
+        yield ""
+        yield from (line for _, lines in passwords.values() for line in lines)
+    yield ""
+    yield "# The nodes. $REDIS_CLI names another client, such as valkey-cli; $CLUSTER_TIMEOUT is in seconds."
+    for node in topology.nodes:
+        yield from _node(node, functions[node.name], topology.tls, passwords)
+    yield ""
+    yield "name() { # NODE: what the topology calls it"
+    yield '    case "$1" in'
+    for node in topology.nodes:
+        yield f"    {functions[node.name]}) printf %s {quote(_comment(node.name))} ;;"
+    yield "    esac"
+    yield "}"
+    yield (
+        (_FUNCTIONS + (_RESOLVE if by_name else "") + (_ROLES if replicates else ""))
+        .replace("TIMEOUT:-TIMEOUT", f"TIMEOUT:-{max(60, len(nodes))}")
+        .rstrip("\n")
+    )
+    everybody = _words(list(functions.values()))
+    yield ""
+    yield "# Nothing is changed before every node has answered and is fresh."
+    yield from _each(everybody, '    fresh "$node"')
+    heading = None
+    for step in plan.steps:
+        if isinstance(step, Replicate):
+            continue
+        if step.kind != heading:
+            heading = step.kind
+            yield from ("", f"# {_HEADINGS[heading]}")
+        yield _command(step, functions)
+    if plan.meets:
+        yield ""
+        yield "# Gossip carries the knowledge on: wait until everybody sees everybody."
+        yield "deadline"
+        yield from _each(
+            everybody,
+            f'    until seen=$(sees "$node"); [ "$seen" -eq {len(nodes)} ]; do',
+            f'        pause "$(name "$node") sees $seen of {len(nodes)} nodes;'
+            " can the nodes reach each other's bus ports?\"",
+            "    done",
+        )
+    if replicates:
+        yield ""
+        yield f"# {_HEADINGS['replicate']}"
+        for one in replicates:
+            yield _command(one, functions)
+    if serving:
+        yield ""
+        yield "# Wait until every node answers clients" + (" and knows every replica." if replicates else ".")
+        yield "deadline"
+        yield from _each(
+            everybody,
+            '    until "$node" CLUSTER INFO 2>/dev/null | grep -q "^cluster_state:ok"; do',
+            '        pause "$(name "$node") still says cluster_state:fail"',
+            "    done",
+        )
+        if replicates:
+            yield from _each(
+                everybody,
+                f'    until known=$(replicas "$node"); [ "$known" -eq {len(replicates)} ]; do',
+                f'        pause "$(name "$node") knows $known of {len(replicates)} replicas"',
+                "    done",
+            )
+            yield from _each(
+                _words([functions[one.node] for one in replicates]),
+                '    until "$node" INFO replication 2>/dev/null | grep -q "^master_link_status:up"; do',
+                '        pause "$(name "$node") is not in sync with its primary"',
+                "    done",
+            )
+    yield ""
+    yield f"echo {quote(words.count(len(nodes), 'node') + (': Ready' if serving else ': a full mesh'))}"
+
+
+_HEADINGS = {
+    "epoch": "Primaries get config epochs of their own, so that they need not sort them out later.",
+    "slots": "Slots: ADDSLOTS, because ADDSLOTSRANGE needs 7.0.",
+    "meet": "The MEETs: one fewer than there are nodes, in one direction only.",
+    "replicate": "Replicas follow their primaries, by node id.",
+}
+
+
+def _command(step: Step, functions: dict[str, str]) -> str:
+    node = functions[step.node]
+    match step:
+        case SetEpoch():
+            return f"must {node} CLUSTER SET-CONFIG-EPOCH {step.epoch}"
+        case AddSlots():
+            return f"must {node} CLUSTER ADDSLOTS {_slots(step.slots)}"
+        case Meet():
+            # An assignment ends the script when resolving fails; inside the arguments it would go on.
+            resolved = "" if _numeric(step.host) else f"ip=$(resolve {quote(step.host)})\n"
+            host = quote(step.host) if _numeric(step.host) else '"$ip"'
+            bus = "" if step.bus_port is None else f" {step.bus_port}"
+            return f"{resolved}must {node} CLUSTER MEET {host} {step.port}{bus}"
+        case Replicate():
+            return f'must {node} CLUSTER REPLICATE "$({functions[step.primary]} CLUSTER MYID)"'
+
+
+def _slots(slots: Slots) -> str:
+    return " ".join(str(low) if low == high else f"$(seq {low} {high})" for low, high in slots.ranges)
+
+
+def _node(
+    node: Node, function: str, tls: Tls | None, passwords: dict[Credential, tuple[str, list[str]]]
+) -> Iterator[str]:
+    """A shell function that sends its arguments to one node as a command."""
+    arguments = ["-h", quote(node.host), "-p", str(node.port)]
+    before = ""
+    if node.auth is not None:
+        if node.auth.username is not None:
+            arguments += ["--user", quote(node.auth.username)]
+        if _credential(node.auth) in passwords:
+            before = f'REDISCLI_AUTH="{passwords[_credential(node.auth)][0]}" '
+    if tls is not None:
+        arguments.append("--tls")
+        for flag, path in (("--cacert", tls.ca), ("--cert", tls.cert), ("--key", tls.key)):
+            if path is not None:
+                arguments += [flag, quote(str(path))]
+        if not tls.verify:
+            arguments.append("--insecure")
+        if tls.server_name is not None:
+            arguments += ["--sni", quote(tls.server_name)]
+    cli = '"${REDIS_CLI:-redis-cli}"'
+    line = f'{function}() {{ {before}{cli} {" ".join(arguments)} "$@" </dev/null; }}'
+    named = _comment(node.name)
+    yield line if named == node.address else f"{line} # {named}"
+
+
+def _passwords(topology: Topology) -> Iterator[tuple[Credential, tuple[str, list[str]]]]:
+    """Each credential once: what stands for its value, and the lines that get it or say why not."""
+    found: dict[Credential, Node] = {}
+    for node in topology.nodes:
+        if node.auth is not None and _credential(node.auth)[0] != "none":
+            found.setdefault(_credential(node.auth), node)
+    asked = 0
+    for number, (credential, node) in enumerate(found.items(), 1):
+        kind, value = credential
+        whose = f"the password of {_plain(node.name)}"
+        lines = []
+        if kind == "file":
+            source = f"$(cat <{quote(value)})"
+        elif kind == "env" and _VARIABLE.fullmatch(value):
+            source = f'"${{{value}:?holds {whose}}}"'
+        else:
+            asked += 1
+            variable = "REDISCLI_AUTH" if asked == 1 else f"REDISCLI_AUTH_{asked}"
+            why = "The topology has this password in plain text, so it is left out here."
+            if kind == "env":
+                why = f"A shell cannot read the variable {_comment(value)} of the topology."
+            lines = [f"# {why}"]
+            source = f'"${{{variable}:?set it to {whose}}}"'
+        yield credential, (f"$password_{number}", [*lines, f"password_{number}={source}"])
+
+
+def _credential(auth: Auth) -> Credential:
+    if auth.password_env is not None:
+        return "env", auth.password_env
+    if auth.password_file is not None:
+        return "file", str(auth.password_file)
+    return ("literal", auth.password.value) if auth.password is not None else ("none", "")
+
+
+def _each(nodes: list[str], *body: str) -> Iterator[str]:
+    yield "for node in " + " \\\n    ".join(nodes) + "; do"
+    yield from body
+    yield "done"
+
+
+def _words(found: list[str], width: int = 90) -> list[str]:
+    """Break a list of words into lines that a person can read."""
+    lines: list[str] = []
+    for word in found:
+        if lines and len(lines[-1]) + len(word) < width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
+
+
+def _numeric(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _comment(text: str) -> str:
+    """Text from the topology where the shell must not read it: printable ASCII on one line."""
+    return clean(text).encode("ascii", "backslashreplace").decode("ascii")
+
+
+def _plain(text: str) -> str:
+    """Text inside quotes and ${NAME:?…}, where quotes, braces and expansions would have a meaning."""
+    return re.sub(r"[^A-Za-z0-9_.:,\[\] -]", "?", _comment(text))

@@ -1,1 +1,0 @@
-"""Throwaway clusters: servers on free ports, one cluster, gone with the process that wanted it."""

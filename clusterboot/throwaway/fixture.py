@@ -1,0 +1,126 @@
+"""What the pytest plugin does once a test asks for a cluster: start a throwaway one, or use a running one."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from clusterboot.errors import Exit, Problem, UsageError, from_problems
+
+if TYPE_CHECKING:
+    from clusterboot.core.results import StatusResult
+    from clusterboot.disk.credentials import Credential
+    from clusterboot.topology import Tls, Topology
+
+T = TypeVar("T")
+# Addresses of all nodes, the URL of one primary, and what a client of redis-py needs beyond them.
+Found = tuple[tuple[str, ...], str, Mapping[str, Any]]
+
+_LOOK_SECONDS = 20.0
+
+
+@contextmanager
+def cluster(
+    primaries: str | None, replicas: str | None, server: str | None, topology: str | None, root: Path
+) -> Iterator[Found]:
+    """Give a cluster that is Ready: that of a topology file (relative to `root`), else a throwaway one.
+
+    Raises ClusterbootError when there is none.
+    """
+    if topology is not None:
+        if primaries or replicas or server:
+            raise _usage("a topology is of running nodes.", "leave out primaries, replicas and server")
+        yield _running(root / topology)
+        return
+    from clusterboot.local.binary import find_server
+    from clusterboot.throwaway import shape
+    from clusterboot.throwaway.cluster import Throwaway
+
+    plain = shape.plain(_number("primaries", primaries or "3"), _number("replicas", replicas or "1"))
+    with Throwaway(plain, find_server(server)) as throwaway:
+        timeout = max(60.0, len(plain.nodes))
+        throwaway.wait(timeout)
+        _in_a_thread(throwaway.form(timeout))
+        yield throwaway.addresses, throwaway.url, {}
+
+
+def _running(file: Path) -> Found:
+    """Look at the nodes of a topology; raises ClusterbootError with every reason why they are not Ready."""
+    from clusterboot.disk import credentials
+    from clusterboot.disk.topology_file import read
+
+    topology = read(file)
+    found = credentials.load(topology)
+    result = _in_a_thread(_look(topology, found))
+    if not result.ready:
+        head = Problem("not-ready", "the cluster of the topology is not Ready.", exit=Exit.NOT_READY)
+        raise from_problems((head, *result.verdict.reasons))
+    first = next(row.address for row in result.nodes if row.role == "primary")
+    username, password = found[topology.nodes[0].name]
+    options: dict[str, Any] = {"username": username, "password": password} if password else {}
+    if topology.tls is not None:
+        options |= _tls(topology.tls)
+    scheme = "redis" if topology.tls is None else "rediss"
+    return tuple(node.address for node in topology.nodes), f"{scheme}://{first}", options
+
+
+async def _look(topology: Topology, found: Mapping[str, Credential]) -> StatusResult:
+    from clusterboot.loop.status import status
+    from clusterboot.wire.client import Fleet
+
+    fleet = Fleet(topology, lambda node: found[node.name])
+    try:
+        async with asyncio.timeout(_LOOK_SECONDS):
+            return await status(topology, fleet)
+    finally:
+        await fleet.close()
+
+
+def _tls(tls: Tls) -> dict[str, Any]:
+    if tls.server_name is not None or tls.min_version is not None:
+        from clusterboot.wire.tls import context
+
+        # redis-py checks certificates against the address alone, and its cluster client drops the version.
+        return {"tls": (context(tls), tls.server_name)}
+    return {
+        "ssl": True,
+        "ssl_ca_certs": str(tls.ca) if tls.ca else None,
+        "ssl_certfile": str(tls.cert) if tls.cert else None,
+        "ssl_keyfile": str(tls.key) if tls.key else None,
+        "ssl_cert_reqs": "required" if tls.verify else "none",
+        "ssl_check_hostname": tls.verify,
+    }
+
+
+def _in_a_thread(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end in a thread of its own: a test suite may have a loop in this one."""
+    outcome: list[T] = []
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            outcome.append(asyncio.run(work))
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run, name="clusterboot", daemon=True)
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]
+    return outcome[0]
+
+
+def _number(name: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise _usage(f"redis-cluster-{name} is a number, not {text!r}.", "as in 3") from None
+
+
+def _usage(message: str, hint: str) -> UsageError:
+    return UsageError(Problem("usage", message, hint=hint, exit=Exit.USAGE))

@@ -1,0 +1,259 @@
+"""The guardian of a throwaway cluster: a small process that ends it, whatever ended clusterboot.
+
+clusterboot starts it (see `clusterboot.throwaway.keeper`) and holds the other end of its socket, alone. The
+guardian starts the servers and the user's command as children of its own, so none can be started without
+it knowing, and adopts whatever the command leaves behind. When that other end closes, be it because
+clusterboot is done or because it was killed, the guardian ends the command and all below it, then the
+servers, then their folder, then itself. Its own parent is a second process that does nothing but wait:
+where the guardian is killed, it does the same. Where both are, the system ends the servers (Linux).
+
+It imports next to nothing: it runs with `-I -S`, and nothing of the cluster can start before it does. Its
+command line does not name clusterboot, so that `pkill -f clusterboot` passes it by.
+
+Lines on its socket, each with one number:      Lines that it writes back, each with two:
+    start PORT      start SERVER in FOLDER/PORT     started PORT PID
+    stop PORT       kill that one                   ended PORT STATUS   (minus the signal that killed it)
+    command LENGTH  so many bytes follow:           began PID GROUP
+                    see `packed`                    failed ERRNO 0      it cannot be executed
+    signal NUMBER   send that to the command        over PID STATUS     (as for servers)
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from clusterboot.throwaway import folders
+from clusterboot.throwaway.family import Family, adopt_orphans, die_with, send
+
+CONFIG, LOG = "server.conf", "log"
+# How long the user's command has between SIGTERM and SIGKILL when clusterboot is gone, in seconds.
+GRACE = 1.0
+# How long what the command leaves running may end by itself: the last writer of a pipeline, say.
+LINGER = 0.5
+# Ctrl-C, a closing terminal and a polite kill are for clusterboot; all that ends the guardian is its socket.
+_DEAF = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE)
+_STREAMS = (0, 1, 2)
+
+
+def main(folder: str, server: str, control: int, inherited: Sequence[int]) -> None:
+    """Guard a throwaway cluster from a process of its own, and end it where that one is killed.
+
+    `control` is the socket; `inherited` are descriptors that the user's command is to have, with its streams.
+    """
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    for deaf in _DEAF:
+        signal.signal(deaf, signal.SIG_IGN)
+    streams = [os.dup(number) for number in _STREAMS]
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in _STREAMS:
+        os.dup2(null, number)
+    for number in (control, *inherited):
+        os.set_inheritable(number, False)
+    adopts = adopt_orphans()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            Guardian(folder, server, control, (*streams, *inherited), mask).guard()
+        finally:
+            os._exit(1)
+    for number in (control, *streams, *inherited):
+        os.close(number)
+    os.chdir("/")
+    folders.sweep(os.path.dirname(folder))  # noqa: PTH120 (pathlib would double the time to start)
+    _, status = os.waitpid(pid, 0)
+    if status != 0:
+        Family(adopts).end(GRACE)
+        folders.remove(folder)
+    os._exit(min(status, 1))
+
+
+class Guardian:
+    """The servers by port, and the user's command."""
+
+    def __init__(
+        self, folder: str, server: str, control: int, handed: Sequence[int], mask: set[int | signal.Signals]
+    ) -> None:
+        """Take what `main` has; `handed` are first the streams of the command, then what else it inherits."""
+        self._folder = folder
+        self._server = server
+        self._control = control
+        self._handed = handed
+        self._mask = mask
+        self._adopts = adopt_orphans()
+        self._read = b""
+        self._servers: dict[int, int] = {}
+        self._command = 0
+        self._leads = False
+        self._family: Family | None = None
+        self._over = 0.0
+
+    def guard(self) -> None:
+        """Obey what the socket says until it closes; then end everything, remove the folder, and exit."""
+        signal.signal(signal.SIGCHLD, self._reap)
+        try:
+            for word, number in self._lines():
+                # Not to be told of a death before its pid is written down.
+                signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
+                if word == "start":
+                    self._start(number)
+                elif word == "stop" and number in self._servers:
+                    send(os.killpg, self._servers[number], signal.SIGKILL)
+                elif word == "command":
+                    self._begin(number)
+                elif word == "signal" and self._command:
+                    # Where the group is not its own, the others in it are nobody's business here.
+                    send(os.killpg if self._leads else os.kill, self._command, number)
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
+        finally:
+            # Also when no process can be forked any more: clusterboot is told by the closed socket.
+            self._end()
+        os._exit(0)
+
+    def _end(self) -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
+        if self._family is not None and (self._command or not self._family.wait(self._over + LINGER)):
+            self._family.end(GRACE)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for pid in self._servers.values():
+            send(os.killpg, pid, signal.SIGKILL)
+        for pid in self._servers.values():
+            os.waitpid(pid, 0)
+        try:
+            # A server that is a script may have left something.
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+            Family(self._adopts).end(0.0)
+        except ChildProcessError:
+            pass
+        folders.remove(self._folder)
+
+    def _reap(self, *_: object) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            code = os.waitstatus_to_exitcode(status)
+            if pid == self._command:
+                self._command, self._over = 0, time.monotonic()
+                self._tell(f"over {pid} {code}")
+            for port in [port for port, server in self._servers.items() if server == pid]:
+                del self._servers[port]
+                self._tell(f"ended {port} {code}")
+
+    def _lines(self) -> Iterator[tuple[str, int]]:
+        while True:
+            while b"\n" not in self._read:
+                if not self._more():
+                    return
+            line, _, self._read = self._read.partition(b"\n")
+            word, number = line.decode().split()
+            yield word, int(number)
+
+    def _more(self) -> bool:
+        try:
+            data = os.read(self._control, 65536)
+        except OSError:
+            return False
+        self._read += data
+        return bool(data)
+
+    def _tell(self, line: str) -> None:
+        try:
+            os.write(self._control, f"{line}\n".encode())
+        except OSError:
+            return  # Nobody listens any more; the end of the input will tell.
+
+    def _start(self, port: int) -> None:
+        if not self._servers:
+            # Never given back: it ends with this process.
+            folders.hold(self._folder)
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.setpgid(0, 0)
+                die_with(parent, signal.SIGKILL)
+                _plain(())
+                os.umask(0o077)
+                os.chdir(f"{self._folder}/{port}")
+                log = os.open(LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+                os.dup2(log, 1)
+                os.dup2(log, 2)
+                os.execv(self._server, [self._server, CONFIG])  # noqa: S606 (no shell is wanted)
+            except OSError as error:
+                os.write(2, f"{self._server}: {error.strerror}\n".encode())
+            finally:
+                os._exit(127)
+        _lead(pid)
+        self._servers[port] = pid
+        self._tell(f"started {port} {pid}")
+
+    def _begin(self, length: int) -> None:
+        while len(self._read) < length:
+            if not self._more():
+                return
+        said, self._read = self._read[:length], self._read[length:]
+        shared, ignored, count, path, *words = said.split(b"\0")
+        group, ignore = int(shared), [int(number) for number in ignored.split()]
+        parent = os.getpid()
+        failed, fail = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.setpgid(0, group)
+                die_with(parent, signal.SIGTERM)
+                for stream, number in zip(self._handed, _STREAMS, strict=False):
+                    os.dup2(stream, number)
+                for number in self._handed[len(_STREAMS) :]:
+                    os.set_inheritable(number, True)
+                _plain(ignore, self._mask)
+                env = dict(word.split(b"=", 1) for word in words[int(count) :])
+                os.execve(path, words[: int(count)], env)  # noqa: S606 (no shell is wanted)
+            except OSError as error:
+                os.write(fail, str(error.errno).encode())
+            finally:
+                os._exit(127)
+        if group == 0:
+            _lead(pid)
+        # A parent in its session but not in its group would count as a shell that can wake it after Ctrl-Z.
+        os.setsid()
+        os.close(fail)
+        for number in self._handed:
+            os.close(number)
+        with open(failed, "rb") as report:  # noqa: PTH123
+            reason = report.read()
+        if reason:
+            os.waitpid(pid, 0)
+            self._tell(f"failed {reason.decode()} 0")
+            return
+        self._command, self._leads = pid, group == 0
+        self._family = Family(self._adopts, self._servers.values, pid if self._leads else 0)
+        self._tell(f"began {pid} {group}")
+        os.chdir("/")
+
+
+def _plain(ignore: Sequence[int], mask: Collection[int] = ()) -> None:
+    """Leave none of our ways with signals to a process that we start; it is to ignore what is given."""
+    # SIGPIPE and SIGXFSZ are ignored by Python, which is no business of others.
+    for number in (*_DEAF, signal.SIGXFSZ, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_IGN if number in ignore else signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _lead(pid: int) -> None:
+    """Let a child lead a group, as it does itself: whichever comes first, it is there before a signal is."""
+    send(os.setpgid, pid, pid)
+
+
+def packed(
+    path: str, words: Sequence[str], env: Mapping[str, str], group: int, ignore: Collection[int]
+) -> bytes:
+    """Return a command as the guardian takes it; in `group`, or leading one of its own where that is 0."""
+    fields = [str(group), " ".join(str(int(number)) for number in ignore), str(len(words)), path, *words]
+    return b"\0".join(map(os.fsencode, [*fields, *(f"{name}={value}" for name, value in env.items())]))
