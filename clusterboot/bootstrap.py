@@ -76,7 +76,7 @@ async def form(run: Run, goal: Goal, boost: Boost) -> None:
     views = goal.observed.views
     declined = no_boost(run, goal)
     if declined is None:
-        run.report(Phase("borrow", count(len(run.names), "node")))
+        run.report(Phase("lower", count(len(run.names), "node")))
         wait = handshake_seconds(await boost.lower(views))
     else:
         wait = handshake_seconds(await boost.decline(declined, views))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clusterboot.addresses import is_loopback
 from clusterboot.commands.connect import Reach, careless, connected, passwords, standby, usage
 from clusterboot.commands.plan import Strategy, restyled
 from clusterboot.commands.shell import Shell, run_async
@@ -116,7 +117,7 @@ def _spawn(
     """Start a local server for every loopback node that does not answer."""
     from clusterboot import local
 
-    mine = [node for node in topology.nodes if local.is_loopback(node.host)]
+    mine = [node for node in topology.nodes if is_loopback(node.host)]
     if not mine:
         message = "no node of this topology is on this machine (loopback): there is nothing to spawn"
         raise usage(message, "leave out --spawn and start the servers yourself")

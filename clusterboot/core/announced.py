@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from ipaddress import ip_address
 
-from clusterboot.core.plan import Meet, Views, loopback, meeting_point
+from clusterboot.addresses import BUS_OFFSET, is_loopback_address
+from clusterboot.core.plan import Meet, Views, meeting_point
 from clusterboot.core.views import View
 from clusterboot.errors import Exit, Problem
 from clusterboot.topology import Announce, Node, Topology
@@ -82,7 +83,7 @@ def _other_bus_port(node: Node, wanted: int, view: View) -> Problem:
     # cluster-port came with Redis 7.0; Valkey always had it.
     fixed = view.kind == "redis" and 0 < view.version.major < 7
     way_out = (
-        f": before Redis 7.0 the bus port is always port + 10000, here {node.port + 10000}"
+        f": before Redis 7.0 the bus port is always port + 10000, here {node.port + BUS_OFFSET}"
         if fixed
         else f", or set cluster-port {wanted} in its configuration file and restart it"
     )
@@ -101,7 +102,7 @@ def out_of_reach(topology: Topology, meets: Iterable[Meet], views: Views) -> tup
     Whoever hears of 127.0.0.1 by gossip takes it for an address of his own host.
     """
     hosts = {node.name: meeting_point(node, views[node.name])[0] for node in topology.nodes}
-    far = next((name for name, host in hosts.items() if not loopback(host)), None)
+    far = next((name for name, host in hosts.items() if not is_loopback_address(host)), None)
     if far is None:
         return ()
     return tuple(
@@ -115,5 +116,5 @@ def out_of_reach(topology: Topology, meets: Iterable[Meet], views: Views) -> tup
             exit=Exit.REFUSED,
         )
         for meet in meets
-        if loopback(meet.host)
+        if is_loopback_address(meet.host)
     )

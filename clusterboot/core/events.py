@@ -14,7 +14,7 @@ from clusterboot.core.placement import Placement
 from clusterboot.core.plan import Plan, Step
 from clusterboot.errors import Problem
 
-PhaseName = Literal["look", "borrow", "slots", "meet", "mesh", "replicate", "ready", "give-back", "down"]
+PhaseName = Literal["look", "lower", "slots", "meet", "mesh", "replicate", "ready", "restore", "down"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from clusterboot.addresses import is_loopback
 from clusterboot.errors import Exit, Problem
 from clusterboot.topology import Topology
 
@@ -51,7 +52,7 @@ def misplaced(topology: Topology, spots: Mapping[str, Spot]) -> tuple[Problem, .
         replica, primary = nodes[name], nodes[spot.primary]
         if replica.zone is not None and replica.zone == primary.zone:
             zoned.append(f"{name} beside {spot.primary}")
-        elif replica.host == primary.host and not _loopback(replica.host):
+        elif replica.host == primary.host and not is_loopback(replica.host):
             hosted.append(f"{name} beside {spot.primary}")
     for where, code, pairs in (("zone", "replica-same-zone", zoned), ("host", "replica-same-host", hosted)):
         if pairs:
@@ -67,7 +68,3 @@ def misplaced(topology: Topology, spots: Mapping[str, Spot]) -> tuple[Problem, .
                 )
             )
     return tuple(found)
-
-
-def _loopback(host: str) -> bool:
-    return host == "localhost" or host == "::1" or host.startswith("127.")

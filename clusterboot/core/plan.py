@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
+from clusterboot.addresses import BUS_OFFSET, is_loopback_address
 from clusterboot.core.placement import Placement
 from clusterboot.core.views import View
 from clusterboot.slots import NONE, Slots
@@ -173,7 +174,7 @@ def meeting_point(node: Node, view: View | None) -> tuple[str, int, int | None]:
         host = view.config.get("cluster-announce-ip") or view.ip
         # Where CONFIG is refused, an address that a node has before it knows anybody is an announced one.
         silent = "cluster-announce-ip" not in view.config and len(view.peers) == 1
-        if view.me.ip and (silent or (loopback(host) and not loopback(view.me.ip))):
+        if view.me.ip and (silent or (is_loopback_address(host) and not is_loopback_address(view.me.ip))):
             host = view.me.ip
         port = view.me.port or port
         bus_port = bus_port or view.me.bus_port
@@ -181,12 +182,7 @@ def meeting_point(node: Node, view: View | None) -> tuple[str, int, int | None]:
         host = node.announce.host
         port = node.announce.port or port
         bus_port = node.announce.bus_port or bus_port
-    return host, port, bus_port if bus_port and bus_port != port + 10000 else None
-
-
-def loopback(host: str) -> bool:
-    """Return whether `host`, a numeric address, means every host itself."""
-    return host.startswith("127.") or host == "::1"
+    return host, port, bus_port if bus_port and bus_port != port + BUS_OFFSET else None
 
 
 def _epochs(target: Placement, views: Views | None) -> Iterable[SetEpoch]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+from clusterboot.addresses import BUS_OFFSET
 from clusterboot.core.announced import contradictions
 from clusterboot.core.mixed import cannot_follow
 from clusterboot.core.placement import Placement
@@ -166,7 +167,7 @@ def _old(topology: Topology, views: Views) -> Iterable[Problem]:
     """CLUSTER MEET takes a bus port since Redis 4.0."""
     for node in topology.nodes:
         view = views.get(node.name)
-        if view and node.bus_port and node.bus_port != node.port + 10000 and 0 < view.version.major < 4:
+        if view and node.bus_port and node.bus_port != node.port + BUS_OFFSET and 0 < view.version.major < 4:
             yield Problem(
                 "bus-port-too-old",
                 f"{node.name} runs {view.kind} {view.version}, which knows no other bus port than port + "

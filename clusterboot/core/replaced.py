@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from clusterboot.core.plan import Views, loopback
+from clusterboot.addresses import is_loopback_address
+from clusterboot.core.plan import Views
 from clusterboot.core.views import Peer
 from clusterboot.errors import Exit, Problem
 from clusterboot.wording import every, listed
@@ -44,7 +45,8 @@ def successors(
     for node_id, its in lines.items():
         for line, teller in zip(its, tellers[node_id], strict=True):
             name = addresses.get((line.ip, line.port)) if line.ip else None
-            if name is not None and name != teller and loopback(line.ip) <= loopback(views[teller].ip):
+            here = not is_loopback_address(line.ip) or is_loopback_address(views[teller].ip)
+            if name is not None and name != teller and here:
                 found[node_id] = name
     return found
 

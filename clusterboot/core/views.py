@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from clusterboot.addresses import Endpoint
 from clusterboot.slots import Slots
 
 # A line as it is kept for reuse: everything but the ping and pong times, which differ in every reply.
@@ -90,7 +91,7 @@ class Peer:
     @property
     def address(self) -> str:
         """`ip:port` as the teller has it, with brackets around IPv6."""
-        return f"[{self.ip}]:{self.port}" if ":" in self.ip else f"{self.ip}:{self.port}"
+        return str(Endpoint(self.ip, self.port))
 
 
 class Version(NamedTuple):

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from clusterboot.diagnosis.bus import Endpoint, Gap, Kind, Reach
+from clusterboot.addresses import BUS_OFFSET, Endpoint
+from clusterboot.diagnosis.bus import Gap, Kind, Reach
 from clusterboot.errors import Exit, Problem
 from clusterboot.wording import every, listed
 
@@ -58,7 +59,7 @@ def unreached(reach: Reach, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
             f"{_places(ends)}: {observed(gaps, evidence)}: most likely something else answers there.",
             peers[0],
             nodes[0] if len(nodes) == 1 else None,
-            f"check that {every([shown(end) for end in ends])} leads to {every(peers)} itself and not to a "
+            f"check that {every([str(end) for end in ends])} leads to {every(peers)} itself and not to a "
             f"proxy, and look at the logs of both; {AGAIN}",
         )
     return _problem(
@@ -128,7 +129,7 @@ def split(groups: Sequence[Sequence[str]]) -> Problem:
 
 def many(gaps: Sequence[Gap]) -> Problem:
     """More gaps than anybody wants to read about one by one."""
-    pairs = [f"{gap.node} to {gap.peer} ({shown(gap.at)})" for gap in gaps]
+    pairs = [f"{gap.node} to {gap.peer} ({gap.at})" for gap in gaps]
     return _problem(
         "bus-unreachable",
         f"{len(gaps)} more ways between nodes are blocked on the cluster bus: {listed(pairs)}.",
@@ -164,7 +165,7 @@ def _odd(reach: Reach, gaps: Sequence[Gap]) -> str:
     """A remark on a bus port that nobody would guess."""
     node = reach.nodes[gaps[0].peer]
     port = gaps[0].at[1]
-    if len(_peers(gaps)) > 1 or node.bus_port is not None or node.announce or port == node.port + 10000:
+    if len(_peers(gaps)) > 1 or node.bus_port is not None or node.announce or port == node.port + BUS_OFFSET:
         return ""
     return f" ({port} as it says itself, not port + 10000)"
 
@@ -245,14 +246,8 @@ def _s(word: str, subjects: Sequence[object]) -> str:
     return word if len(subjects) == 1 else _PLURAL[word]
 
 
-def shown(end: Endpoint) -> str:
-    """Return address and port as they are written."""
-    host, port = end
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
 def _places(ends: Sequence[Endpoint]) -> str:
-    return listed([shown(end) for end in ends])
+    return listed([str(end) for end in ends])
 
 
 def _ports(ends: Sequence[Endpoint]) -> str:

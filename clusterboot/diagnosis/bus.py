@@ -13,12 +13,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from clusterboot.addresses import BUS_OFFSET, Endpoint
 from clusterboot.core.plan import Views, meeting_point
 from clusterboot.core.views import Peer, View
 from clusterboot.topology import Node, Topology
 
 Kind = Literal["handshake", "fail", "fail?", "down", "one-sided", "met"]
-Endpoint = tuple[str, int]
 
 # So many failing peers of one node are looked at closely: with more, it is the node that is cut off.
 _MOST = 50
@@ -106,7 +106,7 @@ class Reach:
     def endpoint(self, name: str) -> Endpoint:
         """Return the address and bus port at which others are to reach a node."""
         host, port, bus_port = meeting_point(self.nodes[name], self.views[name])
-        return host, bus_port or port + 10000
+        return Endpoint(host, bus_port or port + BUS_OFFSET)
 
     def _from_lines(self) -> None:
         by_id = {view.id: name for name, view in self.views.items()}
@@ -131,7 +131,10 @@ class Reach:
                 if line.myself or other == name:
                     continue
                 if other is None:
-                    if line.handshake and (other := by_address.get((line.ip, line.port))) not in (None, name):
+                    if line.handshake and (other := by_address.get(Endpoint(line.ip, line.port))) not in (
+                        None,
+                        name,
+                    ):
                         shaking[str(other)] = line
                 elif other in place:
                     if line.seen:
@@ -174,7 +177,7 @@ class Reach:
     def _tried(self, name: str, line: Peer) -> Endpoint:
         if not line.ip:
             return self.endpoint(name)
-        return line.ip, line.bus_port or line.port + 10000
+        return Endpoint(line.ip, line.bus_port or line.port + BUS_OFFSET)
 
     def _add(self, gap: Gap) -> None:
         self.gaps.setdefault((gap.node, gap.peer), gap)
@@ -183,11 +186,11 @@ class Reach:
 def _addresses(node: Node, view: View) -> Iterator[Endpoint]:
     """Every address under which others may list a node while they do not know its id."""
     host, port, _ = meeting_point(node, view)
-    yield host, port
-    yield view.ip, node.port
-    yield view.ip, view.me.port
+    yield Endpoint(host, port)
+    yield Endpoint(view.ip, node.port)
+    yield Endpoint(view.ip, view.me.port)
     if view.me.ip:
-        yield view.me.ip, view.me.port
+        yield Endpoint(view.me.ip, view.me.port)
 
 
 def _kind(line: Peer) -> Kind:

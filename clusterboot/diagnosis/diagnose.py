@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from clusterboot.addresses import Endpoint
 from clusterboot.core.health import Verdict
 from clusterboot.core.replaced import way_out
 from clusterboot.core.views import View
 from clusterboot.diagnosis import blocked, elsewhere, forgotten
-from clusterboot.diagnosis.blocked import Evidence, shown
+from clusterboot.diagnosis.blocked import Evidence
 from clusterboot.diagnosis.bus import Gap, Reach, targets
 from clusterboot.diagnosis.unsynced import unsynced
 from clusterboot.errors import Exit, Problem
@@ -68,7 +69,7 @@ def changed(
     found = [
         Problem(
             "node-replaced",
-            f"{name} was replaced during this run: {shown((view.ip, view.me.port))} answers with another "
+            f"{name} was replaced during this run: {Endpoint(view.ip, view.me.port)} answers with another "
             f"node id now ({view.id}, before {ids[name]}).",
             node=name,
             hint=way_out(ids[name], [n for n in views if views[n].knows(ids[name])], views)

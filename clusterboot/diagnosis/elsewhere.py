@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from clusterboot.diagnosis.blocked import AGAIN, NOBODY, Evidence, from_here, observed, shown, tellers
+from clusterboot.addresses import Endpoint
+from clusterboot.diagnosis.blocked import AGAIN, NOBODY, Evidence, from_here, observed, tellers
 from clusterboot.diagnosis.bus import Gap, Reach
 from clusterboot.errors import Exit, Problem
 from clusterboot.wording import listed
@@ -29,8 +30,8 @@ def announced(reach: Reach, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
         by = "that it announces"
     return Problem(
         "announced-unreachable",
-        f"{who} {'can' if who == NOBODY else 'cannot'} reach {name} at {shown((host, port))}, the address "
-        f"{by}; clusterboot reached it at {shown((view.ip, node.port))}: {seen}.",
+        f"{who} {'can' if who == NOBODY else 'cannot'} reach {name} at {Endpoint(host, port)}, the address "
+        f"{by}; clusterboot reached it at {Endpoint(view.ip, node.port)}: {seen}.",
         node=name,
         hint=f"set cluster-announce-ip (and -port, -bus-port) on {name} to what the other nodes can reach, "
         f"and 'announce' in the topology to the same; {AGAIN}",
@@ -52,8 +53,8 @@ def left(reach: Reach, gap: Gap) -> bool:
 def moved(reach: Reach, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
     """Nodes that the others look for at addresses where they were before."""
     names = list(dict.fromkeys(gap.peer for gap in gaps))
-    before = listed([shown(end) for end in dict.fromkeys(gap.at for gap in gaps)])
-    now = listed([shown((reach.views[name].ip, reach.nodes[name].port)) for name in names])
+    before = listed([str(end) for end in dict.fromkeys(gap.at for gap in gaps)])
+    now = listed([str(Endpoint(reach.views[name].ip, reach.nodes[name].port)) for name in names])
     it, stands = ("it", "it is") if len(names) == 1 else ("them", "they are")
     return Problem(
         "node-moved",

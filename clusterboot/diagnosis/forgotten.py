@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from clusterboot.core.views import View
-from clusterboot.diagnosis.blocked import Evidence, shown
+from clusterboot.diagnosis.blocked import Evidence
 from clusterboot.diagnosis.bus import Reach
 from clusterboot.errors import Exit, Problem
 from clusterboot.wording import every, listed
@@ -59,9 +59,9 @@ def tell(reach: Reach, evidence: Evidence, peer: str, nodes: Sequence[str]) -> P
         how += " (CLUSTER NODES)"
     else:
         how = f"{listed(nodes)} {do} not list {peer}, which sees {them} (CLUSTER NODES of both)"
-    host, port = reach.endpoint(peer)
-    if evidence.ports.get((host, port)) == "open":
-        how += f"; from here its bus port {shown((host, port))} takes connections"
+    end = reach.endpoint(peer)
+    if evidence.ports.get(end) == "open":
+        how += f"; from here its bus port {end} takes connections"
     # The count of FORGETs has no date: only who is dropped again is surely refused.
     news = "" if again else ", or gossip about it is still under way"
     told = list(nodes)
@@ -74,6 +74,6 @@ def tell(reach: Reach, evidence: Evidence, peer: str, nodes: Sequence[str]) -> P
         node=nodes[0],
         peer=peer,
         hint="wait a minute and run 'clusterboot up' again: it goes on from here; if it still says this, let "
-        f"TCP port {port} of {peer} through for {every(nodes)}",
+        f"TCP port {end.port} of {peer} through for {every(nodes)}",
         exit=Exit.NOT_READY,
     )

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from clusterboot.addresses import Endpoint
 from clusterboot.core.health import Verdict
 from clusterboot.core.mixed import out_of_sync
 from clusterboot.core.views import View, number
-from clusterboot.diagnosis.blocked import AGAIN, Evidence, shown
+from clusterboot.diagnosis.blocked import AGAIN, Evidence
 from clusterboot.errors import Problem
 from clusterboot.wording import listed
 
@@ -28,8 +29,8 @@ def _replica(reason: Problem, name: str, view: View, evidence: Evidence) -> Prob
     primary = reason.peer or "its primary"
     link = info.get("master_link_status", "unknown")
     denied = evidence.denied.get(primary, ())
-    where = (info.get("master_host", ""), number(info.get("master_port", "")))
-    to = shown(where) if all(where) else primary
+    where = Endpoint(info.get("master_host", ""), number(info.get("master_port", "")))
+    to = str(where) if all(where) else primary
     of_primary = evidence.replication.get(primary, {})
     # More than one for each replica: several that begin at the same moment are no fault.
     if evidence.syncs.get(primary, 0) > max(1, number(of_primary.get("connected_slaves", ""))):

@@ -2,7 +2,7 @@
 
 from clusterboot.local.binary import Binary, find_server
 from clusterboot.local.changed import changed
-from clusterboot.local.clusters import Spawned, Stopped, is_loopback, spawn, stop, stop_named
+from clusterboot.local.clusters import Spawned, Stopped, spawn, stop, stop_named
 from clusterboot.local.process import Process
 from clusterboot.local.records import SpawnedCluster, SpawnedNode, spawned
 from clusterboot.local.servers import Server, start
@@ -17,7 +17,6 @@ __all__ = [
     "Stopped",
     "changed",
     "find_server",
-    "is_loopback",
     "spawn",
     "spawned",
     "start",

@@ -8,13 +8,13 @@ its own folder.
 from __future__ import annotations
 
 import shutil
-import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clusterboot.addresses import is_loopback, is_loopback_address
 from clusterboot.disk import records
 from clusterboot.errors import Exit, NodeFailed, Problem, UsageError
 from clusterboot.local import process
@@ -59,18 +59,6 @@ class Stopped:
 
     stopped: tuple[str, ...]
     gone: tuple[str, ...]
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a server for `host` can be spawned here: 127.0.0.0/8, ::1 or localhost."""
-    if host.lower() == "localhost":
-        return True
-    for family, first in ((socket.AF_INET, b"\x7f"), (socket.AF_INET6, b"\0" * 15 + b"\1")):
-        try:
-            return socket.inet_pton(family, host).startswith(first)
-        except OSError:
-            continue
-    return False
 
 
 def spawn(
@@ -230,7 +218,7 @@ def _check(topology: Topology, nodes: Sequence[Node], passwords: Mapping[str, st
 
 def host_of(node: Node) -> str:
     """Return the address on which a server for a loopback node listens."""
-    return "127.0.0.1" if node.host.lower() == "localhost" else node.host
+    return node.host if is_loopback_address(node.host) else "127.0.0.1"
 
 
 def _at(server: Server) -> tuple[str, int]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clusterboot.addresses import Endpoint
 from clusterboot.disk import records
 from clusterboot.errors import ClusterbootError, Exit, Problem, Refused, UsageError
 from clusterboot.local import process
@@ -39,7 +40,7 @@ class SpawnedNode:
     @property
     def address(self) -> str:
         """`host:port`, with brackets around an IPv6 host."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return str(Endpoint(self.host, self.port))
 
     @property
     def running(self) -> bool:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clusterboot.addresses import BUS_OFFSET
 from clusterboot.errors import Exit, NodeFailed, OutOfTime, Problem, UsageError
 from clusterboot.local import process
 from clusterboot.local.log_tail import last_words
@@ -51,7 +52,7 @@ class Server:
     @property
     def ports(self) -> tuple[int, int]:
         """The client port and the bus port."""
-        return self.port, self.bus_port or self.port + 10000
+        return self.port, self.bus_port or self.port + BUS_OFFSET
 
 
 def start(
@@ -130,7 +131,7 @@ def config(server: Server) -> str:
         "cluster-enabled": "yes",
         "cluster-config-file": "nodes.conf",
     }
-    if bus_port != server.port + 10000:
+    if bus_port != server.port + BUS_OFFSET:
         lines["cluster-port"] = str(bus_port)
     if server.password:
         lines |= {name: _quote(server.password) for name in ("requirepass", "masterauth")}
@@ -168,7 +169,7 @@ def check_able(binary: Binary, servers: Sequence[Server]) -> None:
             exit=Exit.USAGE,
         )
         for server in servers
-        if server.ports[1] != server.port + 10000 and binary.kind == "Redis" and binary.before(7)
+        if server.ports[1] != server.port + BUS_OFFSET and binary.kind == "Redis" and binary.before(7)
     ]
     if problems:
         raise UsageError(*problems)

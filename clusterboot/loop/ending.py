@@ -65,7 +65,7 @@ async def give_back(run: Run, boost: Boost) -> bool:
     if not boost.owes:
         run.lent = boost.report()
         return True
-    run.report(Phase("give-back"))
+    run.report(Phase("restore"))
     calm = await boost.restore()
     run.warn(boost.warnings)
     run.lent = boost.report()

@@ -14,11 +14,12 @@ from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+from clusterboot.addresses import BUS_OFFSET, Endpoint
 from clusterboot.core.health import NodeHealth, Verdict
 from clusterboot.core.plan import Views
 from clusterboot.core.views import number, parse_fields, parse_nodes
 from clusterboot.diagnosis.blocked import Evidence
-from clusterboot.diagnosis.bus import Endpoint, Reach
+from clusterboot.diagnosis.bus import Reach
 from clusterboot.diagnosis.diagnose import diagnose
 from clusterboot.errors import Exit, NodeFailed, Problem
 from clusterboot.loop.observe import CLUSTER_INFO, CLUSTER_NODES, PERSISTENCE, REPLICATION, Asker
@@ -155,7 +156,11 @@ async def _links(fleet: Asker, name: str, views: Views, evidence: Evidence) -> N
         links = replies[1]
         if not isinstance(links, list):
             return
-        where = {line.id: (line.ip, line.bus_port or line.port + 10000) for line in lines if not line.myself}
+        where = {
+            line.id: Endpoint(line.ip, line.bus_port or line.port + BUS_OFFSET)
+            for line in lines
+            if not line.myself
+        }
         made = dict.fromkeys(where.values(), False)
         for link in links:
             fields = _fields(link)

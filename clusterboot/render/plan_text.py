@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from clusterboot.addresses import Endpoint
 from clusterboot.core.plan import AddSlots, Meet, Plan, Replicate, SetEpoch
 from clusterboot.render import tables, words
 from clusterboot.render.page import DIM, GLUE, HEAD, Column, Page, Piece, cells_of
@@ -149,9 +150,8 @@ def _chain(page: Page, meets: Sequence[Meet], most: int) -> None:
 
 def point(meet: Meet) -> str:
     """Return whom a MEET meets, with the address and the bus port where they are not what the name says."""
-    host = f"[{meet.host}]" if ":" in meet.host else meet.host
     bus = f"@{meet.bus_port}" if meet.bus_port is not None else ""
-    address = f"{host}:{meet.port}"
+    address = str(Endpoint(meet.host, meet.port))
     where = f"{address}{bus}" if bus or address != meet.peer else ""
     if address == meet.peer:
         return f"{clean(meet.peer)}{bus}"

@@ -19,13 +19,13 @@ _NO_TIME = 0.05
 
 LABELS: dict[PhaseName, str] = {
     "look": "look",
-    "borrow": "borrow timers",
+    "lower": "lower timers",
     "slots": "epochs and slots",
     "meet": "meet",
     "mesh": "mesh",
     "replicate": "replicate",
     "ready": "ready",
-    "give-back": "give timers back",
+    "restore": "restore timers",
     "down": "down",
 }
 

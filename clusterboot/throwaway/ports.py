@@ -11,11 +11,11 @@ import random
 import socket
 from collections.abc import Collection
 
+from clusterboot.addresses import BUS_OFFSET
 from clusterboot.errors import Exit, NodeFailed, Problem
 
 HOST = "127.0.0.1"
 PORTS = range(10000, 22001)
-BUS = 10000
 
 
 def free_ports(count: int, taken: Collection[int] = ()) -> list[int]:
@@ -24,14 +24,14 @@ def free_ports(count: int, taken: Collection[int] = ()) -> list[int]:
     Chosen at random, so that many that choose at once seldom choose the same. Raises NodeFailed when
     there are not enough.
     """
-    used = {*taken, *(port + BUS for port in taken)}
+    used = {*taken, *(port + BUS_OFFSET for port in taken)}
     found: list[int] = []
     for port in random.sample(PORTS, len(PORTS)):
         if len(found) == count:
             return found
-        if used.isdisjoint((port, port + BUS)) and _free(port) and _free(port + BUS):
+        if used.isdisjoint((port, port + BUS_OFFSET)) and _free(port) and _free(port + BUS_OFFSET):
             found.append(port)
-            used |= {port, port + BUS}
+            used |= {port, port + BUS_OFFSET}
     if len(found) == count:
         return found
     raise NodeFailed(

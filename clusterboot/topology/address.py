@@ -18,8 +18,6 @@ from clusterboot.topology.hosts import EXAMPLES, AddressError, check_host, is_ip
 from clusterboot.topology.report import may_hold_secret, shown
 
 MAX_PORT = 65535
-BUS_OFFSET = 10000
-"""Without another setting a server's bus port is its client port + 10000 (CLUSTER_PORT_INCR)."""
 
 _MAX_TEXT = 1000
 _PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from clusterboot.addresses import BUS_OFFSET, Endpoint
 from clusterboot.slots import Slots
-from clusterboot.topology.address import BUS_OFFSET, MAX_PORT, key, parse, reference
+from clusterboot.topology.address import MAX_PORT, key, parse, reference
 from clusterboot.topology.document import Spot
 from clusterboot.topology.hosts import AddressError
 from clusterboot.topology.lost import Lost
@@ -52,7 +53,7 @@ def expand(form: TopologyForm, spot: Spot, lost: Lost, problems: Problems) -> li
             continue
         try:
             for host, port, bus_port in pattern.addresses():
-                drafts.append(Draft(_address(host, port), host, port, bus_port, place))
+                drafts.append(Draft(str(Endpoint(host, port)), host, port, bus_port, place))
         except AddressError as error:
             problems.add("topology-invalid-address", str(error), place)
             lost.take(("nodes", index), place)
@@ -76,7 +77,7 @@ def index_nodes(drafts: list[Draft], problems: Problems) -> Index:
             earlier, later, count = again.get(pair, (first, draft, 0))
             again[pair] = (earlier, later, count + 1)
     for earlier, later, count in again.values():
-        address = shown(_address(later.host, later.port))
+        address = shown(str(Endpoint(later.host, later.port)))
         more = f" and {count - 1} more" if count > 1 else ""
         verb = "are" if count > 1 else "is"
         message = f"{address}{more} {verb} listed twice, first on line {earlier.spot.line}"
@@ -135,13 +136,13 @@ def _unique(
 ) -> None:
     first = seen.setdefault(key(host, port), draft)
     if first is not draft and key(first.host, first.port) != key(draft.host, draft.port):
-        address = shown(_address(host, port))
+        address = shown(str(Endpoint(host, port)))
         message = f"the {what} {address} is that of {shown(first.name)} too; each node needs its own"
         problems.add("topology-duplicate-address", message, place, node=draft.name, peer=first.name)
 
 
 def _long(form: NodeForm, spot: Spot, lost: Lost, problems: Problems) -> Draft:
-    name = form.name or _address(form.host, form.port)
+    name = form.name or str(Endpoint(form.host, form.port))
     draft = Draft(name, form.host, form.port, form.bus_port, spot, form, form.role)
     if form.slots is not None:
         draft.slots = _slots(form.slots, spot.at("slots"), name, lost, problems)
@@ -192,10 +193,6 @@ def _check_bus_ports(drafts: list[Draft], problems: Problems) -> None:
         message = f"{ports} without a bus port: the default, port + {BUS_OFFSET}, would be above {MAX_PORT}"
         hint = "give the bus port (bus_port, or host:port@bus_port), or a port up to 55535"
         problems.add("topology-bus-port", message, draft.spot.at("port"), node=draft.name, hint=hint)
-
-
-def _address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _number(count: int) -> str:

@@ -52,11 +52,6 @@ def check_host(host: str) -> str:
     return host
 
 
-def is_loopback(host: str) -> bool:
-    """Return whether `host` can only mean the machine that dials it."""
-    return host.lower().rstrip(".") == "localhost" or host == "::1" or bool(re.match(r"127\.[0-9.]+$", host))
-
-
 def _check_ipv4(host: str) -> str:
     if host.isdecimal():
         example = f"127.0.0.1:{host}" if len(host) < 6 else EXAMPLES

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from clusterboot.addresses import is_loopback
 from clusterboot.topology.check import check_hub, check_nodes
 from clusterboot.topology.document import Spot, compose
 from clusterboot.topology.expand import Draft, check_announced, expand, find
-from clusterboot.topology.hosts import is_loopback
 from clusterboot.topology.model import Announce, Auth, Node, Secret, Servers, Tls, Topology
 from clusterboot.topology.options import check_auth, check_servers, check_tls
 from clusterboot.topology.report import Problems, shown

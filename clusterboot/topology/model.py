@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from clusterboot.addresses import Endpoint
 from clusterboot.errors import Problem
 from clusterboot.slots import Slots
 
@@ -86,8 +87,7 @@ class Node:
     @property
     def address(self) -> str:
         """`host:port`, with brackets around an IPv6 host."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
+        return str(Endpoint(self.host, self.port))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ import socket
 import ssl
 from collections.abc import Iterable, Mapping
 
+from clusterboot.addresses import is_loopback
 from clusterboot.errors import Exit, Problem
 from clusterboot.topology import Node, Tls
-from clusterboot.topology.hosts import is_loopback
 from clusterboot.wire import tls
 
 

@@ -53,8 +53,3 @@ async def resolve(host: str, port: int) -> tuple[str, ...]:
 
     threading.Thread(target=work, name=f"resolve {host}", daemon=True).start()
     return await answer
-
-
-def loopback(ip: str) -> bool:
-    """Return whether `ip` is an address that only this host can reach."""
-    return numeric(ip) and ipaddress.ip_address(ip.partition("%")[0]).is_loopback

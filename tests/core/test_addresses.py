@@ -9,7 +9,7 @@ import pytest
 
 from clusterboot.core.announced import contradictions, out_of_reach
 from clusterboot.core.moved import BATCH, moved
-from clusterboot.core.plan import Meet, loopback, meeting_point
+from clusterboot.core.plan import Meet, meeting_point
 from clusterboot.core.views import View
 from clusterboot.errors import Exit
 from clusterboot.topology import Announce, Topology
@@ -94,13 +94,6 @@ def test_a_node_of_which_nobody_knows_the_ports_contradicts_nothing() -> None:
     (view,) = fresh(top).views().values()
     view = replace(known(view, **IP), peers=(replace(view.me, port=0, bus_port=0),))
     assert list(contradictions(top, {"a": view})) == []
-
-
-@pytest.mark.parametrize(
-    ("host", "is_one"), [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("10.127.0.1", False)]
-)
-def test_loopback(host: str, is_one: bool) -> None:
-    assert loopback(host) is is_one
 
 
 def test_a_node_at_loopback_among_others_is_not_met_there() -> None:

@@ -512,27 +512,6 @@ def test_time_spent_waiting_is_bounded_by_the_timeout(make: Make, file: Path, tm
     assert local.spawned() == ((), ())
 
 
-@pytest.mark.parametrize(
-    ("host", "expected"),
-    [
-        ("127.0.0.1", True),
-        ("127.8.9.10", True),
-        ("::1", True),
-        ("0:0:0:0:0:0:0:1", True),
-        ("localhost", True),
-        ("LOCALHOST", True),
-        ("128.0.0.1", False),
-        ("::2", False),
-        ("localhost.example", False),
-        ("0.0.0.0", False),
-        ("127.1", False),
-        ("redis-0", False),
-    ],
-)
-def test_what_counts_as_loopback(host: str, expected: bool) -> None:
-    assert local.is_loopback(host) is expected
-
-
 def test_a_cluster_is_stopped_by_its_name_or_by_the_path_of_a_file_that_is_gone(
     make: Make, file: Path
 ) -> None:

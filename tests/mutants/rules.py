@@ -378,7 +378,7 @@ RULES = (
         "core/preflight",
         "        *contradictions(topology, views),\n",
         "",
-        ("tests/core/test_nodes.py", *_PREFLIGHT),
+        ("tests/core/test_views.py", *_PREFLIGHT),
     ),
     Rule(
         "no password for a primary",

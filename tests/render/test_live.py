@@ -300,7 +300,7 @@ events = st.one_of(
     st.builds(
         Phase,
         st.sampled_from(
-            ["look", "borrow", "slots", "meet", "mesh", "replicate", "ready", "give-back", "down", "new"]
+            ["look", "lower", "slots", "meet", "mesh", "replicate", "ready", "restore", "down", "new"]
         ),
         names,
     ),

@@ -108,7 +108,7 @@ def test_a_signal_ends_up_with_everything_restored(any_nodes: Take, name: str) -
     assert "Traceback" not in ended.err
 
 
-@pytest.mark.parametrize("moment", ["borrow", "mesh"])
+@pytest.mark.parametrize("moment", ["lower", "mesh"])
 def test_a_signal_in_any_phase_is_gone_on_from(any_nodes: Take, moment: str) -> None:
     six = any_nodes(6)
     six.configure(OLD)
@@ -151,7 +151,7 @@ def test_a_hangup_that_is_ignored_as_by_nohup_ends_nothing(any_nodes: Take) -> N
         text=True,
         stdout=subprocess.PIPE,
     ) as process:
-        read_until(process, process.stderr, "borrow")
+        read_until(process, process.stderr, "lower")
         process.send_signal(signal.SIGHUP)
         process.communicate(timeout=60)
     assert process.returncode == 0
@@ -202,7 +202,7 @@ def test_a_signal_during_a_reset_restores_everything(any_nodes: Take) -> None:
 
 def _interrupted(file: Path, number: signal.Signals, moment: str) -> Outcome:
     """Send a signal as soon as the run tells that a phase has begun."""
-    titles = {"borrow": "borrow timers", "meet": "meet:", "mesh": "  mesh"}
+    titles = {"lower": "lower timers", "meet": "meet:", "mesh": "  mesh"}
     with launch("up", file) as process:
         told = read_until(process, process.stderr, titles[moment])
         process.send_signal(number)
