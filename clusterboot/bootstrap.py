@@ -16,11 +16,12 @@ from dataclasses import replace
 from clusterboot.core.events import Phase
 from clusterboot.core.plan import Meet
 from clusterboot.core.results import UpResult
+from clusterboot.core.timers import handshake_seconds
 from clusterboot.errors import from_problems
 from clusterboot.loop.act import forbidden, stranded
 from clusterboot.loop.boost import Boost
 from clusterboot.loop.ending import cut_short, dry, give_back, no_boost, outcome
-from clusterboot.loop.follow import follow, handshake_seconds
+from clusterboot.loop.follow import follow
 from clusterboot.loop.observe import Observed, Watch
 from clusterboot.loop.run import TELL, Goal, Run, all_back, assess, due, first_look
 from clusterboot.wire.lookup import announced

@@ -12,13 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from clusterboot.core.drift import kept
-from clusterboot.core.fewer import fewer
+from clusterboot.core.drift import fewer, kept
+from clusterboot.core.groups import group
 from clusterboot.core.mixed import not_followed
 from clusterboot.core.placement import Placement, Spot, place, spelled_role
-from clusterboot.core.plan import Views, group
 from clusterboot.core.versions import formats
-from clusterboot.core.views import View
+from clusterboot.core.views import View, Views
 from clusterboot.errors import Exit, Problem
 from clusterboot.slots import NONE, Slots, union
 from clusterboot.topology import Topology
@@ -178,7 +177,7 @@ def _resharding(views: Views, target: Placement) -> list[Problem]:
     ]
 
 
-def held(problems: Iterable[Problem]) -> frozenset[Problem]:
+def needs_recheck(problems: Iterable[Problem]) -> frozenset[Problem]:
     """Return those of `problems` that only count when a second look finds the same.
 
     Nodes are not looked at in one moment: between two looks a slot may have gone from one to the other.

@@ -6,12 +6,14 @@ reason to change a cluster that serves.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 
 from clusterboot.core.placement import Placement, Spot, spelled_role
+from clusterboot.core.views import Views
 from clusterboot.errors import Exit, Problem
 from clusterboot.topology import Topology
-from clusterboot.wording import count
+from clusterboot.wording import count, shortened
 
 
 def kept(topology: Topology, fresh: Placement, pins: Mapping[str, Spot]) -> list[Problem]:
@@ -104,3 +106,60 @@ def _swapped(name: str, primary: str, fresh: Placement) -> bool:
 
 def _warning(code: str, message: str, node: str, peer: str | None, hint: str) -> Problem:
     return Problem(code, message, node=node, peer=peer, hint=hint, exit=Exit.DONE)
+
+
+def fewer(
+    topology: Topology, fresh: Placement, target: Placement, pins: Mapping[str, Spot], views: Views
+) -> list[Problem]:
+    """Return one warning or none.
+
+    `fresh` is what the file says, `target` has the replicas that are still to come; `pins` are the nodes
+    that are something already.
+    """
+    have, wanted = _counts(target), _wanted(topology, fresh)
+    lacking = [
+        name
+        for name, spot in target.spots.items()
+        if name in pins and spot.role == "primary" and spot.slots and have[name] < wanted(name)
+    ]
+    if not lacking:
+        return []
+    first = lacking[0]
+    spare = next(
+        (name for name, pin in pins.items() if pin.primary and have[pin.primary] > wanted(pin.primary)), None
+    )
+    move = ""
+    if spare:
+        move = (
+            f"run CLUSTER REPLICATE {views[first].id} on {spare}, which {pins[spare].primary} can spare; or "
+        )
+    those = [f"{name} has {have[name] or 'none'} of {wanted(name)}" for name in lacking]
+    return [
+        Problem(
+            "replicas-fewer",
+            f"{count(len(lacking), 'primary has', 'primaries have')} fewer replicas than the topology wants: "
+            f"{shortened(those)}.",
+            node=first,
+            peer=spare,
+            hint=f"{move}add a node to the topology and run 'clusterboot up': it becomes a replica there",
+            exit=Exit.DONE,
+        )
+    ]
+
+
+def _counts(placement: Placement) -> Counter[str]:
+    return Counter(spot.primary for spot in placement.spots.values() if spot.primary is not None)
+
+
+def _wanted(topology: Topology, fresh: Placement) -> Callable[[str], int]:
+    """How many replicas the file wants for the shard of a node: each primary's, or what it spells out."""
+    counts = _counts(fresh)
+    primaries = [name for name, spot in fresh.spots.items() if spot.role == "primary"]
+    # Where the file itself has not enough nodes, nothing is missing of it.
+    each = min(topology.replicas, min((counts[name] for name in primaries), default=0))
+    spelled = any(spelled_role(node) for node in topology.nodes)
+
+    def wanted(name: str) -> int:
+        return max(each, counts[fresh.spots[name].primary or name] if spelled else 0)
+
+    return wanted

@@ -11,18 +11,17 @@ accepts its sender. It is sent in one direction only.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
-from clusterboot.addresses import BUS_OFFSET, is_loopback_address
+from clusterboot.core.addressing import meeting_point
+from clusterboot.core.groups import group
 from clusterboot.core.placement import Placement
-from clusterboot.core.views import View
+from clusterboot.core.views import Views
 from clusterboot.slots import NONE, Slots
-from clusterboot.topology import Node, Topology
-
-Views = Mapping[str, View]
+from clusterboot.topology import Topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,51 +97,6 @@ def plan(topology: Topology, target: Placement, views: Views | None = None) -> P
     return Plan((*epochs, *slots, *meets, *_replicates(target, views)), len(groups))
 
 
-def group(views: Views, *, connected: bool = True) -> list[list[str]]:
-    """Return the groups of nodes that know each other, in the order of `views`, members likewise.
-
-    Two nodes are of one group when each lists the other's id: a node ignores the gossip of a node it
-    does not know, so knowledge on one side only connects nothing (cluster_legacy.c,
-    clusterProcessPacket). Handshakes have random ids and so never count. With `connected` one of the
-    two must be connected to the other as well: nodes that were all started again at new addresses list
-    each other where nobody is, and a MEET mends that like any other lack.
-    """
-    names = list(views)
-    bit = {view.id: 1 << index for index, view in enumerate(views.values())}
-    # One bit per node: N sets of N ids would take more memory than everything else together.
-    known, linked = [], []
-    for view in views.values():
-        mask = broken = 0
-        for peer in view.peers:
-            mask |= bit.get(peer.id, 0)
-            if not peer.connected:
-                broken |= bit.get(peer.id, 0)
-        known.append(mask)
-        linked.append(mask & ~broken)
-    unseen = (1 << len(names)) - 1
-    groups: list[list[str]] = []
-    while unseen:
-        members = edge = unseen & -unseen
-        unseen &= ~edge
-        while edge:
-            index = (edge & -edge).bit_length() - 1
-            edge &= edge - 1
-            mine = 1 << index
-            found = 0
-            candidates = known[index] & unseen
-            while candidates:
-                other = candidates & -candidates
-                candidates &= ~other
-                number = other.bit_length() - 1
-                if known[number] & mine and (linked[index] & other or linked[number] & mine or not connected):
-                    found |= other
-            unseen &= ~found
-            edge |= found
-            members |= found
-        groups.append([name for index, name in enumerate(names) if members >> index & 1])
-    return groups
-
-
 def _meets(topology: Topology, groups: Sequence[Sequence[str]], views: Views | None) -> tuple[Meet, ...]:
     if len(groups) < 2:
         return ()
@@ -158,31 +112,6 @@ def _meets(topology: Topology, groups: Sequence[Sequence[str]], views: Views | N
     largest = max(groups, key=lambda members: (len(members), wanted in members))
     hub = wanted if wanted in largest else largest[0]
     return tuple(meet(hub, members[0]) for members in groups if hub not in members)
-
-
-def meeting_point(node: Node, view: View | None) -> tuple[str, int, int | None]:
-    """Return host, port and bus port (None: the default) under which other nodes are to meet `node`.
-
-    What the topology announces wins, then what it gives; what it leaves open is what the node itself
-    says, since a node's own announcement wins over the address it was met under within seconds. A node
-    that is dialled at a loopback address is met at the one that its peers know it by, if that is no
-    loopback address: a node's own line keeps its last address, so after a restart at another loopback
-    address the one there is where nobody is any more.
-    """
-    host, port, bus_port = node.host, node.port, node.bus_port
-    if view is not None:
-        host = view.config.get("cluster-announce-ip") or view.ip
-        # Where CONFIG is refused, an address that a node has before it knows anybody is an announced one.
-        silent = "cluster-announce-ip" not in view.config and len(view.peers) == 1
-        if view.me.ip and (silent or (is_loopback_address(host) and not is_loopback_address(view.me.ip))):
-            host = view.me.ip
-        port = view.me.port or port
-        bus_port = bus_port or view.me.bus_port
-    if node.announce is not None:
-        host = node.announce.host
-        port = node.announce.port or port
-        bus_port = node.announce.bus_port or bus_port
-    return host, port, bus_port if bus_port and bus_port != port + BUS_OFFSET else None
 
 
 def _epochs(target: Placement, views: Views | None) -> Iterable[SetEpoch]:

@@ -7,15 +7,16 @@ once. Nothing can be overridden: each problem's hint names the way out.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
-from clusterboot.addresses import BUS_OFFSET
-from clusterboot.core.announced import contradictions
+from clusterboot.addresses import BUS_OFFSET, Endpoint, is_loopback_address
+from clusterboot.core.addressing import contradictions, meeting_point
 from clusterboot.core.mixed import cannot_follow
 from clusterboot.core.placement import Placement
-from clusterboot.core.plan import Views
-from clusterboot.core.replaced import doubtful, gone, likely, successors
-from clusterboot.core.views import Peer
+from clusterboot.core.plan import Meet
+from clusterboot.core.replaced import doubtful, gone, likely, successors, way_out
+from clusterboot.core.views import Peer, Views
 from clusterboot.errors import Exit, Problem
 from clusterboot.topology import Topology
 from clusterboot.wording import listed, shortened
@@ -195,6 +196,57 @@ def no_way_in(target: Placement, views: Views) -> tuple[Problem, ...]:
         and views[name].config.get("masterauth") == ""
     )
     return (*locked, *cannot_follow(target, views))
+
+
+def out_of_reach(topology: Topology, meets: Iterable[Meet], views: Views) -> tuple[Problem, ...]:
+    """Return a problem for every node to be met at a loopback address though others have real ones.
+
+    Whoever hears of 127.0.0.1 by gossip takes it for an address of his own host.
+    """
+    hosts = {node.name: meeting_point(node, views[node.name])[0] for node in topology.nodes}
+    far = next((name for name, host in hosts.items() if not is_loopback_address(host)), None)
+    if far is None:
+        return ()
+    return tuple(
+        Problem(
+            "loopback-among-others",
+            f"{meet.peer} would be met at {meet.host}, which only its own host reaches; "
+            f"{far} is at {hosts[far]}.",
+            node=meet.peer,
+            peer=far,
+            hint="list it by an address that all nodes reach, or give it cluster-announce-ip and 'announce'",
+            exit=Exit.REFUSED,
+        )
+        for meet in meets
+        if is_loopback_address(meet.host)
+    )
+
+
+def during_run(
+    ids: Mapping[str, str], views: Views, problems: Sequence[Problem], *, acted: bool
+) -> tuple[Problem, ...]:
+    """Return what forbids going on in the middle of a run, told as what happened since it began.
+
+    `ids` are the nodes' ids at the beginning, `problems` what preflight finds now. A node with another
+    id is a new, empty one in the place of the old, which the others still list. Once something was
+    changed (`acted`) nothing is a mere refusal any more: its exit status would say the opposite.
+    """
+    replaced = {name: view for name, view in views.items() if ids.get(name, view.id) != view.id}
+    found = [
+        Problem(
+            "node-replaced",
+            f"{name} was replaced during this run: {Endpoint(view.ip, view.me.port)} answers with another "
+            f"node id now ({view.id}, before {ids[name]}).",
+            node=name,
+            hint=way_out(ids[name], [n for n in views if views[n].knows(ids[name])], views)
+            + ": it takes the new node in",
+            exit=Exit.NODE,
+        )
+        for name, view in replaced.items()
+    ]
+    told = {"ghost", "stranger", "slots-elsewhere"} if replaced else set()
+    rest = [problem for problem in problems if problem.code not in told]
+    return (*found, *(replace(problem, exit=Exit.NODE) if acted else problem for problem in rest))
 
 
 def _know(names: Sequence[str]) -> str:

@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from clusterboot.addresses import is_loopback_address
-from clusterboot.core.plan import Views
-from clusterboot.core.views import Peer
+from clusterboot.core.views import Peer, Views
 from clusterboot.errors import Exit, Problem
 from clusterboot.wording import listed, shortened
 

@@ -75,6 +75,15 @@ def eased(timeout: int) -> int:
     return timeout // 100 * 400 + _ENDING
 
 
+def handshake_seconds(node_timeout: float) -> float:
+    """Return after how many seconds a handshake must have expired, at this cluster-node-timeout.
+
+    Servers drop a node in handshake after max(cluster-node-timeout, 1 s) and look every 100 ms
+    (cluster_legacy.c, clusterCron).
+    """
+    return max(node_timeout, 1.0) + 0.3
+
+
 def own_values(view: View, config: Settings) -> dict[str, str]:
     """Return the own values of the settings that are to be lowered on a node, out of its `config`.
 

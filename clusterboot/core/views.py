@@ -180,6 +180,10 @@ class View:
         return next((peer for peer in self.peers if peer.id == node_id), None)
 
 
+Views = Mapping[str, View]
+"""The views of several nodes by name."""
+
+
 def parse_nodes(text: str, seen: Seen | None = None) -> tuple[Peer, ...]:
     """Return the lines of a CLUSTER NODES reply in the order given.
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from clusterboot.addresses import BUS_OFFSET, Endpoint
-from clusterboot.diagnosis.bus import Gap, Kind, Reach
+from clusterboot.diagnosis.bus import BusView, Gap, Kind
 from clusterboot.errors import Exit, Problem
 from clusterboot.wording import listed, shortened
 
@@ -49,9 +49,9 @@ class Evidence:
     dropped: set[tuple[str, str]] = field(default_factory=set)
 
 
-def unreached(reach: Reach, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
+def unreached(bus: BusView, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
     """Bus ports that the same nodes do not get through to."""
-    who, peers, nodes, ends = tellers(reach, gaps), _peers(gaps), _nodes(gaps), _ends(gaps)
+    who, peers, nodes, ends = tellers(bus, gaps), _peers(gaps), _nodes(gaps), _ends(gaps)
     if stuck(gaps, evidence):
         return _problem(
             "handshake-stuck",
@@ -65,7 +65,7 @@ def unreached(reach: Reach, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
     return _problem(
         "bus-unreachable",
         f"{who} {'can' if who == NOBODY else 'cannot'} reach {shortened(peers)} on "
-        f"{'its bus port' if len(peers) == 1 else 'their bus ports'} {_places(ends)}{_odd(reach, gaps)}: "
+        f"{'its bus port' if len(peers) == 1 else 'their bus ports'} {_places(ends)}{_odd(bus, gaps)}: "
         f"{observed(gaps, evidence)}{from_here(ends, evidence)}.",
         peers[0],
         nodes[0] if len(nodes) == 1 else None,
@@ -155,16 +155,16 @@ def tls_differs(gaps: Sequence[Gap], evidence: Evidence) -> Problem:
     )
 
 
-def tellers(reach: Reach, gaps: Sequence[Gap]) -> str:
+def tellers(bus: BusView, gaps: Sequence[Gap]) -> str:
     """Those who do not get through, in words."""
     nodes = _nodes(gaps)
-    everybody = len(nodes) > 1 and len(nodes) == len(reach.names) - len(_peers(gaps))
+    everybody = len(nodes) > 1 and len(nodes) == len(bus.names) - len(_peers(gaps))
     return NOBODY if everybody else shortened(nodes)
 
 
-def _odd(reach: Reach, gaps: Sequence[Gap]) -> str:
+def _odd(bus: BusView, gaps: Sequence[Gap]) -> str:
     """A remark on a bus port that nobody would guess."""
-    node = reach.nodes[gaps[0].peer]
+    node = bus.nodes[gaps[0].peer]
     port = gaps[0].at[1]
     if len(_peers(gaps)) > 1 or node.bus_port is not None or node.announce or port == node.port + BUS_OFFSET:
         return ""

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from clusterboot.addresses import BUS_OFFSET, Endpoint
-from clusterboot.core.plan import Views, meeting_point
-from clusterboot.core.views import Peer, View
+from clusterboot.core.addressing import meeting_point
+from clusterboot.core.groups import members, mutual
+from clusterboot.core.views import Peer, View, Views
 from clusterboot.topology import Node, Topology
 
 Kind = Literal["handshake", "fail", "fail?", "down", "one-sided", "met"]
@@ -38,7 +39,7 @@ class Gap:
     at: Endpoint
 
 
-class Reach:
+class BusView:
     """What all views together say about the bus: who sees whom, who lists whom, and every gap.
 
     `capped` tells that some node misses so many that not every gap is there.
@@ -65,7 +66,7 @@ class Reach:
 
     def sees(self, node: str) -> list[str]:
         """Return whom a node sees, itself left out."""
-        return list(self._members(self._sees[node]))
+        return list(members(self._sees[node], self.names))
 
     def seen(self, node: str) -> bool:
         """Whether any other node sees it."""
@@ -79,7 +80,7 @@ class Reach:
             mine = self._bit[name]
             if not self._seen & mine:
                 continue
-            others = self._members(everybody & ~self._lists[name] & ~mine)
+            others = members(everybody & ~self._lists[name] & ~mine, self.names)
             found += [(name, other) for other in others if self._sees[other] & mine]
             if len(found) > _MOST * _MOST:
                 break
@@ -87,21 +88,8 @@ class Reach:
 
     def groups(self) -> list[list[str]]:
         """Return the groups of nodes that see each other, in the order of the topology."""
-        left = (1 << len(self.names)) - 1
-        found = []
-        while left:
-            edge = members = left & -left
-            left &= ~edge
-            while edge:
-                lowest = edge & -edge
-                edge &= ~lowest
-                for other in self._members(self._sees[self.names[lowest.bit_length() - 1]] & left):
-                    if self._sees[other] & lowest:
-                        left &= ~self._bit[other]
-                        edge |= self._bit[other]
-                        members |= self._bit[other]
-            found.append(list(self._members(members)))
-        return found
+        sees = list(self._sees.values())
+        return [list(members(mask, self.names)) for mask in mutual(sees, sees)]
 
     def endpoint(self, name: str) -> Endpoint:
         """Return the address and bus port at which others are to reach a node."""
@@ -164,15 +152,9 @@ class Reach:
                 continue  # gossip of those whom it sees will bring it the others
             if name in tried:
                 continue  # who does not get through to one peer takes no gossip about the others either
-            for other in self._members(everybody & active & ~self._lists[name] & ~self._bit[name]):
+            for other in members(everybody & active & ~self._lists[name] & ~self._bit[name], self.names):
                 if self._sees[other] & self._bit[name]:
                     self._add(Gap(name, other, "one-sided", self.endpoint(other)))
-
-    def _members(self, mask: int) -> Iterator[str]:
-        while mask:
-            lowest = mask & -mask
-            mask &= ~lowest
-            yield self.names[lowest.bit_length() - 1]
 
     def _tried(self, name: str, line: Peer) -> Endpoint:
         if not line.ip:

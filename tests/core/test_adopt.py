@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from clusterboot.core.adopt import adopt, held
+from clusterboot.core.adopt import adopt, needs_recheck
 from clusterboot.core.plan import AddSlots, Meet, Replicate, SetEpoch, plan
 from clusterboot.errors import Exit, Problem
 from clusterboot.slots import NONE
@@ -326,7 +326,7 @@ def test_up_to_five_other_clusters_are_named() -> None:
 
 def test_only_slots_that_are_held_need_a_second_look() -> None:
     one, other = Problem("slots-held", "m", exit=Exit.REFUSED), Problem("two-clusters", "m")
-    assert held([one, other]) == {one}
+    assert needs_recheck([one, other]) == {one}
 
 
 def old(world: World, *names: str) -> None:

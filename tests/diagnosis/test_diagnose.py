@@ -13,7 +13,7 @@ from clusterboot.core.placement import place
 from clusterboot.core.verdict import Verdict
 from clusterboot.core.views import View, parse_nodes
 from clusterboot.diagnosis.blocked import Evidence
-from clusterboot.diagnosis.bus import Reach
+from clusterboot.diagnosis.bus import BusView
 from clusterboot.diagnosis.diagnose import diagnose
 from clusterboot.diagnosis.unsynced import unsynced
 from clusterboot.errors import Exit, Problem
@@ -60,7 +60,7 @@ def told(
 ) -> list[tuple[str, str]]:
     top = topology(len(found))
     judge = Judge(place(top), {name: view.id for name, view in found.items()}, mesh_only=True)
-    problems = diagnose(Reach(top, found, met), judge.verdict(found), evidence or Evidence())
+    problems = diagnose(BusView(top, found, met), judge.verdict(found), evidence or Evidence())
     assert all(problem.exit is Exit.NOT_READY for problem in problems)
     return [(problem.code, problem.message) for problem in problems]
 
@@ -220,7 +220,7 @@ def test_a_node_that_does_not_answer_explains_what_the_others_miss() -> None:
     judge = Judge(place(top), {name: view.id for name, view in found.items()}, mesh_only=True)
     gone = Problem("connection-refused", "b cannot be reached.", node="b", exit=Exit.NODE)
     del found["b"]
-    assert diagnose(Reach(top, found), judge.verdict(found, {"b": gone}), Evidence()) == (gone,)
+    assert diagnose(BusView(top, found), judge.verdict(found, {"b": gone}), Evidence()) == (gone,)
 
 
 B_SEEN = "10.0.0.2", 16379
