@@ -18,7 +18,7 @@ _SHOWN = 5
 _UP = "run 'clusterboot up': it does what is missing"
 
 
-def told(
+def reasons_for(
     target: Placement,
     names: Mapping[str, str],
     views: Mapping[str, View],
