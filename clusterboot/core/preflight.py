@@ -73,7 +73,7 @@ def _open(views: Views) -> Iterable[Problem]:
         yield Problem(
             "slots-open",
             f"{shortened(names)} {'has' if len(names) == 1 else 'have'} slots that are being migrated or "
-            "imported: a reshard is under way or was cut off.",
+            "imported: a reshard is under way or was interrupted.",
             node=names[0],
             hint="wait until it is done, or run redis-cli --cluster fix",
             exit=Exit.DONE,

@@ -103,7 +103,7 @@ def hints() -> Iterator[tuple[Path, Function, ast.expr]]:
 
 def test_no_hint_has_anything_shortened_in_it() -> None:
     known = shorteners()
-    assert {"shortened", "_some", "_others"} <= known
+    assert "shortened" in known
     wrong = {
         f"{path.name}:{hint.lineno}: {ast.unparse(hint)}"
         for path, function, hint in hints()

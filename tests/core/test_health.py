@@ -61,7 +61,7 @@ REASONS: list[tuple[str, Change, str]] = [
     (
         "one misses many",
         lambda v: v.update(a=replace(v["a"], peers=v["a"].peers[:1])),
-        "not ready not-seen of a: a does not see b, c, d, e, f.",
+        "not ready not-seen of a: a does not see b, c, d, e and f.",
     ),
     (
         "a link is down",
@@ -93,8 +93,8 @@ REASONS: list[tuple[str, Change, str]] = [
     (
         "strangers",
         lambda v: v.update(b=replace(v["b"], peers=(*v["b"].peers, stranger(2), stranger(1)))),
-        f"not ready stranger of b: b lists {0xF001:040x}, {0xF002:040x}, which no node of the topology has "
-        "as id.",
+        f"not ready stranger of b: b lists {0xF001:040x} and {0xF002:040x}, which no node of the topology "
+        "has as id.",
     ),
     (
         "another role",
@@ -114,7 +114,7 @@ REASONS: list[tuple[str, Change, str]] = [
     (
         "slots that nobody serves",
         lambda v: v.update(a=line(v["a"], "a", slots=slots("0-5459"))),
-        "not ready slots-missing: nobody serves the slot 5460 (1 of 16384).\n"
+        "not ready slots-missing: no node serves the slot 5460 (1 of 16384).\n"
         "  → run 'clusterboot up': it does what is missing",
     ),
     (
@@ -172,9 +172,9 @@ UP = "\n  → run 'clusterboot up': it does what is missing"
 def test_a_mesh_without_slots_and_replicas_has_two_reasons() -> None:
     views = halfway(*EVERYBODY).views()
     assert shown(judge(views).verdict(views).reasons) == (
-        f"not ready slots-missing: nobody serves the slots 0-16383 (16384 of 16384).{UP}\n"
+        f"not ready slots-missing: no node serves the slots 0-16383 (16384 of 16384).{UP}\n"
         "not ready replicas-missing of d: 3 nodes are not replicas of their primaries yet: "
-        f"d of a, e of b, f of c.{UP}"
+        f"d of a, e of b and f of c.{UP}"
     )
 
 

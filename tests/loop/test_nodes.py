@@ -129,7 +129,7 @@ def test_a_node_that_dies_in_the_middle_is_named_at_the_deadline(
         ("connection-refused", "b", f"b cannot be reached: nothing listens at {nodes.addresses[1]}."),
     ]
     # Not told where b was seen to serve them before it died, and the last look was not a whole one.
-    lacking = ("slots-missing", None, "nobody serves the slots 5461-10922 (5462 of 16384).")
+    lacking = ("slots-missing", None, "no node serves the slots 5461-10922 (5462 of 16384).")
     assert told(outcome)[2:] in ([lacking], []), outcome
     nodes.restart(1)
     assert clusterboot("up", file).exit == 0
@@ -221,7 +221,7 @@ def test_slots_that_nobody_serves_are_named_with_the_state_that_follows(
     outcome = clusterboot("status", file, "-o", "json")
     assert outcome.exit == 4
     reasons: list[dict[str, Any]] = outcome.json()["reasons"]
-    assert ("slots-missing", None, "nobody serves the slots 6000-6001 (2 of 16384).") in [
+    assert ("slots-missing", None, "no node serves the slots 6000-6001 (2 of 16384).") in [
         (reason["code"], reason["node"], reason["message"]) for reason in reasons
     ], outcome
 

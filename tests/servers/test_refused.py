@@ -88,7 +88,7 @@ def test_two_live_clusters_with_keys_are_not_merged_even_where_slots_are_as_plan
             "two-clusters-with-keys",
             "b",
             None,
-            "b holds 1 key and does not know a, which owns slots as well: two clusters would be merged.",
+            "b holds 1 key and does not know a, which owns slots too: two clusters would be merged.",
             "give each cluster a topology of its own, or move the data away first",
         )
     ]
@@ -146,7 +146,7 @@ def test_a_node_with_keys_and_without_slots_is_refused(nodes: Take) -> None:
             "keys-without-slots",
             "b",
             None,
-            "b holds 3 keys but owns no slots: what it holds would be lost or out of reach.",
+            "b holds 3 keys but owns no slots: its keys would be lost or unreachable.",
             "copy the keys elsewhere and empty the node (FLUSHALL), or leave it out of the topology",
         )
     ]
@@ -258,8 +258,9 @@ def test_a_node_that_is_importing_slots_does_not_become_a_replica(nodes: Take) -
             "resharding",
             "b",
             "a",
-            "b is importing slots, and would become a replica of a: a reshard is under way or was cut off.",
-            "wait until it is done, or run redis-cli --cluster fix; then this again",
+            "b is importing slots, and would become a replica of a: a reshard is under way or was "
+            "interrupted.",
+            "wait until it is done, or run 'redis-cli --cluster fix'; then run this again",
         )
     ]
 
@@ -280,10 +281,10 @@ def test_slots_that_a_node_still_takes_for_anothers_are_refused_with_both_ways_o
             "slots-held",
             "b",
             "a",
-            "b is to serve the slots 0-99, which it takes for those of a, and a does not serve them any more "
-            "(CLUSTER NODES of both): it would refuse them as busy.",
-            "give them back with CLUSTER ADDSLOTS on a, or take them from it with CLUSTER DELSLOTS on b and "
-            "c; then this again",
+            "b is to serve the slots 0-99, but lists them as those of a, which no longer serves them "
+            "(CLUSTER NODES of both): b would refuse them as busy.",
+            "return them with CLUSTER ADDSLOTS on a, or clear them with CLUSTER DELSLOTS on b and "
+            "c; then run this again",
         )
     ]
     if way_out == "give them back":
