@@ -1,4 +1,4 @@
-"""Under which address a node is known to the others, and where that cannot be what the file says. Pure.
+"""Under which address the others know a node, and where that cannot be what the file says. Pure.
 
 What a node announces wins over the address it was met under within seconds (cluster_legacy.c,
 nodeUpdateAddressIfNeeded), so a topology that says otherwise cannot be made true by MEET.
@@ -19,16 +19,15 @@ _IP, _PORT, _BUS_PORT = "cluster-announce-ip", "cluster-announce-port", "cluster
 def meeting_point(node: Node, view: View | None) -> tuple[str, int, int | None]:
     """Return host, port and bus port (None: the default) under which other nodes are to meet `node`.
 
-    What the topology announces wins, then what it gives; what it leaves open is what the node itself
-    says, since a node's own announcement wins over the address it was met under within seconds. A node
-    that is dialled at a loopback address is met at the one that its peers know it by, if that is no
-    loopback address: a node's own line keeps its last address, so after a restart at another loopback
-    address the one there is where nobody is any more.
+    What the topology announces wins, then what it gives; the rest is what the node itself says, since a
+    node's own announcement wins over the address it was met under within seconds. A node that is dialled
+    at a loopback address is met at the one in its own line, if that is no loopback address: a node's own
+    line keeps its last address, so after a restart at another loopback address that one is out of date.
     """
     host, port, bus_port = node.host, node.port, node.bus_port
     if view is not None:
         host = view.config.get("cluster-announce-ip") or view.ip
-        # Where CONFIG is refused, an address that a node has before it knows anybody is an announced one.
+        # Where CONFIG is refused, an address that a node has before it knows another is an announced one.
         silent = "cluster-announce-ip" not in view.config and len(view.peers) == 1
         if view.me.ip and (silent or (is_loopback_address(host) and not is_loopback_address(view.me.ip))):
             host = view.me.ip
@@ -73,16 +72,16 @@ def _otherwise(node: Node, announce: Announce, view: View) -> Iterable[Problem]:
             node=node.name,
             hint=f"on {node.name}: "
             + "; ".join(f"CONFIG SET {setting} {value}" for setting, _, value in wrong)
-            + " (and in its configuration file), or mend 'announce' in the topology",
+            + " (and in its configuration file), or correct 'announce' in the topology",
             exit=Exit.REFUSED,
         )
 
 
 def _announcement(view: View) -> dict[str, str | None]:
-    """What a node announces by setting: the empty text for nothing, None where nobody can tell.
+    """What a node announces by setting: the empty text for nothing, None where that is unknown.
 
-    Its own line of CLUSTER NODES has the ports that it announces or else really has; the address there
-    is an announced one or one that others have told it, so that only CONFIG knows.
+    Its own line of CLUSTER NODES has the ports that it announces or else really has; the address there is
+    announced or told by others, so only CONFIG is sure.
     """
     config = view.config
     set_port = "cluster-announce-tls-port" if config.get("tls-cluster") == "yes" else _PORT
@@ -95,7 +94,7 @@ def _announcement(view: View) -> dict[str, str | None]:
 
 
 def _same(one: str, other: str) -> bool:
-    """Whether two ports or addresses are the same, in whatever spelling."""
+    """Whether two ports or addresses are the same, however they are spelled."""
     from ipaddress import ip_address
 
     try:
@@ -107,7 +106,7 @@ def _same(one: str, other: str) -> bool:
 def _other_bus_port(node: Node, wanted: int, view: View) -> Problem:
     # cluster-port came with Redis 7.0; Valkey always had it.
     fixed = view.kind == "redis" and 0 < view.version.major < 7
-    way_out = (
+    instead = (
         f": before Redis 7.0 the bus port is always port + 10000, here {node.port + BUS_OFFSET}"
         if fixed
         else f", or set cluster-port {wanted} in its configuration file and restart it"
@@ -116,6 +115,6 @@ def _other_bus_port(node: Node, wanted: int, view: View) -> Problem:
         "bus-port-contradiction",
         f"{node.name} has its cluster bus at port {view.me.bus_port}, the topology says {wanted}.",
         node=node.name,
-        hint=f"take bus_port out of the topology{way_out}",
+        hint=f"take bus_port out of the topology{instead}",
         exit=Exit.REFUSED,
     )

@@ -1,4 +1,4 @@
-"""The verdict: Ready, or every reason why not. Pure.
+"""Ready, or every reason why not. Pure.
 
 Ready means, in one snapshot of all nodes: every node lists exactly the ids of the topology, each
 connected and free of handshake, noaddr, fail and fail?; all nodes agree on every role, primary and

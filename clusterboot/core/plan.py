@@ -1,12 +1,12 @@
 """The plan: what is still missing, as a tuple of frozen steps. Pure.
 
 `plan(topology, target)` is the plan for fresh nodes; with views it is what those nodes still lack.
-The steps of one plan do not depend on what an earlier run did, so a run that was cut off anywhere is
-gone on with by planning again (tests/core/test_plan.py replays every prefix).
+The steps of a plan do not depend on what an earlier run did, so a run that was interrupted anywhere is
+continued by planning again (tests/core/test_plan.py replays every prefix).
 
-The MEET plan is the smallest that connects everybody: one MEET fewer than there are groups of nodes
-that already know each other, since gossip carries knowledge inside a group and the receiver of a MEET
-accepts its sender. It is sent in one direction only.
+The MEET plan is the smallest that connects all nodes: one MEET fewer than there are groups of nodes that
+already know each other, since gossip carries knowledge inside a group and the receiver of a MEET
+accepts its sender. One direction is enough.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from clusterboot.topology import Topology
 
 @dataclass(frozen=True, slots=True)
 class SetEpoch:
-    """Give `node` its config epoch, so that primaries do not start with equal ones and sort it out later."""
+    """Give `node` its config epoch: primaries with equal epochs would have to change them later."""
 
     node: str
     epoch: int
@@ -35,7 +35,7 @@ class SetEpoch:
 
 @dataclass(frozen=True, slots=True)
 class AddSlots:
-    """Let `node` serve `slots`, which nobody serves yet."""
+    """Let `node` serve `slots`, which no node serves yet."""
 
     node: str
     slots: Slots
@@ -71,7 +71,7 @@ Step = SetEpoch | AddSlots | Meet | Replicate
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The missing steps in the order in which they are sent, and how many groups there were."""
+    """The missing steps in the order in which they are sent, and how many groups there are."""
 
     steps: tuple[Step, ...]
     groups: int
@@ -115,13 +115,13 @@ def _meets(topology: Topology, groups: Sequence[Sequence[str]], views: Views | N
 
 
 def _epochs(target: Placement, views: Views | None) -> Iterable[SetEpoch]:
-    """An epoch of its own for each node of a cluster that is to serve: replicas below all primaries.
+    """A different epoch for each node of a cluster that is to serve: replicas below all primaries.
 
-    Every node is a primary until its REPLICATE, and primaries with equal epochs bump one of them past all
+    Every node is a primary until its REPLICATE, and of primaries with equal epochs one moves past all
     others. Valkey from 8.1 on ignores as stale what a replica says of itself while its primary's epoch is
-    lower than the one that it had; some nodes then took it for a primary for good (measured: one run in
-    six of 150 nodes). Only a node that knows nobody and whose epoch is 0 takes one (SET-CONFIG-EPOCH). Who
-    joins nodes that serve, and is to have no slots, keeps 0: it must never outrank them.
+    lower than the one that the replica had; some nodes then listed it as a primary without end (measured:
+    one run in six of 150 nodes). SET-CONFIG-EPOCH needs a node that knows no other and whose epoch is 0. A
+    node without slots that joins serving nodes keeps 0: it must never outrank them.
     """
     serving = any(view.state_ok and view.me.slots for view in views.values()) if views else False
     used = {view.me.epoch for view in views.values()} if views else set()

@@ -160,10 +160,10 @@ def test_a_stranger_is_refused(nodes: Take) -> None:
             "stranger",
             "a",
             three.addresses[2],
-            f"a and b know {three.addresses[2]} (id {three.id(2)}), which is not in the topology: the "
-            "clusters would be merged.",
-            "add what belongs there to the topology, or take these nodes out of the other cluster: "
-            "CLUSTER RESET HARD on an empty node, redis-cli --cluster del-node otherwise",
+            f"a and b know {three.addresses[2]} (id {three.id(2)}), which is not in the topology: it "
+            "lists only a part of the cluster, or two clusters would be merged.",
+            "add what belongs to this cluster to the topology, or take these nodes out of the other one: "
+            "CLUSTER RESET HARD on an empty node, 'redis-cli --cluster del-node' otherwise",
         )
     ]
 
@@ -181,9 +181,9 @@ def test_a_ghost_is_refused_and_told_apart_from_a_stranger(nodes: Take) -> None:
             "ghost",
             "a",
             "c",
-            f"a and b still know a node that is gone: an address nobody knows (id {gone}); maybe the former "
-            "id of c, which is empty and knows nobody.",
-            f"run CLUSTER FORGET {gone} on a and b, all within 60 seconds, then this again",
+            f"a and b still know a node that is gone: at no known address (id {gone}); maybe the former "
+            "id of c, which is empty and knows no other node.",
+            f"run CLUSTER FORGET {gone} on a and b, all within 60 seconds, then run this again",
         )
     ]
     # And the way out that the message names is one.
@@ -203,10 +203,10 @@ def test_everything_that_is_wrong_is_told_in_one_go_and_in_words(any_nodes: Take
     assert outcome.err.splitlines() == [
         "error: d and again are the same server: one process answers at all of these addresses.",
         "  → list every server once; behind a load balancer use the servers' own addresses",
-        f"error: b knows {four.addresses[0]} (id {four.id(0)}), which is not in the topology: the clusters "
-        "would be merged.",
-        "  → add what belongs there to the topology, or take these nodes out of the other cluster: "
-        "CLUSTER RESET HARD on an empty node, redis-cli --cluster del-node otherwise",
+        f"error: b knows {four.addresses[0]} (id {four.id(0)}), which is not in the topology: it lists "
+        "only a part of the cluster, or two clusters would be merged.",
+        "  → add what belongs to this cluster to the topology, or take these nodes out of the other one: "
+        "CLUSTER RESET HARD on an empty node, 'redis-cli --cluster del-node' otherwise",
     ]
 
 
