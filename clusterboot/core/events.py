@@ -35,7 +35,7 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A node accepted a step; `again` when it replaces one that was lost, `extra` when it is not in the plan."""
+    """A node accepted a step; `again` when a lost one is repeated, `extra` when not in the plan."""
 
     step: Step
     again: bool = False
