@@ -1,9 +1,8 @@
 """Why a cluster is not Ready: from the views of both sides and the evidence to a few sentences. Pure.
 
-A node that nobody reaches on its bus port is missed by every other node, and misses all of them. Here
-such a crowd of symptoms becomes one problem that names the node or the pair, the port, what was
-observed and by what, what it most likely is, and the next thing to do. What no diagnosis explains
-stays as the verdict has it.
+A node that no other node reaches on its bus port is missed by every other node, and misses all of them.
+Here so many symptoms become one problem that names the node or the pair, the port, what was observed and
+where, the most likely cause, and the next step. A reason without an explanation stays as in the verdict.
 """
 
 from __future__ import annotations
@@ -20,42 +19,44 @@ from clusterboot.diagnosis.unsynced import unsynced
 from clusterboot.errors import Exit, Problem
 from clusterboot.wording import shortened
 
-_CLOSELY = 2000  # so many blocked ways are looked at one by one
+_MAX_GAPS = 2000  # gaps that are explained one by one
 _PATIENCE = "gossip may still be under way: look again in a moment"
-# For servers before Redis 7, which do not tell it.
+# For servers before Redis 7, which do not count CLUSTER FORGET.
 _OR_FORGOTTEN = (
     "gossip may still be under way, and a node that was told to forget another (CLUSTER FORGET) refuses it "
     "for 60 s: wait a minute and run 'clusterboot up' again"
 )
-_MOST = 5  # so many problems of one kind; more than that are told as one
+_MAX_ALIKE = 5  # problems of one kind; more become one problem
 
 
 def diagnose(bus: BusView, verdict: Verdict, evidence: Evidence) -> tuple[Problem, ...]:
-    """Return every reason why the cluster is not Ready: causes first, what follows from them left out."""
+    """Return every reason why the cluster is not Ready: causes first, without what follows from them."""
     explained = _Explained()
     away = [reason for reason in verdict.reasons if reason.exit is Exit.NODE]
     explained.nodes |= {problem.node for problem in away if problem.node}
     refused = forgotten.refused(bus, evidence)
     explained.pairs |= {frozenset((node, peer)) for peer, nodes in refused.items() for node in nodes}
-    causes = [forgotten.tell(bus, evidence, peer, nodes) for peer, nodes in [*refused.items()][:_MOST]]
+    causes = [
+        forgotten.forgotten(bus, evidence, peer, nodes) for peer, nodes in [*refused.items()][:_MAX_ALIKE]
+    ]
     causes += _bus(bus, evidence, explained)
     if not causes and evidence.closed.isdisjoint(bus.gaps):
         causes = _apart(bus, explained)
     found = [*away, *causes]
-    # Who is dropped again and again never gets through its first sync either.
+    # A node that is dropped again and again never ends its first sync either.
     found += [each for each in unsynced(bus.views, verdict, evidence) if each.node not in refused]
     rest = [
         reason for reason in verdict.reasons if reason not in away and reason.code != "replica-out-of-sync"
     ]
     if causes:
-        # Gossip goes over the same links: without them nobody hears of others, of roles or of slots.
+        # Gossip goes over the same links: without them no node hears of others, of roles or of slots.
         rest = [reason for reason in rest if reason.code not in ("not-seen", "roles-disagree")]
     rest = [_with_hint(reason, bus.views) for reason in _unexplained(rest, verdict, explained)]
     return (*found, *_failing(rest, len(bus.names), because=bool(found)))
 
 
 class _Explained:
-    """What needs no words of its own any more: all about some nodes, and some pairs."""
+    """Nodes and pairs about which no more needs to be said."""
 
     def __init__(self) -> None:
         self.nodes: set[str] = set()
@@ -66,7 +67,7 @@ class _Explained:
 
 
 def _bus(bus: BusView, evidence: Evidence, explained: _Explained) -> list[Problem]:
-    """Every gap on the bus, in as few problems as there are causes: the widest cause first."""
+    """Every gap on the bus as one problem per cause, the widest cause first."""
     place = {name: index for index, name in enumerate(bus.names)}
     gaps = [gap for gap in bus.gaps.values() if not explained(gap.node, gap.peer)]
     gaps = [gap for gap in gaps if (gap.node, gap.peer) not in evidence.closed]
@@ -90,17 +91,17 @@ def _bus(bus: BusView, evidence: Evidence, explained: _Explained) -> list[Proble
             tell(elsewhere.announced(bus, its, evidence), [g for g in gaps if name in (g.node, g.peer)])
     _tell_split(bus, gaps, tell)
     _tell_cut_off(bus, gaps, evidence, tell)
-    del gaps[_CLOSELY:]
+    del gaps[_MAX_GAPS:]
     for name in bus.names:
         out = [gap for gap in gaps if gap.node == name]
         others_do = all(evidence.ports.get(gap.at) == "open" or bus.seen(gap.peer) for gap in out)
         if len(out) > 1 and others_do and not bus.sees(name):
-            tell(blocked.reaches_nobody(name, out, evidence), out)
+            tell(blocked.reaches_none(name, out, evidence), out)
     for gap in list(gaps):
         back = next((g for g in gaps if (g.node, g.peer) == (gap.peer, gap.node)), None)
         if back is not None and not blocked.stuck([gap, back], evidence) and gap in gaps:
             tell(blocked.each_other(back, gap, evidence), [gap, back])
-    for its in _alike(bus, gaps, evidence)[:_MOST]:
+    for its in _alike(bus, gaps, evidence)[:_MAX_ALIKE]:
         tell(blocked.unreached(bus, its, evidence), its)
     if gaps:
         found.append(blocked.many(gaps))
@@ -122,7 +123,7 @@ def _tell_split(bus: BusView, gaps: Sequence[Gap], tell: Callable[[Problem, Iter
 def _tell_cut_off(
     bus: BusView, gaps: Sequence[Gap], evidence: Evidence, tell: Callable[[Problem, Iterable[Gap]], None]
 ) -> None:
-    """Nodes with nobody in sight, in both directions: each by itself, many as one."""
+    """Nodes that see no other and that no other sees: one problem each, or one for three and more."""
     if len(bus.names) < 3:
         return
     tried, missed = {gap.node for gap in gaps}, {gap.peer for gap in gaps}
@@ -135,7 +136,7 @@ def _tell_cut_off(
 
 
 def _alike(bus: BusView, gaps: Sequence[Gap], evidence: Evidence) -> list[list[Gap]]:
-    """The gaps towards nodes that the same others miss in the same way, together."""
+    """The gaps, grouped where the same nodes miss their peers in the same way."""
     found: dict[tuple[str | None, ...], list[Gap]] = {}
     for its in targets(gaps).values():
         seen = (blocked.tellers(bus, its), blocked.observed(its, evidence), evidence.ports.get(its[0].at))
@@ -144,13 +145,13 @@ def _alike(bus: BusView, gaps: Sequence[Gap], evidence: Evidence) -> list[list[G
 
 
 def _apart(bus: BusView, explained: _Explained) -> list[Problem]:
-    """Groups between which nothing was ever tried: nobody has introduced them."""
+    """Groups between which no connection was ever tried: no node has met one of another group."""
     groups = bus.groups()
     if len(groups) < 2:
         return []
     explained.nodes |= set(bus.names)
-    parts = [shortened(group) for group in groups[:_MOST]]
-    more = f" | and {len(groups) - _MOST} more" if len(groups) > _MOST else ""
+    parts = [shortened(group) for group in groups[:_MAX_ALIKE]]
+    more = f" | and {len(groups) - _MAX_ALIKE} more" if len(groups) > _MAX_ALIKE else ""
     return [
         Problem(
             "not-met",
@@ -168,7 +169,7 @@ def _unexplained(reasons: Sequence[Problem], verdict: Verdict, explained: _Expla
     found = []
     for reason in reasons:
         if reason.code == "roles-disagree" and reason.peer in explained.nodes:
-            continue  # what it has not heard of a node that is away
+            continue  # news of a node that is away
         if reason.code == "not-seen" and reason.node is not None:
             unseen = verdict.nodes[reason.node].unseen
             left = [name for name in unseen if not explained(reason.node, name)]
@@ -189,7 +190,7 @@ def _with_hint(reason: Problem, views: Mapping[str, View]) -> Problem:
 
 
 def _failing(reasons: Sequence[Problem], count: int, *, because: bool) -> list[Problem]:
-    """cluster_state:fail on many nodes is one reason, and none at all beside a cause that is known."""
+    """cluster_state:fail on many nodes as one reason, or as none beside a known cause."""
     failing = [reason.node or "" for reason in reasons if reason.code == "state-fail"]
     found = [reason for reason in reasons if reason.code != "state-fail"]
     if not failing or because:

@@ -1,27 +1,27 @@
-"""Nodes that others look for where they are not: announced there, or there before. Pure."""
+"""Nodes that others try at a wrong address: one that is announced, or a former one. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from clusterboot.addresses import Endpoint
-from clusterboot.diagnosis.blocked import AGAIN, NOBODY, Evidence, from_here, observed, tellers
+from clusterboot.diagnosis.blocked import AGAIN, NO_OTHER, Evidence, from_here, observed, tellers
 from clusterboot.diagnosis.bus import BusView, Gap
 from clusterboot.errors import Exit, Problem
 from clusterboot.wording import shortened
 
 
 def elsewhere(bus: BusView, gap: Gap) -> bool:
-    """Whether a node is tried at another address than the one at which it answered here."""
+    """Return whether a node is tried at another address than the one at which it answered here."""
     return gap.at[0] != bus.views[gap.peer].ip
 
 
 def announced(bus: BusView, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
-    """A node that others look for at an address that it announces and that is not its own, as with NAT."""
+    """A node that others try at an address that it announces and that is not its own, as with NAT."""
     name, (host, port) = gaps[0].peer, gaps[0].at
     view, node = bus.views[name], bus.nodes[name]
     who = tellers(bus, gaps)
-    # Why it does not answer there is known: it is the wrong place.
+    # Without the most likely cause: it does not answer there because the address is wrong.
     seen = f"{observed(gaps, evidence)}{from_here([gaps[0].at], evidence).partition(': most likely')[0]}"
     by = "that the others have for it"
     if node.announce and node.announce.host == host:
@@ -30,7 +30,7 @@ def announced(bus: BusView, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
         by = "that it announces"
     return Problem(
         "announced-unreachable",
-        f"{who} {'can' if who == NOBODY else 'cannot'} reach {name} at {Endpoint(host, port)}, the address "
+        f"{who} {'can' if who == NO_OTHER else 'cannot'} reach {name} at {Endpoint(host, port)}, the address "
         f"{by}; clusterboot reached it at {Endpoint(view.ip, node.port)}: {seen}.",
         node=name,
         hint=f"set cluster-announce-ip (and -port, -bus-port) on {name} to what the other nodes can bus, "
@@ -40,7 +40,7 @@ def announced(bus: BusView, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
 
 
 def left(bus: BusView, gap: Gap) -> bool:
-    """Whether a node is looked for where it was before, and this run has not told the others better.
+    """Return whether a node is tried at its former address, and this run has sent no MEET to correct that.
 
     Without an announcement the others have the address at which they last heard of it.
     """
@@ -51,7 +51,7 @@ def left(bus: BusView, gap: Gap) -> bool:
 
 
 def moved(bus: BusView, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
-    """Nodes that the others look for at addresses where they were before."""
+    """Nodes that the others try at their former addresses."""
     names = list(dict.fromkeys(gap.peer for gap in gaps))
     before = shortened([str(end) for end in dict.fromkeys(gap.at for gap in gaps)])
     now = shortened([str(Endpoint(bus.views[name].ip, bus.nodes[name].port)) for name in names])

@@ -1,10 +1,10 @@
-"""Nodes that were told to forget another and refuse it, which looks like a firewall and is none. Pure.
+"""Nodes that were told to forget another and refuse it, which looks like a firewall. Pure.
 
-CLUSTER FORGET bans an id for 60 s on the node that gets it: gossip about it is not listened to
-(cluster_legacy.c, clusterBlacklistExists). A MEET brings it in all the same, but servers since Redis 7.2
-and Valkey tell each other in every ping whom they were told to forget, and drop it again
-(clusterProcessPingExtensions). So the ban shows in either of two ways: one node does not list another that
-sees it, or it lists that node and drops it again; nothing else ever takes a known id off the list.
+CLUSTER FORGET bans an id for 60 s on the node that gets it: gossip about it is ignored (cluster_legacy.c,
+clusterBlacklistExists). A MEET still brings it in, but Valkey and Redis since 7.2 tell each other in every
+ping which nodes they were told to forget, and drop these again (clusterProcessPingExtensions). So the ban
+shows in one of two ways: a node does not list another that sees it, or it lists that node and drops it
+again; nothing else ever removes a known id.
 """
 
 from __future__ import annotations
@@ -17,12 +17,9 @@ from clusterboot.diagnosis.bus import BusView
 from clusterboot.errors import Exit, Problem
 from clusterboot.wording import listed, shortened
 
-# Where nodes tell each other whom they were told to forget: (Redis, Valkey).
-_SPREADS = ("valkey", (7, 2))
-
 
 def refused(bus: BusView, evidence: Evidence) -> dict[str, list[str]]:
-    """Return the nodes that are refused, each with those who refuse it, in the order of the topology."""
+    """Return the nodes that are refused, each with the nodes that refuse it, in the order of the topology."""
     found: dict[str, list[str]] = {}
     pairs = [pair for pair in bus.unlisted() if _banned(bus, evidence, *pair)]
     for node, peer in (*pairs, *sorted(evidence.dropped)):
@@ -32,7 +29,7 @@ def refused(bus: BusView, evidence: Evidence) -> dict[str, list[str]]:
 
 
 def _banned(bus: BusView, evidence: Evidence, node: str, peer: str) -> bool:
-    """Whether `node` most likely has `peer` banned, which sees it and which it does not list."""
+    """Whether `node`, which does not list `peer`, most likely has it banned; `peer` sees `node`."""
     if (node, peer) in evidence.closed or evidence.ports.get(bus.endpoint(peer), "open") != "open":
         return False
     gap = bus.gaps.get((node, peer))
@@ -45,12 +42,12 @@ def _banned(bus: BusView, evidence: Evidence, node: str, peer: str) -> bool:
 
 
 def _spreads(view: View) -> bool:
-    kind, since = _SPREADS
-    return view.kind == kind or view.version[:2] >= since
+    """Whether a node passes on in pings which nodes it was told to forget."""
+    return view.kind == "valkey" or view.version[:2] >= (7, 2)
 
 
-def tell(bus: BusView, evidence: Evidence, peer: str, nodes: Sequence[str]) -> Problem:
-    """Say that `nodes` refuse `peer`, by what that is known, and what to do."""
+def forgotten(bus: BusView, evidence: Evidence, peer: str, nodes: Sequence[str]) -> Problem:
+    """Return the problem that `nodes` refuse `peer`, with what shows it."""
     do, them = ("does", "it") if len(nodes) == 1 else ("do", "them")
     again = [node for node in nodes if (node, peer) in evidence.dropped]
     if again == list(nodes):
@@ -61,7 +58,7 @@ def tell(bus: BusView, evidence: Evidence, peer: str, nodes: Sequence[str]) -> P
     end = bus.endpoint(peer)
     if evidence.ports.get(end) == "open":
         how += f"; from here its bus port {end} takes connections"
-    # The count of FORGETs has no date: only who is dropped again is surely refused.
+    # The count of FORGETs has no date: only a node that is dropped again is surely refused.
     news = "" if again else ", or gossip about it is still under way"
     told = list(nodes)
     if not evidence.forgot.issuperset(nodes):

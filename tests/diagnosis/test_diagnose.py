@@ -90,8 +90,8 @@ def test_one_node_that_all_others_miss_and_that_misses_all_is_cut_off() -> None:
         (
             "bus-cut-off",
             "b is cut off from all other nodes on the cluster bus, in both directions: a, c and d list it as "
-            "fail (CLUSTER NODES), and b sees nobody; from here it does not answer either: most likely a "
-            "firewall drops the packets.",
+            "fail (CLUSTER NODES), and b sees no other node; from here it does not answer either: most "
+            "likely a firewall drops the packets.",
         )
     ]
 
@@ -107,7 +107,7 @@ def test_more_than_five_blocked_ways_become_five_and_a_rest() -> None:
     )
     assert problems[5] == (
         "bus-unreachable",
-        "1 more ways between nodes are blocked on the cluster bus: l to f (10.0.0.6:16379).",
+        "1 more connections between nodes are blocked on the cluster bus: l to f (10.0.0.6:16379).",
     )
 
 
@@ -142,7 +142,7 @@ def test_a_handshake_that_is_not_listed_is_told_from_what_was_sent() -> None:
     assert told(views(2, **alone), met=[("a", "b")]) == [
         (
             "bus-unreachable",
-            "a cannot reach b on its bus port 10.0.0.2:16379: a was told to meet it and does not know it "
+            "a cannot reach b on its bus port 10.0.0.2:16379: a was told to meet it and does not list it "
             "(CLUSTER NODES).",
         )
     ]
@@ -295,7 +295,7 @@ def test_nodes_that_have_met_by_now_are_no_groups_that_do_not_know_each_other() 
             "a has not begun its sync, as while another save is under",
         ),
         ({"syncs": {"a": 1}}, "replica-waits", "waits for that (state=wait_bgsave in INFO replication of a)"),
-        ({"syncs": {"a": 2}}, "replica-out-of-sync", "syncs are begun again and again and do not end (INFO"),
+        ({"syncs": {"a": 2}}, "replica-out-of-sync", "full syncs start again and again and do not end (INFO"),
         ({"unsaved": {"a"}}, "replica-out-of-sync", "a cannot save its data"),
         ({"denied": {"a": ("WRONGPASS",)}}, "replica-waits", "waits for that"),
     ],

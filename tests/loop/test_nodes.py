@@ -150,7 +150,7 @@ def test_a_replica_with_a_wrong_masterauth_is_named_with_what_its_primary_counte
     assert (error["node"], error["peer"]) == ("b", "a")
     assert error["message"].startswith(
         f"b is not in sync with a: its link to {nodes.addresses[0]} is down (INFO replication), and a has "
-        "turned logins away with WRONGPASS"
+        "refused logins with WRONGPASS"
     ), outcome
     assert error["message"].endswith(
         "(INFO errorstats): most likely masterauth or masteruser of b is not what a wants."
