@@ -13,9 +13,9 @@ migration, which is not wanted while a cluster forms (clusterHandleReplicaMigrat
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-from clusterboot.core.views import View, number
+from clusterboot.core.views import View, Views, number
 from clusterboot.errors import Exit, Problem
 from clusterboot.topology import Topology
 from clusterboot.wording import count, listed, shortened
@@ -204,7 +204,7 @@ def to_lower(own: Settings, timeout: int) -> dict[str, str] | None:
     return {BARRIER: marked, **low, TIMEOUT: str(min(timeout, number(own[TIMEOUT])))}
 
 
-def refusal(topology: Topology, views: Mapping[str, View], *, wanted: bool, replicas: bool) -> str | None:
+def refusal(topology: Topology, views: Views, *, wanted: bool, replicas: bool) -> str | None:
     """Return why there is no boost, or None when there may be one.
 
     Never on or next to nodes that serve: a node that joins them with low timers can fail over a primary
@@ -227,30 +227,26 @@ def refusal(topology: Topology, views: Mapping[str, View], *, wanted: bool, repl
     return None
 
 
-def left_lowered(views: Mapping[str, View]) -> list[str]:
+def left_lowered(views: Views) -> list[str]:
     """Return the nodes with lowered settings, of a run that is at work or was interrupted."""
     return [name for name, view in views.items() if kept(view.config) is not None]
 
 
-def lowered_found(views: Mapping[str, View]) -> tuple[Problem, ...]:
-    """Return a warning about nodes with lowered settings of another run, or none."""
-    names = left_lowered(views)
-    if not names:
-        return ()
-    return (
-        Problem(
+def lowered_found(views: Views) -> Iterator[Problem]:
+    """Yield a warning if nodes have lowered settings of another run."""
+    if names := left_lowered(views):
+        yield Problem(
             "lowered-timers-found",
             f"{count(len(names), 'node has', 'nodes have')} lowered settings, with elections off, of a run "
             f"that is at work or was interrupted: {shortened(names)}.",
             node=names[0],
             hint="if no run is at work, 'clusterboot up' restores them",
             exit=Exit.DONE,
-        ),
-    )
+        )
 
 
-def elections_off(views: Mapping[str, View]) -> tuple[Problem, ...]:
-    """Return a warning about nodes whose elections a user has switched off, or none: that is kept."""
+def elections_off(views: Views) -> Iterator[Problem]:
+    """Yield a warning if a user has switched elections off on nodes: that is kept."""
     # The flag in the node's own line (since Redis 5.0) is for users who may not read CONFIG.
     names = [
         name
@@ -258,25 +254,22 @@ def elections_off(views: Mapping[str, View]) -> tuple[Problem, ...]:
         if kept(view.config) is None
         and (view.config.get(NO_FAILOVER) == "yes" or "nofailover" in view.me.flags)
     ]
-    if not names:
-        return ()
-    have, never = "have", "they do not take over when their primaries fail"
-    if len(names) == 1:
-        have, never = "has", "it does not take over when its primary fails"
-    return (
-        Problem(
+    if names:
+        have, never = "have", "they do not take over when their primaries fail"
+        if len(names) == 1:
+            have, never = "has", "it does not take over when its primary fails"
+        yield Problem(
             "elections-off",
             f"{shortened(names)} {have} {NO_FAILOVER} yes: {never}.",
             node=names[0],
             hint=f"if that is not wanted: CONFIG SET {NO_FAILOVER} no on {listed(names)}, and the same in "
             "the configuration file",
             exit=Exit.DONE,
-        ),
-    )
+        )
 
 
-def marks_alone(views: Mapping[str, View]) -> tuple[Problem, ...]:
-    """Return a warning about nodes with a barrier as high as a mark and no other lowered setting, or none.
+def marks_alone(views: Views) -> Iterator[Problem]:
+    """Yield a warning if nodes have a barrier as high as a mark and no other lowered setting.
 
     That is left when a user restores the rest of an interrupted run by hand. It may also be the user's own
     value, so it is kept.
@@ -286,15 +279,12 @@ def marks_alone(views: Mapping[str, View]) -> tuple[Problem, ...]:
         for name, view in views.items()
         if kept(view.config) is None and number(view.config.get(BARRIER, "")) >= _LOWEST
     ]
-    if not names:
-        return ()
-    return (
-        Problem(
+    if names:
+        yield Problem(
             "migration-off",
             f"{shortened(names)} {'has' if len(names) == 1 else 'have'} {BARRIER} "
             f"{views[names[0]].config[BARRIER]}, as an interrupted run may leave it: no replica migrates.",
             node=names[0],
             hint=f"if that is not wanted: CONFIG SET {BARRIER} 1 (the servers' default) on {listed(names)}",
             exit=Exit.DONE,
-        ),
-    )
+        )

@@ -32,9 +32,8 @@ _MAX_LINES_KEPT = 100_000
 # The fields of INFO that clusterboot uses; the rest is dropped while reading.
 _INFO_FIELDS = frozenset(
     (
-        *("redis_version", "valkey_version", "server_name", "run_id", "loading", "cluster_enabled", "role"),
-        *("master_link_status", "master_sync_in_progress", "master_last_io_seconds_ago"),
-        "master_link_down_since_seconds",
+        *("redis_version", "valkey_version", "run_id", "loading", "role", "master_link_status"),
+        *("master_sync_in_progress", "master_link_down_since_seconds"),
     )
 )
 
