@@ -58,14 +58,19 @@ def reasons_for(
 
 def _mesh_reasons(name: str, health: NodeHealth) -> Iterator[Problem]:
     if health.unseen:
-        peer = health.unseen[0] if len(health.unseen) == 1 else None
-        yield _reason("not-seen", name, f"{name} does not see {shortened(health.unseen)}", peer)
+        yield not_seen(name, health.unseen)
     elif health.handshakes:
         # Only where no node is unseen: otherwise the handshake is most likely with that one.
         yield _reason("handshake", name, f"{name} still has a handshake under way")
     if health.strangers:
         message = f"{name} lists {shortened(health.strangers)}, which no node of the topology has as id"
         yield _reason("stranger", name, message)
+
+
+def not_seen(name: str, unseen: Sequence[str]) -> Problem:
+    """Return the reason that a node does not see the nodes `unseen`."""
+    peer = unseen[0] if len(unseen) == 1 else None
+    return _reason("not-seen", name, f"{name} does not see {shortened(unseen)}", peer)
 
 
 def _behind(

@@ -13,7 +13,7 @@ from typing import Literal
 from clusterboot.addresses import BUS_OFFSET, Endpoint
 from clusterboot.diagnosis.bus import BusView, Gap, Kind
 from clusterboot.errors import Exit, Problem
-from clusterboot.wording import listed, shortened
+from clusterboot.wording import count, listed, shortened
 
 Outcome = Literal["open", "refused", "silent", "unreachable"]
 
@@ -134,7 +134,8 @@ def many(gaps: Sequence[Gap]) -> Problem:
     pairs = [f"{gap.node} to {gap.peer} ({gap.at})" for gap in gaps]
     return _problem(
         "bus-unreachable",
-        f"{len(gaps)} more connections between nodes are blocked on the cluster bus: {shortened(pairs)}.",
+        f"{count(len(gaps), 'more connection', 'more connections')} between nodes {_s('is', gaps)} blocked "
+        f"on the cluster bus: {shortened(pairs)}.",
         gaps[0].peer,
         gaps[0].node,
         f"let the bus ports through between all nodes, both ways; {AGAIN}",

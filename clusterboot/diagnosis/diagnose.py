@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from clusterboot.core.reasons import not_seen
 from clusterboot.core.verdict import Verdict
 from clusterboot.core.views import View
 from clusterboot.diagnosis import blocked, elsewhere, forgotten
@@ -175,9 +176,7 @@ def _unexplained(reasons: Sequence[Problem], verdict: Verdict, explained: _Expla
             left = [name for name in unseen if not explained(reason.node, name)]
             if not left:
                 continue
-            if len(left) < len(unseen):
-                peer = left[0] if len(left) == 1 else None
-                reason = replace(reason, message=f"{reason.node} does not see {shortened(left)}.", peer=peer)
+            reason = not_seen(reason.node, left)
         found.append(reason)
     return found
 
