@@ -15,11 +15,11 @@ from clusterboot.core.addressing import contradictions, meeting_point
 from clusterboot.core.mixed import cannot_follow
 from clusterboot.core.placement import Placement
 from clusterboot.core.plan import Meet
-from clusterboot.core.replaced import forget_hint, ghost, know, likely_successor, same_address, successors
+from clusterboot.core.replaced import forget_hint, ghost, likely_successor, same_address, successors
 from clusterboot.core.views import Peer, Views
 from clusterboot.errors import Exit, Problem
 from clusterboot.topology import Topology
-from clusterboot.wording import listed, shortened
+from clusterboot.wording import agree, listed, shortened
 
 
 def refusals(topology: Topology, views: Views, away: Iterable[str] = ()) -> tuple[Problem, ...]:
@@ -58,7 +58,7 @@ def _hidden(views: Views) -> Iterable[Problem]:
     if names:
         yield Problem(
             "info-refused",
-            f"{shortened(names)} {'does' if len(names) == 1 else 'do'} not answer INFO: clusterboot cannot "
+            f"{shortened(names)} {agree('does', names)} not answer INFO: clusterboot cannot "
             "check the version and keys outside of database 0, nor tell one server that is listed twice from "
             "a copied nodes.conf.",
             node=names[0],
@@ -73,7 +73,7 @@ def _open(views: Views) -> Iterable[Problem]:
     if names:
         yield Problem(
             "slots-open",
-            f"{shortened(names)} {'has' if len(names) == 1 else 'have'} slots that are being migrated or "
+            f"{shortened(names)} {agree('has', names)} slots that are being migrated or "
             "imported: a reshard is under way or was interrupted.",
             node=names[0],
             hint="wait until it is done, or run 'redis-cli --cluster fix'",
@@ -146,15 +146,13 @@ def _strangers(views: Views, away: Iterable[str]) -> Iterable[Problem]:
         else:
             alive[*tellers[node_id]].append(peer)
     for names, strangers in alive.items():
-        one = len(strangers) == 1
-        are = "is" if one else "are"
         known = shortened([f"{peer.address} (id {peer.id})" for peer in strangers])
         yield Problem(
             "stranger",
-            f"{shortened(names)} {know(names)} {known}, which {are} not in the topology: it "
-            "lists only a part of the cluster, or two clusters would be merged.",
+            f"{shortened(names)} {agree('knows', names)} {known}, which {agree('is', strangers)} not "
+            "in the topology: it lists only a part of the cluster, or two clusters would be merged.",
             node=names[0],
-            peer=strangers[0].address if one else None,
+            peer=strangers[0].address if len(strangers) == 1 else None,
             hint="add what belongs to this cluster to the topology, or take these nodes out of the other "
             "one: CLUSTER RESET HARD on an empty node, 'redis-cli --cluster del-node' otherwise",
             exit=Exit.REFUSED,

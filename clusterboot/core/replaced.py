@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from clusterboot.addresses import is_loopback_address
 from clusterboot.core.views import Peer, Views
 from clusterboot.errors import Exit, Problem
-from clusterboot.wording import listed, shortened
+from clusterboot.wording import agree, listed, shortened
 
 
 def forget_hint(node_id: str, names: Sequence[str], views: Views) -> str:
@@ -70,7 +70,7 @@ def ghost(
         why = f"; maybe the former id of {guess}, which is empty and knows no other node"
     return Problem(
         "ghost",
-        f"{shortened(names)} still {know(names)} a node that is gone: {where} (id {peer.id}){why}.",
+        f"{shortened(names)} still {agree('knows', names)} a node that is gone: {where} (id {peer.id}){why}.",
         node=names[0],
         peer=successor or guess or (peer.address if peer.ip else None),
         hint=forget_hint(peer.id, names, views),
@@ -85,16 +85,11 @@ def same_address(stranger: Peer, names: Sequence[str], successor: str) -> Proble
     """
     return Problem(
         "stranger",
-        f"{shortened(names)} {know(names)} {stranger.address} (id {stranger.id}), which is the address of "
-        f"{successor}, but not its id: either {successor} has just lost its data, or another cluster uses "
-        "this address in its own network and the clusters would be merged.",
+        f"{shortened(names)} {agree('knows', names)} {stranger.address} (id {stranger.id}), which is the "
+        f"address of {successor}, but not its id: either {successor} has just lost its data, or another "
+        "cluster uses this address in its own network and the clusters would be merged.",
         node=names[0],
         peer=successor,
         hint="run this again in a few seconds; if it says the same then, give each cluster its own addresses",
         exit=Exit.REFUSED,
     )
-
-
-def know(names: Sequence[str]) -> str:
-    """Return the verb for one name or several."""
-    return "knows" if len(names) == 1 else "know"

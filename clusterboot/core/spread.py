@@ -7,7 +7,7 @@ goes to a primary that it can replicate, if that is possible evenly.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 
 from clusterboot.core.fit import Fit
@@ -21,35 +21,18 @@ _Pair = tuple[Node | None, Node]
 def pick(candidates: Sequence[Node], taken: Iterable[Node], count: int) -> list[Node]:
     """Return `count` candidates, each from the zone, then the host, with the fewest so far."""
     taken = list(taken)
-    in_zone = Counter(node.zone for node in taken)
-    on_host = Counter((node.zone, node.host) for node in taken)
-    queues: dict[str | None, dict[str, list[Node]]] = {}
-    for node in reversed(candidates):
-        queues.setdefault(node.zone, {}).setdefault(node.host, []).append(node)
     order = {node.name: index for index, node in enumerate(candidates)}
 
-    def first(nodes: list[Node]) -> int:
-        return order[nodes[-1].name]
+    def in_turns(nodes: Sequence[Node], place: Callable[[Node], object]) -> list[Node]:
+        """Sort `nodes` by how many nodes of their place come before them, then by the file."""
+        so_far = Counter(place(node) for node in taken)
+        rank: dict[str, tuple[int, int]] = {}
+        for node in nodes:
+            rank[node.name] = so_far[place(node)], order[node.name]
+            so_far[place(node)] += 1
+        return sorted(nodes, key=lambda node: rank[node.name])
 
-    zones: list[tuple[int, int, str | None]] = []
-    hosts: dict[str | None, list[tuple[int, int, str]]] = {}
-    for zone, by_host in queues.items():
-        hosts[zone] = [(on_host[zone, host], first(nodes), host) for host, nodes in by_host.items()]
-        heapify(hosts[zone])
-        zones.append((in_zone[zone], hosts[zone][0][1], zone))
-    # The second field differs in every entry, so that zones and hosts are never compared.
-    heapify(zones)
-    picked: list[Node] = []
-    while zones and len(picked) < count:
-        zone_count, _, zone = heappop(zones)
-        host_count, _, host = heappop(hosts[zone])
-        queue = queues[zone][host]
-        picked.append(queue.pop())
-        if queue:
-            heappush(hosts[zone], (host_count + 1, first(queue), host))
-        if hosts[zone]:
-            heappush(zones, (zone_count + 1, hosts[zone][0][1], zone))
-    return picked
+    return in_turns(in_turns(candidates, lambda node: (node.zone, node.host)), lambda node: node.zone)[:count]
 
 
 def apart(primary: Node, replica: Node | None) -> int:

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from clusterboot.core.views import View, Views, number
 from clusterboot.errors import Exit, Problem
 from clusterboot.topology import Topology
-from clusterboot.wording import count, listed, shortened
+from clusterboot.wording import agree, count, listed, shortened
 
 TIMEOUT = "cluster-node-timeout"
 DELAY = "repl-diskless-sync-delay"
@@ -255,12 +255,12 @@ def elections_off(views: Views) -> Iterator[Problem]:
         and (view.config.get(NO_FAILOVER) == "yes" or "nofailover" in view.me.flags)
     ]
     if names:
-        have, never = "have", "they do not take over when their primaries fail"
+        never = "they do not take over when their primaries fail"
         if len(names) == 1:
-            have, never = "has", "it does not take over when its primary fails"
+            never = "it does not take over when its primary fails"
         yield Problem(
             "elections-off",
-            f"{shortened(names)} {have} {NO_FAILOVER} yes: {never}.",
+            f"{shortened(names)} {agree('has', names)} {NO_FAILOVER} yes: {never}.",
             node=names[0],
             hint=f"if that is not wanted: CONFIG SET {NO_FAILOVER} no on {listed(names)}, and the same in "
             "the configuration file",
@@ -282,7 +282,7 @@ def marks_alone(views: Views) -> Iterator[Problem]:
     if names:
         yield Problem(
             "migration-off",
-            f"{shortened(names)} {'has' if len(names) == 1 else 'have'} {BARRIER} "
+            f"{shortened(names)} {agree('has', names)} {BARRIER} "
             f"{views[names[0]].config[BARRIER]}, as an interrupted run may leave it: no replica migrates.",
             node=names[0],
             hint=f"if that is not wanted: CONFIG SET {BARRIER} 1 (the servers' default) on {listed(names)}",

@@ -13,7 +13,7 @@ from typing import Literal
 from clusterboot.addresses import BUS_OFFSET, Endpoint
 from clusterboot.diagnosis.bus import BusView, Gap, Kind
 from clusterboot.errors import Exit, Problem
-from clusterboot.wording import count, listed, shortened
+from clusterboot.wording import agree, count, listed, shortened
 
 Outcome = Literal["open", "refused", "silent", "unreachable"]
 
@@ -93,8 +93,8 @@ def cut_off(alone: Sequence[str], gaps: Sequence[Gap], evidence: Evidence) -> Pr
     who = shortened(alone)
     return _problem(
         "bus-cut-off",
-        f"{who} {_s('is', alone)} cut off from all other nodes on the cluster bus, in both directions: "
-        f"{observed(gaps, evidence)}, and {who} {_s('sees', alone)} no other node"
+        f"{who} {agree('is', alone)} cut off from all other nodes on the cluster bus, in both directions: "
+        f"{observed(gaps, evidence)}, and {who} {agree('sees', alone)} no other node"
         f"{from_here(ends, evidence)}.",
         alone[0],
         None,
@@ -134,8 +134,8 @@ def many(gaps: Sequence[Gap]) -> Problem:
     pairs = [f"{gap.node} to {gap.peer} ({gap.at})" for gap in gaps]
     return _problem(
         "bus-unreachable",
-        f"{count(len(gaps), 'more connection', 'more connections')} between nodes {_s('is', gaps)} blocked "
-        f"on the cluster bus: {shortened(pairs)}.",
+        f"{count(len(gaps), 'more connection')} between nodes {agree('is', gaps)} blocked on the cluster bus: "
+        f"{shortened(pairs)}.",
         gaps[0].peer,
         gaps[0].node,
         f"let the bus ports through between all nodes, both ways; {AGAIN}",
@@ -149,8 +149,8 @@ def tls_differs(gaps: Sequence[Gap], evidence: Evidence) -> Problem:
     without = [name for name in found if not evidence.tls[name]]
     return _problem(
         "bus-tls-differs",
-        f"{shortened(with_tls)} {_s('speaks', with_tls)} TLS on the cluster bus and {shortened(without)} "
-        f"{_s('does', without)} not, so their handshake never completes (CONFIG GET tls-cluster of both).",
+        f"{shortened(with_tls)} {agree('speaks', with_tls)} TLS on the cluster bus and {shortened(without)} "
+        f"{agree('does', without)} not, so their handshake never completes (CONFIG GET tls-cluster of both).",
         with_tls[0],
         without[0],
         f"set tls-cluster alike on all nodes; {AGAIN}",
@@ -189,22 +189,22 @@ def observed(gaps: Sequence[Gap], evidence: Evidence, it: str = "") -> str:
     if kind == "handshake":
         made = [evidence.links[gap.node].get(gap.at) for gap in its if gap.node in evidence.links]
         if made and not any(made):
-            return f"{who} {_s('gets', nodes)} no connection to {it} (CLUSTER LINKS)"
+            return f"{who} {agree('gets', nodes)} no connection to {it} (CLUSTER LINKS)"
         if made and all(made):
-            return f"{who} {_s('gets', nodes)} a connection to {it} but no answer (CLUSTER LINKS)"
-        return f"{who} {_s('has', nodes)} a handshake with {it} that does not end (CLUSTER NODES)"
+            return f"{who} {agree('gets', nodes)} a connection to {it} but no answer (CLUSTER LINKS)"
+        return f"{who} {agree('has', nodes)} a handshake with {it} that does not end (CLUSTER NODES)"
     if kind == "down":
-        return f"{who} {_s('has', nodes)} lost the link to {it} (CLUSTER NODES)"
+        return f"{who} {agree('has', nodes)} lost the link to {it} (CLUSTER NODES)"
     if kind == "one-sided":
         they = "they" if it == "them" else it
         return (
-            f"{they} {_s('lists', peers)} {who}, but {who} {_s('does', nodes)} not list {it} "
+            f"{they} {agree('lists', peers)} {who}, but {who} {agree('does', nodes)} not list {it} "
             "(CLUSTER NODES of both)"
         )
     if kind == "met":
-        was, does = _s("was", nodes), _s("does", nodes)
+        was, does = agree("was", nodes), agree("does", nodes)
         return f"{who} {was} told to meet {it} and {does} not list {it} (CLUSTER NODES)"
-    return f"{who} {_s('lists', nodes)} {it} as {kind} (CLUSTER NODES)"
+    return f"{who} {agree('lists', nodes)} {it} as {kind} (CLUSTER NODES)"
 
 
 def from_here(ends: Sequence[Endpoint], evidence: Evidence) -> str:
@@ -212,41 +212,21 @@ def from_here(ends: Sequence[Endpoint], evidence: Evidence) -> str:
     outcomes = {evidence.ports.get(end) for end in ends}
     if len(outcomes) != 1:
         return ""
-    it = _s("it", ends)
+    it = agree("it", ends)
     match outcomes.pop():
         case "open":
             likely = "a firewall or a missing route between the nodes themselves"
-            return f"; from here {it} {_s('takes', ends)} connections: most likely {likely}"
+            return f"; from here {it} {agree('takes', ends)} connections: most likely {likely}"
         case "refused":
             likely = "nothing listens there, or a firewall rejects them"
-            return f"; from here {it} {_s('refuses', ends)} connections too: most likely {likely}"
+            return f"; from here {it} {agree('refuses', ends)} connections too: most likely {likely}"
         case "silent":
             likely = "a firewall drops the packets"
-            return f"; from here {it} {_s('does', ends)} not answer either: most likely {likely}"
+            return f"; from here {it} {agree('does', ends)} not answer either: most likely {likely}"
         case "unreachable":
             likely = "a wrong address or a missing route"
             return f"; from here there is no route to {it} either: most likely {likely}"
     return ""
-
-
-_PLURAL = {
-    "is": "are",
-    "has": "have",
-    "was": "were",
-    "does": "do",
-    "it": "they",
-    "gets": "get",
-    "lists": "list",
-    "speaks": "speak",
-    "sees": "see",
-    "takes": "take",
-    "refuses": "refuse",
-}
-
-
-def _s(word: str, subjects: Sequence[object]) -> str:
-    """The word for one subject or for several."""
-    return word if len(subjects) == 1 else _PLURAL[word]
 
 
 def _places(ends: Sequence[Endpoint]) -> str:

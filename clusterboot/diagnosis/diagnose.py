@@ -18,7 +18,7 @@ from clusterboot.diagnosis.blocked import Evidence
 from clusterboot.diagnosis.bus import BusView, Gap, targets
 from clusterboot.diagnosis.unsynced import unsynced
 from clusterboot.errors import Exit, Problem
-from clusterboot.wording import shortened
+from clusterboot.wording import agree, shortened
 
 _MAX_GAPS = 2000  # gaps that are explained one by one
 _PATIENCE = "gossip may still be under way: look again in a moment"
@@ -194,11 +194,11 @@ def _failing(reasons: Sequence[Problem], count: int, *, because: bool) -> list[P
     found = [reason for reason in reasons if reason.code != "state-fail"]
     if not failing or because:
         return found
-    who = f"all {count} nodes say" if len(failing) == count > 1 else f"{shortened(failing)} say"
+    who = f"all {count} nodes" if len(failing) == count > 1 else shortened(failing)
     found.append(
         Problem(
             "state-fail",
-            f"{who}{'s' if len(failing) == 1 else ''} cluster_state:fail.",
+            f"{who} {agree('says', failing)} cluster_state:fail.",
             node=failing[0],
             hint="a node that has just started, or saw most primaries fail, says so for some seconds more",
             exit=Exit.NOT_READY,

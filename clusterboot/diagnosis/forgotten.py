@@ -15,7 +15,7 @@ from clusterboot.core.views import View
 from clusterboot.diagnosis.blocked import Evidence
 from clusterboot.diagnosis.bus import BusView
 from clusterboot.errors import Exit, Problem
-from clusterboot.wording import listed, shortened
+from clusterboot.wording import agree, listed, shortened
 
 
 def refused(bus: BusView, evidence: Evidence) -> dict[str, list[str]]:
@@ -48,13 +48,14 @@ def _spreads(view: View) -> bool:
 
 def forgotten(bus: BusView, evidence: Evidence, peer: str, nodes: Sequence[str]) -> Problem:
     """Return the problem that `nodes` refuse `peer`, with what shows it."""
-    do, them = ("does", "it") if len(nodes) == 1 else ("do", "them")
     again = [node for node in nodes if (node, peer) in evidence.dropped]
     if again == list(nodes):
-        lists, drops = ("lists", "drops") if len(again) == 1 else ("list", "drop")
+        lists, drops = agree("lists", nodes), agree("drops", nodes)
         how = f"{shortened(nodes)} {lists} {peer} and {drops} it again (CLUSTER NODES)"
     else:
-        how = f"{shortened(nodes)} {do} not list {peer}, which sees {them} (CLUSTER NODES of both)"
+        them = "it" if len(nodes) == 1 else "them"
+        does = agree("does", nodes)
+        how = f"{shortened(nodes)} {does} not list {peer}, which sees {them} (CLUSTER NODES of both)"
     end = bus.endpoint(peer)
     if evidence.ports.get(end) == "open":
         how += f"; from here its bus port {end} takes connections"
@@ -63,7 +64,7 @@ def forgotten(bus: BusView, evidence: Evidence, peer: str, nodes: Sequence[str])
     told = list(nodes)
     if not evidence.forgot.issuperset(nodes):
         told = [name for name in bus.names if name in evidence.forgot]
-    who = f"{shortened(told)} {'was' if len(told) == 1 else 'were'} told to forget a node (INFO commandstats)"
+    who = f"{shortened(told)} {agree('was', told)} told to forget a node (INFO commandstats)"
     return Problem(
         "forgotten",
         f"{how}; {who}: most likely {peer}, which is then refused for 60 s{news}.",
