@@ -134,8 +134,8 @@ def many(gaps: Sequence[Gap]) -> Problem:
     pairs = [f"{gap.node} to {gap.peer} ({gap.at})" for gap in gaps]
     return _problem(
         "bus-unreachable",
-        f"{count(len(gaps), 'more connection')} between nodes {agree('is', gaps)} blocked on the cluster bus: "
-        f"{shortened(pairs)}.",
+        f"{count(len(gaps), 'more connection')} between nodes {agree('is', gaps)} blocked on the cluster "
+        f"bus: {shortened(pairs)}.",
         gaps[0].peer,
         gaps[0].node,
         f"let the bus ports through between all nodes, both ways; {AGAIN}",
