@@ -17,7 +17,6 @@ from clusterboot.wording import agree, count, listed, shortened
 
 Outcome = Literal["open", "refused", "silent", "unreachable"]
 
-NO_OTHER = "no other node"
 AGAIN = "then run the same command again: it goes on from here"
 _ORDER: tuple[Kind, ...] = ("handshake", "fail", "fail?", "down", "one-sided", "met")
 
@@ -51,7 +50,7 @@ class Evidence:
 
 def unreached(bus: BusView, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
     """Bus ports that the same nodes cannot reach."""
-    who, peers, nodes, ends = tellers(bus, gaps), _peers(gaps), _nodes(gaps), _ends(gaps)
+    peers, nodes, ends = _peers(gaps), _nodes(gaps), _ends(gaps)
     if stuck(gaps, evidence):
         return _problem(
             "handshake-stuck",
@@ -64,7 +63,7 @@ def unreached(bus: BusView, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
         )
     return _problem(
         "bus-unreachable",
-        f"{who} {'can' if who == NO_OTHER else 'cannot'} reach {shortened(peers)} on "
+        f"{cannot_reach(bus, gaps)} {shortened(peers)} on "
         f"{'its bus port' if len(peers) == 1 else 'their bus ports'} {_places(ends)}{_odd(bus, gaps)}: "
         f"{observed(gaps, evidence)}{from_here(ends, evidence)}.",
         peers[0],
@@ -90,11 +89,11 @@ def each_other(first: Gap, second: Gap, evidence: Evidence) -> Problem:
 def cut_off(alone: Sequence[str], gaps: Sequence[Gap], evidence: Evidence) -> Problem:
     """Nodes that no other node reaches and that reach none; `gaps` are those towards them."""
     ends = _ends(gaps)
-    who = shortened(alone)
+    names = shortened(alone)
     return _problem(
         "bus-cut-off",
-        f"{who} {agree('is', alone)} cut off from all other nodes on the cluster bus, in both directions: "
-        f"{observed(gaps, evidence)}, and {who} {agree('sees', alone)} no other node"
+        f"{names} {agree('is', alone)} cut off from all other nodes on the cluster bus, in both directions: "
+        f"{observed(gaps, evidence)}, and {names} {agree('sees', alone)} no other node"
         f"{from_here(ends, evidence)}.",
         alone[0],
         None,
@@ -157,11 +156,11 @@ def tls_differs(gaps: Sequence[Gap], evidence: Evidence) -> Problem:
     )
 
 
-def tellers(bus: BusView, gaps: Sequence[Gap]) -> str:
-    """The nodes that cannot reach the peers of `gaps`, as the subject of a sentence."""
+def cannot_reach(bus: BusView, gaps: Sequence[Gap]) -> str:
+    """Return "no other node can reach" or "a and b cannot reach", without the peers of `gaps`."""
     nodes = _nodes(gaps)
     all_others = len(nodes) > 1 and len(nodes) == len(bus.names) - len(_peers(gaps))
-    return NO_OTHER if all_others else shortened(nodes)
+    return "no other node can reach" if all_others else f"{shortened(nodes)} cannot reach"
 
 
 def _odd(bus: BusView, gaps: Sequence[Gap]) -> str:
@@ -184,27 +183,27 @@ def observed(gaps: Sequence[Gap], evidence: Evidence, it: str = "") -> str:
     kind = min((gap.kind for gap in gaps), key=_ORDER.index)
     its = [gap for gap in gaps if gap.kind == kind]
     nodes, peers = _nodes(its), _peers(its)
-    who = shortened(nodes)
+    names = shortened(nodes)
     it = it or ("it" if len(peers) == 1 else "them")
     if kind == "handshake":
         made = [evidence.links[gap.node].get(gap.at) for gap in its if gap.node in evidence.links]
         if made and not any(made):
-            return f"{who} {agree('gets', nodes)} no connection to {it} (CLUSTER LINKS)"
+            return f"{names} {agree('gets', nodes)} no connection to {it} (CLUSTER LINKS)"
         if made and all(made):
-            return f"{who} {agree('gets', nodes)} a connection to {it} but no answer (CLUSTER LINKS)"
-        return f"{who} {agree('has', nodes)} a handshake with {it} that does not end (CLUSTER NODES)"
+            return f"{names} {agree('gets', nodes)} a connection to {it} but no answer (CLUSTER LINKS)"
+        return f"{names} {agree('has', nodes)} a handshake with {it} that does not end (CLUSTER NODES)"
     if kind == "down":
-        return f"{who} {agree('has', nodes)} lost the link to {it} (CLUSTER NODES)"
+        return f"{names} {agree('has', nodes)} lost the link to {it} (CLUSTER NODES)"
     if kind == "one-sided":
         they = "they" if it == "them" else it
         return (
-            f"{they} {agree('lists', peers)} {who}, but {who} {agree('does', nodes)} not list {it} "
+            f"{they} {agree('lists', peers)} {names}, but {names} {agree('does', nodes)} not list {it} "
             "(CLUSTER NODES of both)"
         )
     if kind == "met":
         was, does = agree("was", nodes), agree("does", nodes)
-        return f"{who} {was} told to meet {it} and {does} not list {it} (CLUSTER NODES)"
-    return f"{who} {agree('lists', nodes)} {it} as {kind} (CLUSTER NODES)"
+        return f"{names} {was} told to meet {it} and {does} not list {it} (CLUSTER NODES)"
+    return f"{names} {agree('lists', nodes)} {it} as {kind} (CLUSTER NODES)"
 
 
 def from_here(ends: Sequence[Endpoint], evidence: Evidence) -> str:

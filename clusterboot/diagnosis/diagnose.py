@@ -140,7 +140,11 @@ def _alike(bus: BusView, gaps: Sequence[Gap], evidence: Evidence) -> list[list[G
     """The gaps, grouped where the same nodes miss their peers in the same way."""
     found: dict[tuple[str | None, ...], list[Gap]] = {}
     for its in targets(gaps).values():
-        seen = (blocked.tellers(bus, its), blocked.observed(its, evidence), evidence.ports.get(its[0].at))
+        seen = (
+            blocked.cannot_reach(bus, its),
+            blocked.observed(its, evidence),
+            evidence.ports.get(its[0].at),
+        )
         found.setdefault(seen, []).extend(its)
     return list(found.values())
 
@@ -194,11 +198,11 @@ def _failing(reasons: Sequence[Problem], count: int, *, because: bool) -> list[P
     found = [reason for reason in reasons if reason.code != "state-fail"]
     if not failing or because:
         return found
-    who = f"all {count} nodes" if len(failing) == count > 1 else shortened(failing)
+    names = f"all {count} nodes" if len(failing) == count > 1 else shortened(failing)
     found.append(
         Problem(
             "state-fail",
-            f"{who} {agree('says', failing)} cluster_state:fail.",
+            f"{names} {agree('says', failing)} cluster_state:fail.",
             node=failing[0],
             hint="a node that has just started, or saw most primaries fail, says so for some seconds more",
             exit=Exit.NOT_READY,

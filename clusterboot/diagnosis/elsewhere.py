@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from clusterboot.addresses import Endpoint
-from clusterboot.diagnosis.blocked import AGAIN, NO_OTHER, Evidence, from_here, observed, tellers
+from clusterboot.diagnosis.blocked import AGAIN, Evidence, cannot_reach, from_here, observed
 from clusterboot.diagnosis.bus import BusView, Gap
 from clusterboot.errors import Exit, Problem
 from clusterboot.wording import shortened
@@ -20,7 +20,6 @@ def announced(bus: BusView, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
     """A node that others try at an address that it announces and that is not its own, as with NAT."""
     name, (host, port) = gaps[0].peer, gaps[0].at
     view, node = bus.views[name], bus.nodes[name]
-    who = tellers(bus, gaps)
     # Without the most likely cause: it does not answer there because the address is wrong.
     seen = f"{observed(gaps, evidence)}{from_here([gaps[0].at], evidence).partition(': most likely')[0]}"
     by = "that the others have for it"
@@ -30,10 +29,10 @@ def announced(bus: BusView, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
         by = "that it announces"
     return Problem(
         "announced-unreachable",
-        f"{who} {'can' if who == NO_OTHER else 'cannot'} reach {name} at {Endpoint(host, port)}, the address "
-        f"{by}; clusterboot reached it at {Endpoint(view.ip, node.port)}: {seen}.",
+        f"{cannot_reach(bus, gaps)} {name} at {Endpoint(host, port)}, the address {by}; clusterboot reached "
+        f"it at {Endpoint(view.ip, node.port)}: {seen}.",
         node=name,
-        hint=f"set cluster-announce-ip (and -port, -bus-port) on {name} to what the other nodes can bus, "
+        hint=f"set cluster-announce-ip (and -port, -bus-port) on {name} to what the other nodes can reach, "
         f"and 'announce' in the topology to the same; {AGAIN}",
         exit=Exit.NOT_READY,
     )

@@ -64,10 +64,10 @@ def forgotten(bus: BusView, evidence: Evidence, peer: str, nodes: Sequence[str])
     told = list(nodes)
     if not evidence.forgot.issuperset(nodes):
         told = [name for name in bus.names if name in evidence.forgot]
-    who = f"{shortened(told)} {agree('was', told)} told to forget a node (INFO commandstats)"
+    cause = f"{shortened(told)} {agree('was', told)} told to forget a node (INFO commandstats)"
     return Problem(
         "forgotten",
-        f"{how}; {who}: most likely {peer}, which is then refused for 60 s{news}.",
+        f"{how}; {cause}: most likely {peer}, which is then refused for 60 s{news}.",
         node=nodes[0],
         peer=peer,
         hint="wait a minute and run 'clusterboot up' again: it goes on from here; if it still says this, let "

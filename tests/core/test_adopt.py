@@ -248,7 +248,7 @@ def test_a_primary_without_slots_that_has_a_replica_stays_one_and_gets_its_share
     assert plan(SIX, adopted.target, world.views()).steps == (AddSlots("a", slots("0-5460")),)
 
 
-def test_an_old_primary_that_comes_back_empty_replicates_whoever_took_over() -> None:
+def test_an_old_primary_that_comes_back_empty_replicates_the_node_that_took_over() -> None:
     world = fresh(SPELLED)
     an_old_primary_that_comes_back_empty(world)
     assert plan(SPELLED, adopt(SPELLED, world.views()).target, world.views()).steps == (

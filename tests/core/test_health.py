@@ -82,7 +82,7 @@ REASONS: list[tuple[str, Change, str]] = [
         "not ready handshake of b: b still has a handshake under way.",
     ),
     (
-        "a handshake while somebody is missing is most likely with that one",
+        "a handshake while a node is missing is most likely with that one",
         lambda v: v.update(
             b=replace(
                 without(v["b"], "a"), peers=(*without(v["b"], "a").peers, stranger(1, flags=("handshake",)))
@@ -112,7 +112,7 @@ REASONS: list[tuple[str, Change, str]] = [
         "not ready roles-disagree of e and a: e has other roles or slots than planned for a.",
     ),
     (
-        "slots that nobody serves",
+        "slots that no node serves",
         lambda v: v.update(a=line(v["a"], "a", slots=slots("0-5459"))),
         "not ready slots-missing: no node serves the slot 5460 (1 of 16384).\n"
         "  → run 'clusterboot up': it does what is missing",
@@ -180,7 +180,7 @@ def test_a_mesh_without_slots_and_replicas_has_two_reasons() -> None:
     )
 
 
-def test_what_everybody_says_of_a_node_that_lags_behind_is_told_once() -> None:
+def test_what_all_nodes_say_of_a_node_that_lags_behind_is_told_once() -> None:
     views = halfway("e").views()
     assert shown(judge(views).verdict(views).reasons) == (
         f"not ready replicas-missing of e and b: e is not a replica of b yet.{UP}"
@@ -194,7 +194,7 @@ def test_a_replica_of_another_primary_is_to_become_one_of_its_own() -> None:
     assert "e is not a replica of b yet" in shown(judge(views).verdict(views).reasons)
 
 
-def test_who_has_heard_something_else_of_a_node_that_lags_behind_is_told_as_well() -> None:
+def test_nodes_with_other_news_of_a_node_that_lags_behind_are_told_too() -> None:
     views = halfway("e").views()
     views["a"] = line(views["a"], "e", flags=frozenset({"slave"}), primary=views["c"].id)
     views["d"] = line(views["d"], "b", slots=slots("5461-10000"))

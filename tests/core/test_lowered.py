@@ -77,7 +77,7 @@ OWN = st.fixed_dictionaries(
     {TIMEOUT: TIMEOUTS, DELAY: st.integers(0, 31).map(str), BARRIER: st.integers(0, 7).map(str)},
     optional={NO_FAILOVER: st.just("no"), LOAD: st.just("disabled")},
 )
-# What stands where nothing was borrowed, because the user has chosen it.
+# Values that are not lowered, because the user has chosen them.
 CHOSEN = {NO_FAILOVER: "yes", LOAD: "swapdb"}
 
 
@@ -112,7 +112,7 @@ def test_what_is_restored_are_the_own_values_and_elections_come_last(own: Mappin
     assert set(first) <= {TIMEOUT}
     between = now | first
     assert between[TIMEOUT] == own[TIMEOUT]
-    assert kept(between) == own, "whoever looks now still sees that elections are not back"
+    assert kept(between) == own, "another run still sees that elections are off"
     assert timeout_to_restore(between) == {}
     assert between | restored(between) == {**CHOSEN, **own}
     assert kept(between | restored(between)) is None
@@ -161,9 +161,7 @@ def test_one_value_alone_is_never_ours(now: Mapping[str, str]) -> None:
         ({NO_FAILOVER: "no"}, {TIMEOUT: "12000", DELAY: "3", LOAD: "disabled", BARRIER: "2"}),
     ],
 )
-def test_a_value_that_somebody_set_meanwhile_stays(
-    by_hand: Mapping[str, str], back: Mapping[str, str]
-) -> None:
+def test_a_value_that_a_user_set_meanwhile_stays(by_hand: Mapping[str, str], back: Mapping[str, str]) -> None:
     now = {**low(MINE), **by_hand}
     assert restored(now) == back
     assert timeout_to_restore(now).items() <= back.items()
@@ -205,7 +203,7 @@ def test_fresh_nodes_may_be_boosted_and_only_when_that_is_wanted() -> None:
     assert refusal(replace(top, boost=False), views, wanted=True, replicas=True) == "switched off"
 
 
-def test_nobody_is_boosted_next_to_a_node_that_serves_or_has_keys_and_a_primary_is_named() -> None:
+def test_there_is_no_boost_next_to_a_node_that_serves_or_has_keys_and_a_primary_is_named() -> None:
     top = topology("a", "b", "c")
     ok = {"cluster_state": "ok"}
     serving = {
@@ -284,7 +282,7 @@ BY_HAND = st.fixed_dictionaries(
 
 
 @given(OWN, BY_HAND)
-def test_a_run_that_goes_on_restores_its_own_also_where_somebody_has_set_the_mark(
+def test_a_run_that_goes_on_restores_its_own_also_where_a_user_has_set_the_mark(
     own: dict[str, str], by_hand: dict[str, str]
 ) -> None:
     now = {**low(own), **by_hand}

@@ -1,4 +1,4 @@
-"""Who joins a cluster that serves, and which extra MEETs tell the others about it."""
+"""Nodes that join a serving cluster, and the extra MEETs that tell the others about them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.core.world import World, fresh, slots, topology
 
 
 def grown(count: int) -> tuple[World, list[str]]:
-    """A Ready cluster of three, and more nodes that know nobody."""
+    """A Ready cluster of three, and more nodes that know no other."""
     names = [f"n{index}" for index in range(count)]
     small = topology(*names[:3])
     world = fresh(topology(*names))
@@ -20,7 +20,7 @@ def grown(count: int) -> tuple[World, list[str]]:
     return world, names
 
 
-def test_nodes_that_know_nobody_or_fewer_than_those_who_serve_are_newcomers() -> None:
+def test_nodes_that_know_no_other_or_fewer_than_the_serving_ones_are_newcomers() -> None:
     world, names = grown(5)
     assert newcomers(world.views()) == {"n3", "n4"}
     world["n4"].knows.add("n0")
@@ -28,15 +28,15 @@ def test_nodes_that_know_nobody_or_fewer_than_those_who_serve_are_newcomers() ->
     world["n4"].knows.update(names)
     assert newcomers(world.views()) == {"n3"}
     world["n0"].knows.add("n4")
-    assert newcomers(world.views()) == {"n3"}, "nobody is one for not having heard of the newcomer"
+    assert newcomers(world.views()) == {"n3"}, "a serving node that has not heard of the newcomer is none"
     served = topology("n0", "n1", "n2", "n5", replicas=1)
     world = fresh(topology("n0", "n1", "n2", "n5", "n6"))
     world.do(*plan(served, place(served)).steps)
     assert newcomers(world.views()) == {"n6"}, "no replica is one for having no slots"
-    assert newcomers(fresh(topology("a", "b")).views()) == frozenset(), "nobody serves: nobody joins"
+    assert newcomers(fresh(topology("a", "b")).views()) == frozenset(), "no node serves: no node joins"
 
 
-def test_a_newcomer_meets_those_who_miss_it_or_have_it_wrong_and_those_it_misses() -> None:
+def test_a_newcomer_meets_nodes_that_miss_it_or_have_it_wrong_and_nodes_that_it_misses() -> None:
     world, names = grown(4)
     top = topology(*names)
     world.join("n0", "n3")
@@ -75,7 +75,7 @@ def test_extra_meets_of_a_pair_become_rarer_where_they_do_not_help() -> None:
     assert [pause(0.5, count) for count in range(12)] == [*[0.5] * 5, 1, 2, 4, 8, 16, 16, 16]
 
 
-def test_whom_only_the_newcomer_has_wrong_sends_the_meet_since_its_receiver_learns() -> None:
+def test_a_node_that_only_the_newcomer_has_wrong_sends_the_meet_since_its_receiver_learns() -> None:
     world, names = grown(4)
     top = topology(*names)
     world.join(*names)
@@ -105,7 +105,7 @@ def test_pairs_that_rest_leave_the_batch_to_others() -> None:
     assert not first & second
 
 
-def test_nobody_is_told_of_a_role_that_the_node_itself_does_not_have() -> None:
+def test_there_is_no_meet_about_a_role_that_the_node_itself_does_not_have() -> None:
     """After a failover it is the plan that is stale: MEETs would cut links and change nothing."""
     world, names = grown(4)
     top = topology(*names)

@@ -32,7 +32,7 @@ def test_a_mesh_needs_none() -> None:
     assert pairs(mesh()) == []
 
 
-def test_whoever_is_not_listed_meets_the_one_who_does_not_list_it() -> None:
+def test_a_node_that_is_not_listed_meets_the_one_that_does_not_list_it() -> None:
     world = mesh()
     world["a"].knows.discard("d")
     assert pairs(world) == [("d", "a")]
