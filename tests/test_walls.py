@@ -21,7 +21,7 @@ ROOMS: dict[str, set[str]] = {
     "slots": {"errors"},
     "wording": set(),
     "background": set(),
-    "topology": {"errors", "slots"},
+    "topology": {"errors", "slots", "wording"},
     "core": {"errors", "slots", "wording", "topology"},
     "diagnosis": {"errors", "wording", "topology", "core"},
     "wire": {"errors", "topology"},
@@ -33,6 +33,7 @@ ROOMS: dict[str, set[str]] = {
         *(
             "errors",
             "addresses",
+            "wording",
             "background",
             "topology",
             "core",

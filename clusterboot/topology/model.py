@@ -19,6 +19,17 @@ Role = Literal["primary", "replica"]
 Strategy = Literal["star", "chain"]
 
 MAX_NODES = 2000
+OWN_SETTINGS = {
+    "port": "it comes from the node's address",
+    "cluster-port": "it comes from the node's bus port",
+    "cluster-enabled": "every server here is a cluster node",
+    "cluster-config-file": "each server keeps its own in its folder",
+    "dir": "each server has its own folder",
+    "daemonize": "clusterboot watches over the process itself",
+    "logfile": "each server logs into its folder",
+    "pidfile": "clusterboot remembers the process itself",
+}
+"""Settings that clusterboot makes for each spawned server, and why they cannot be set."""
 
 
 @dataclass(frozen=True, slots=True)

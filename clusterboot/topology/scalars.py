@@ -1,8 +1,8 @@
 """What a YAML scalar without quotes means.
 
-Scalars are read as YAML 1.2 does, plus yes/no/on/off as booleans, because that is what the YAML 1.1
-readers in use make of them. Numbers that the two versions read differently (octal, 7_001, 12:30)
-stay text, so that no port silently becomes another one.
+Scalars are read as in YAML 1.2, and yes/no/on/off as booleans, as YAML 1.1 readers do. Numbers that
+the two versions read differently (octal, 7_001, 12:30) stay text, so that no port silently becomes
+another one.
 """
 
 from __future__ import annotations
@@ -15,19 +15,13 @@ _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+
 
 
 class Marker:
-    """A value that stands for none."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __repr__(self) -> str:
-        return self.name
+    """Stands where there is no value that could be used."""
 
 
-EMPTY: Final = Marker("EMPTY")
+EMPTY: Final = Marker()
 """A key or an entry without a value (YAML's null)."""
-BROKEN: Final = Marker("BROKEN")
-"""A value whose problem has been noted already."""
+BROKEN: Final = Marker()
+"""A value whose problem has been reported already."""
 
 _WORDS: dict[str, object] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL"), EMPTY),
@@ -42,9 +36,8 @@ def plain_value(text: str) -> object:
     """Return the value of a scalar without quotes: a boolean, a number, text, or EMPTY for null."""
     if text in _WORDS:
         return _WORDS[text]
-    if text[0] in "+-.0123456789":
-        if _INT.fullmatch(text):
-            return int(text)
-        if _FLOAT.fullmatch(text):
-            return float(text)
+    if _INT.fullmatch(text):
+        return int(text)
+    if _FLOAT.fullmatch(text):
+        return float(text)
     return text
