@@ -7,13 +7,13 @@ is counted at its full size before anything walks the values it stands for ("bil
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
 from clusterboot.topology.report import Position, Problems
-from clusterboot.topology.scalars import BROKEN, EMPTY, plain_value
 from clusterboot.topology.text import check_characters, explain
 
 MAX_DEPTH = 32
@@ -22,6 +22,28 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _STANDARD = "tag:yaml.org,2002:"
 _QUOTE_TAG = "put the value in quotes if the '!' is meant"
 _QUOTE_ALIAS = "put the value in quotes if the '*' is meant"
+
+
+class Marker:
+    """Stands where there is no value that could be used."""
+
+
+EMPTY: Final = Marker()
+"""A key or an entry without a value (YAML's null)."""
+BROKEN: Final = Marker()
+"""A value whose problem has been reported already."""
+
+# Scalars without quotes are read as in YAML 1.2, and yes/no/on/off as booleans, as YAML 1.1 readers do.
+# Numbers that the two versions read differently (octal, 7_001, 12:30) stay text: no port becomes another one.
+_INT = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,4})?")
+_WORDS: dict[str, object] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL"), EMPTY),
+    **{spelled: True for word in ("true", "yes", "on") for spelled in (word, word.title(), word.upper())},
+    **{spelled: False for word in ("false", "no", "off") for spelled in (word, word.title(), word.upper())},
+    **{sign + word: float(sign + "inf") for sign in ("", "-", "+") for word in (".inf", ".Inf", ".INF")},
+    **{word: float("nan") for word in (".nan", ".NaN", ".NAN")},
+}
 
 
 @dataclass(slots=True)
@@ -50,10 +72,6 @@ class Spot(Position):
 _Value = tuple[Any, Spot]
 
 
-class _UnreadableError(Exception):
-    """The problem that was just added makes the rest of the text unreadable."""
-
-
 def compose(text: str, problems: Problems) -> _Value:
     """Return the value of the only document in `text` and its spot.
 
@@ -61,25 +79,17 @@ def compose(text: str, problems: Problems) -> _Value:
     that cannot be read to its end.
     """
     check_characters(text, problems)
-    problems.finish()
-    document = None
     try:
         document = _Reader(text, problems).document()
-    except _UnreadableError:
-        pass
     except yaml.YAMLError as error:
-        explain(error, text, problems)
+        message, place, hint = explain(error, text)
+        problems.fail("topology-syntax", message, place, hint)
     except ValueError:  # the pure Python scanner, on "\U00110000"
-        problems.add("topology-syntax", "an escape stands for a character that does not exist", None)
-    else:
-        if document is None or document[0] is EMPTY:
-            message = "the file is empty; it needs 'version' and 'nodes'"
-            hint = "start with the two lines 'version: 1' and 'nodes:'"
-            problems.add("topology-empty", message, None, hint=hint)
-        else:
-            return document
-    problems.finish()
-    raise AssertionError("unreadable without a problem")
+        problems.fail("topology-syntax", "an escape stands for a character that does not exist", None)
+    if document is None or document[0] is EMPTY:
+        hint = "start with the two lines 'version: 1' and 'nodes:'"
+        problems.fail("topology-empty", "the file is empty; it needs 'version' and 'nodes'", None, hint)
+    return document
 
 
 class _Reader:
@@ -97,8 +107,7 @@ class _Reader:
                 document = self._value(event, 0)
             elif isinstance(event, yaml.DocumentStartEvent) and document is not None:
                 message = "a second document starts here; a topology file is one document"
-                self._problems.add("topology-documents", message, _spot(event), hint="one file per cluster")
-                raise _UnreadableError
+                self._problems.fail("topology-documents", message, _spot(event), "one file per cluster")
         return document
 
     def _value(self, event: Any, depth: int) -> _Value:
@@ -113,13 +122,12 @@ class _Reader:
         if isinstance(event, yaml.ScalarEvent):
             spot.text, spot.plain = event.value, event.implicit[0]
             if event.tag in (None, "!", _STANDARD + "str"):
-                value = plain_value(event.value) if spot.plain else event.value
+                value = _plain_value(event.value) if spot.plain else event.value
             else:
                 self._tag(spot)
         elif depth >= MAX_DEPTH:
             message = f"this is nested deeper than {MAX_DEPTH} levels; a topology file needs 4"
-            self._problems.add("topology-nesting", message, spot)
-            raise _UnreadableError
+            self._problems.fail("topology-nesting", message, spot)
         else:
             if event.tag not in (None, "!", _STANDARD + "map", _STANDARD + "seq"):
                 self._tag(spot)
@@ -197,9 +205,19 @@ class _Reader:
         self._count += size
         if self._count > MAX_VALUES:
             message = f"the file has more than {MAX_VALUES:,} values, each alias counted in full"
-            self._problems.add("topology-too-many-values", message, spot)
-            raise _UnreadableError
+            self._problems.fail("topology-too-many-values", message, spot)
 
 
 def _spot(event: Any) -> Spot:
     return Spot(event.start_mark.line + 1, event.start_mark.column + 1)
+
+
+def _plain_value(text: str) -> object:
+    """Return the value of a scalar without quotes: a boolean, a number, text, or EMPTY for null."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INT.fullmatch(text):
+        return int(text)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    return text

@@ -69,12 +69,11 @@ def _slots(given: str | int | list[str | int]) -> str | int | list[str | int]:
 
 
 def is_a(kind: type) -> Discriminator:
-    """Return a discriminator between values of `kind` ("+") and all others ("-")."""
-    return Discriminator(lambda value: "+" if isinstance(value, kind) else "-")
+    """Return a discriminator between values of `kind` and all others, by tags that no key is called."""
+    return Discriminator(lambda value: "<kind>" if isinstance(value, kind) else "<other>")
 
 
 _NAME = r"^[A-Za-z0-9_\[][A-Za-z0-9_.:\[\]-]*$"
-NAME_SAYS = "1 to 128 letters, digits or any of . _ - : [ ]"
 Name = Annotated[str, Field(pattern=_NAME, max_length=128)]
 Host = Annotated[str, AfterValidator(check_host), Field(max_length=1000)]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -82,10 +81,10 @@ Text = Annotated[str, AfterValidator(_line), Field(min_length=1, max_length=1000
 Path = Annotated[str, AfterValidator(_path), Field(min_length=1, max_length=4096)]
 Password = Annotated[str, AfterValidator(_password), Field(min_length=1)]
 ShortForm = Annotated[Pattern, PlainValidator(_pattern), WithJsonSchema({"type": "string"})]
-OneSlots = Annotated[str, AfterValidator(_slots)] | Annotated[int, AfterValidator(_slots)]
+OneSlots = Annotated[str | int, AfterValidator(_slots)]
 SlotsForm = Annotated[
-    Annotated[OneSlots, Tag("-")]
-    | Annotated[list[OneSlots], Field(min_length=1), AfterValidator(_slots), Tag("+")],
+    Annotated[OneSlots, Tag("<other>")]
+    | Annotated[list[OneSlots], Field(min_length=1), AfterValidator(_slots), Tag("<kind>")],
     is_a(list),
 ]
 Setting = Annotated[str | int | Annotated[float, Field(allow_inf_nan=False)] | bool, AfterValidator(_setting)]

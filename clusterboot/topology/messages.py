@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from clusterboot.topology.document import Spot
+from pydantic.fields import FieldInfo
+
+from clusterboot.topology.document import BROKEN, EMPTY, Spot
 from clusterboot.topology.fields import Says
 from clusterboot.topology.report import Problems, but_not, cut, may_hold_secret, nearest, quoted
-from clusterboot.topology.scalars import BROKEN, EMPTY
 from clusterboot.topology.schema import ENTRIES, SECTIONS, SETTING_SAYS
-from clusterboot.wording import every
+from clusterboot.wording import listed
 
 Path = tuple[str | int, ...]
 """Where a value is: keys, and positions in lists."""
@@ -38,12 +39,14 @@ def add_problem(entry: Any, path: Path, values: Any, spot: Spot, problems: Probl
     rule = str(entry.get("ctx", {}).get("error", "")) if entry["type"] == "value_error" else ""
     if value is EMPTY:
         code, message = "topology-no-value", f"{name} has no value; it must be {says.text}"
-        hint = "give it a value" if _required(path) else "give it a value, or leave it out"
+        field = _field(path)
+        required = field is not None and field.is_required()
+        hint = "give it a value" if required else "give it a value, or leave it out"
     elif path == ("version",) and type(value) is int:
         code, hint = "topology-version", "write version: 1, or use a newer clusterboot"
         message = f"version {_number(value)} is not known; this clusterboot reads version 1"
-    # The messages about a secret would repeat it, but for the rule for paths.
     elif rule and (says.kind != "secret" or path[-1] == "password_file"):
+        # The text of another rule for secrets may repeat the value (that of UnicodeEncodeError does).
         if path[-1] in ("host", "server_name") or (path[0] == "nodes" and len(path) == 2):
             code = "topology-invalid-address"
         message = cut(rule)
@@ -71,7 +74,7 @@ def _add_unknown(path: Path, spot: Spot, problems: Problems) -> None:
     known = list(section(path[:-1]))
     meant = nearest(word, known)
     here = f" in '{section_keys[-1]}'" if section_keys else ""
-    allowed = f"allowed{here} are {every(known)}"
+    allowed = f"allowed{here} are {listed(known)}"
     # Under auth a key may be a password, as in {hunter2}.
     hide = may_hold_secret(word) or "auth" in path[:-1]
     message = "unknown key" if hide else f"unknown key {quoted(word)}"
@@ -138,18 +141,15 @@ def _says(path: Path) -> Says:
     """Return what the value at `path` must be."""
     if isinstance(path[-1], int):
         return ENTRIES[_keys(path)[-1]]
-    field = section(path[:-1]).get(path[-1])
-    if field is None:
-        return SETTING_SAYS
-    return next(part for part in field.metadata if isinstance(part, Says))
+    field = _field(path)
+    return next(part for part in field.metadata if isinstance(part, Says)) if field else SETTING_SAYS
 
 
-def _required(path: Path) -> bool:
-    field = section(path[:-1]).get(str(path[-1]))
-    return field is not None and bool(field.is_required())
+def _field(path: Path) -> FieldInfo | None:
+    return section(path[:-1]).get(str(path[-1]))
 
 
-def section(path: Path) -> dict[str, Any]:
+def section(path: Path) -> dict[str, FieldInfo]:
     """Return the fields of the mapping at `path`; none where the format has no such mapping."""
     form = SECTIONS.get(_keys(path))
     return dict(form.model_fields) if form else {}

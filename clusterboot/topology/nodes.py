@@ -13,7 +13,7 @@ from clusterboot.topology.hosts import AddressError
 from clusterboot.topology.model import MAX_NODES, Role
 from clusterboot.topology.report import Problems, quoted
 from clusterboot.topology.schema import AnnounceForm, NodeForm, TopologyForm
-from clusterboot.wording import every
+from clusterboot.wording import listed
 
 
 @dataclass(slots=True, eq=False)
@@ -46,8 +46,7 @@ def expand(form: TopologyForm, spot: Spot, problems: Problems) -> list[Draft]:
     if count > MAX_NODES:
         number = f"{count:,}" if count < 10**12 else "more than 10^12"
         message = f"'nodes' stands for {number} nodes; a topology has at most {MAX_NODES:,}"
-        problems.add("topology-too-many-nodes", message, spot.at("nodes"))
-        problems.finish()
+        problems.fail("topology-too-many-nodes", message, spot.at("nodes"))
     drafts: list[Draft] = []
     for index, entry in enumerate(form.nodes):
         place = spot.at("nodes", index)
@@ -144,7 +143,7 @@ def check_bus_ports(drafts: list[Draft], problems: Problems) -> None:
             too_high.setdefault(id(draft.spot), []).append(draft)
     for group in too_high.values():
         draft = group[0]
-        ports = f"port{'s' if group[1:] else ''} {every([str(node.port) for node in group])}"
+        ports = f"port{'s' if group[1:] else ''} {listed([str(node.port) for node in group])}"
         if len(group) > 3:
             ports = f"ports {draft.port} to {group[-1].port}"
         message = f"{ports} without a bus port: the default, port + {BUS_OFFSET}, would be above {MAX_PORT}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import NoReturn
 
 from clusterboot.errors import Exit, Problem, TopologyError
 
@@ -52,6 +53,12 @@ class Problems:
             self._problems[key] = Problem(
                 code, message, node, peer, hint, Exit.USAGE, self._file, line or None, column or None
             )
+
+    def fail(self, code: str, message: str, at: Position | None, hint: str | None = None) -> NoReturn:
+        """Add a problem after which there is nothing left to check, and raise TopologyError."""
+        self.add(code, message, at, hint=hint)
+        self.finish()
+        raise AssertionError("a problem was added")
 
     def full(self) -> bool:
         """Return whether the problem that the caller has is one too many, and remember that there is one."""

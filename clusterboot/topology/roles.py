@@ -10,7 +10,7 @@ from clusterboot.topology.document import Spot
 from clusterboot.topology.nodes import Draft, Index, find
 from clusterboot.topology.report import Problems, but_not, nearest, quoted
 from clusterboot.topology.schema import TopologyForm
-from clusterboot.wording import listed
+from clusterboot.wording import shortened
 
 
 def check_roles(drafts: list[Draft], index: Index, problems: Problems) -> None:
@@ -36,7 +36,7 @@ def check_roles(drafts: list[Draft], index: Index, problems: Problems) -> None:
         cycle = _cycle(draft, targets)
         if cycle:
             in_cycle.update(cycle)
-            names = listed([quoted(node.name) for node in cycle])
+            names = shortened([quoted(node.name) for node in cycle])
             message = f"{names} are replicas of each other; one of them has to be a primary"
             problems.add("topology-replica-of", message, place, node=draft.name, peer=target.name)
         elif target.role == "replica":

@@ -14,7 +14,6 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from clusterboot.topology.fields import (
-    NAME_SAYS,
     Host,
     Name,
     Password,
@@ -47,7 +46,7 @@ _ROLE = Says("primary or replica", choices=("primary", "replica"))
 _TLS_VERSION = Says('"1.2" or "1.3", in quotes', choices=("1.2", "1.3"))
 _AUTH = Says("a mapping with password_env, password_file or password", "secret")
 _SLOTS = Says('slots such as 0-5460 or "0-100,200", a list of such, or none', "other")
-_Name = Annotated[Name | None, Says(NAME_SAYS)]
+_Name = Annotated[Name | None, Says("1 to 128 letters, digits or any of . _ - : [ ]")]
 _Port = Annotated[Port | None, _PORT]
 _Text = Annotated[Text | None, Says("text on one line, without spaces around it")]
 _File = Annotated[Path | None, Says(_FILE)]
@@ -155,8 +154,8 @@ class ServersForm(Form):
     )
 
 
-_NodeEntry = Annotated[Annotated[ShortForm, Tag("-")] | Annotated[NodeForm, Tag("+")], is_a(dict)]
-_Tls = Annotated[Annotated[bool, Tag("-")] | Annotated[TlsForm, Tag("+")], is_a(dict)]
+_NodeEntry = Annotated[Annotated[ShortForm, Tag("<other>")] | Annotated[NodeForm, Tag("<kind>")], is_a(dict)]
+_Tls = Annotated[Annotated[bool, Tag("<other>")] | Annotated[TlsForm, Tag("<kind>")], is_a(dict)]
 
 
 class TopologyForm(Form):

@@ -60,43 +60,34 @@ def decode(data: bytes, file: str) -> str:
     """Return the text of `data`; see `clusterboot.topology.decode`."""
     problems = Problems(file)
     if len(data) > MAX_BYTES:
-        problems.add("topology-too-large", "a topology file is at most 1 MiB, this one is larger", None)
-    elif data.startswith(_UTF16_OR_32):
+        problems.fail("topology-too-large", "a topology file is at most 1 MiB, this one is larger", None)
+    if data.startswith(_UTF16_OR_32):
         message = "this file is UTF-16 or UTF-32, a topology file is UTF-8"
-        problems.add("topology-encoding", message, None, hint="save it again with the encoding UTF-8")
-    problems.finish()
+        problems.fail("topology-encoding", message, None, "save it again with the encoding UTF-8")
     try:
         return data.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         valid = data[: error.start].decode("utf-8").removeprefix("\ufeff")
         message = f"the byte 0x{data[error.start]:02x} is not UTF-8, a topology file is UTF-8"
         hint = "save the file again with the encoding UTF-8"
-        problems.add("topology-encoding", message, _position(valid, len(valid)), hint=hint)
-    problems.finish()
-    raise AssertionError
+        problems.fail("topology-encoding", message, _position(valid, len(valid)), hint)
 
 
 def check_characters(text: str, problems: Problems) -> None:
-    """Find the first character that no YAML text may hold, such as NUL or an escape."""
+    """Refuse characters that no YAML text may hold, such as NUL or an escape."""
     match = _FORBIDDEN.search(text)
     if match:
         message = f"the control character U+{ord(match[0]):04X} is not allowed in a topology file"
         hint = "delete it; inside double quotes an escape such as \\x1b stands for it"
-        problems.add("topology-control-character", message, _position(text, match.start()), hint=hint)
+        problems.fail("topology-control-character", message, _position(text, match.start()), hint)
 
 
 def _position(text: str, index: int) -> Position:
     return Position(text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index))
 
 
-def explain(error: yaml.YAMLError, text: str, problems: Problems) -> None:
-    """Add the problem that the parser found in `text`."""
-    message, place, hint = _explain(error, text)
-    problems.add("topology-syntax", message, place, hint=hint)
-
-
-def _explain(error: yaml.YAMLError, text: str) -> tuple[str, Position | None, str | None]:
-    """Return the message, the place, and the hint if a next step is likely."""
+def explain(error: yaml.YAMLError, text: str) -> tuple[str, Position | None, str | None]:
+    """Return the message, the place, and the hint (if a next step is likely) for an error of the parser."""
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
         return "this is not valid YAML", None, None
     mark, opened, problem = error.problem_mark, error.context_mark, error.problem or ""

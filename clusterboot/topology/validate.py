@@ -6,11 +6,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from clusterboot.topology.document import Spot
+from clusterboot.topology.document import BROKEN, Spot
 from clusterboot.topology.messages import Path, add_problem, instead, section
 from clusterboot.topology.model import MAX_NODES
 from clusterboot.topology.report import Problems, nearest
-from clusterboot.topology.scalars import BROKEN
 from clusterboot.topology.schema import TopologyForm
 
 
@@ -21,8 +20,7 @@ def validate(values: Any, spot: Spot, problems: Problems) -> TopologyForm:
     """
     if not isinstance(values, dict):
         message = "a topology file is a mapping with the keys 'version' and 'nodes'" + instead(values, spot)
-        problems.add("topology-invalid-value", message, spot)
-        problems.finish()
+        problems.fail("topology-invalid-value", message, spot)
     nodes = values.get("nodes")
     if isinstance(nodes, list) and len(nodes) > MAX_NODES:
         message = f"'nodes' has {len(nodes):,} entries; a topology has at most {MAX_NODES:,} nodes"
