@@ -64,28 +64,26 @@ def _check_nodes(form: TopologyForm, drafts: list[Draft], spot: Spot, problems: 
 
 
 def _node(draft: Draft, auth: Auth | None, folder: Path, problems: Problems) -> Node:
-    form, announce = draft.form, draft.announce
-    if form and form.auth:
-        auth = make_auth(form.auth, draft.spot.at("auth"), folder, problems)
+    form, announce = draft.form, draft.form.announce
     return Node(
         name=draft.name,
         host=draft.host,
         port=draft.port,
         bus_port=draft.bus_port,
-        zone=form.zone if form else None,
+        zone=form.zone,
         role=draft.role,
         replica_of=draft.replica_of,
         slots=draft.slots,
-        weight=float(form.weight or 1) if form else 1.0,
+        weight=float(form.weight or 1),
         announce=Announce(announce.host, announce.port, announce.bus_port) if announce else None,
-        auth=auth,
+        auth=make_auth(form.auth, draft.spot.at("auth"), folder, problems) or auth,
         line=draft.spot.line,
     )
 
 
 def _warnings(drafts: list[Draft], file: str) -> tuple[Problem, ...]:
     """Warn where some nodes, but not all, have an address that only works on one machine."""
-    local = [draft for draft in drafts if is_loopback(draft.announce.host if draft.announce else draft.host)]
+    local = [draft for draft in drafts if is_loopback((draft.form.announce or draft).host)]
     if not local or len(local) == len(drafts):
         return ()
     name, place = local[0].name, local[0].spot.at("host")

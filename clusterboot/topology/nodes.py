@@ -12,29 +12,29 @@ from clusterboot.topology.fields import parse_slots
 from clusterboot.topology.hosts import AddressError
 from clusterboot.topology.model import MAX_NODES, Role
 from clusterboot.topology.report import Problems, quoted
-from clusterboot.topology.schema import AnnounceForm, NodeForm, TopologyForm
+from clusterboot.topology.schema import NodeForm, TopologyForm
 from clusterboot.wording import listed
 
 
 @dataclass(slots=True, eq=False)
 class Draft:
-    """A node whose role and primary are not known yet; `spot` is its entry in the file."""
+    """A node whose role and primary are not known yet.
+
+    `spot` is its entry in the file, `form` has its optional keys.
+    """
 
     name: str
     host: str
     port: int
     bus_port: int | None
     spot: Spot
-    form: NodeForm | None = None
+    form: NodeForm
     role: Role | None = None
     replica_of: str | None = None
     slots: Slots | None = None
 
-    @property
-    def announce(self) -> AnnounceForm | None:
-        """What the node announces, where the file says so."""
-        return self.form.announce if self.form else None
 
+_NO_KEYS = NodeForm(host="localhost", port=1)  # for nodes in short form, which have no optional keys
 
 Index = dict[str | tuple[str, int], Draft]
 """Drafts by name and by address key."""
@@ -59,7 +59,7 @@ def expand(form: TopologyForm, spot: Spot, problems: Problems) -> list[Draft]:
             continue
         try:
             for host, port, bus_port in entry.addresses():
-                drafts.append(Draft(str(Endpoint(host, port)), host, port, bus_port, place))
+                drafts.append(Draft(str(Endpoint(host, port)), host, port, bus_port, place, _NO_KEYS))
         except AddressError as error:
             problems.add("topology-invalid-address", str(error), place)
     problems.finish()
@@ -83,7 +83,7 @@ def index_nodes(drafts: list[Draft], problems: Problems) -> Index:
         hint = "list each node once"
         problems.add("topology-duplicate-address", message, draft.spot, node=draft.name, hint=hint)
     for draft in drafts:
-        if draft.form is None or draft.form.name is None:
+        if draft.form.name is None:
             continue
         place, name = draft.spot.at("name"), quoted(draft.name)
         first = index.setdefault(draft.name, draft)
@@ -108,33 +108,30 @@ def find(text: str, index: Index) -> Draft | None:
 
 def check_announced(drafts: list[Draft], problems: Problems) -> None:
     """Find nodes that announce the same address or bus address as another node."""
-    clients: Index = {}
-    buses: Index = {}
+    seen: dict[tuple[str, str, int], Draft] = {}
     for draft in drafts:
-        announce = draft.announce
+        announce = draft.form.announce
         host = announce.host if announce else draft.host
         bus_port = (announce.bus_port if announce else None) or draft.bus_port
         addresses = []
         if announce:
-            addresses.append(("announced address", announce.port or draft.port, clients, "announce"))
+            addresses.append(("announced address", announce.port or draft.port, "announce"))
         if bus_port:
             written = "announce" if announce and announce.bus_port else "bus_port"
-            addresses.append(("bus address", bus_port, buses, written))
-        for what, port, index, written in addresses:
-            first = index.setdefault(key(host, port), draft)
-            if first is draft or key(first.host, first.port) == key(draft.host, draft.port):
-                continue
-            address = quoted(str(Endpoint(host, port)))
-            message = f"the {what} {address} is that of {quoted(first.name)} too; each node needs its own"
-            place = draft.spot.at(written)
-            problems.add("topology-duplicate-address", message, place, node=draft.name, peer=first.name)
+            addresses.append(("bus address", bus_port, written))
+        for what, port, written in addresses:
+            first = seen.setdefault((what, *key(host, port)), draft)
+            if key(first.host, first.port) != key(draft.host, draft.port):
+                address, place = quoted(str(Endpoint(host, port))), draft.spot.at(written)
+                message = f"the {what} {address} is that of {quoted(first.name)} too; each node needs its own"
+                problems.add("topology-duplicate-address", message, place, node=draft.name, peer=first.name)
 
 
 def check_bus_ports(drafts: list[Draft], problems: Problems) -> None:
     """Find ports that leave no room for the bus port: such a server does not even start."""
     too_high: dict[int, list[Draft]] = {}
     for draft in drafts:
-        bus_port = draft.bus_port or (draft.announce and draft.announce.bus_port)
+        bus_port = draft.bus_port or (draft.form.announce and draft.form.announce.bus_port)
         if draft.bus_port == draft.port:
             message = f"the bus port of {quoted(draft.name)} is its client port; it needs another one"
             place = draft.spot.at("bus_port")

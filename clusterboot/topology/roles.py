@@ -17,8 +17,6 @@ def check_roles(drafts: list[Draft], index: Index, problems: Problems) -> None:
     """Fill in `role` and `replica_of` of each draft; a primary must exist and not be a replica."""
     for draft in drafts:
         node = draft.form
-        if node is None:
-            continue
         if node.replica_of is not None and node.role == "primary":
             message = f"{quoted(draft.name)} has role: primary and replica_of; it can be one of them"
             problems.add("topology-role", message, draft.spot.at("replica_of"), node=draft.name)
@@ -55,9 +53,9 @@ def _targets(drafts: list[Draft], index: Index, problems: Problems) -> dict[Draf
     """Return for each replica the node that it names in `replica_of`."""
     targets: dict[Draft, Draft] = {}
     for draft in drafts:
-        if draft.form is None or draft.form.replica_of is None:
-            continue
         place, text = draft.spot.at("replica_of"), draft.form.replica_of
+        if text is None:
+            continue
         target = find(text, index)
         if target is None:
             _unknown_node(text, place, index, problems, draft.name)
@@ -82,11 +80,8 @@ def _cycle(start: Draft, targets: dict[Draft, Draft]) -> list[Draft]:
 def check_keys(drafts: list[Draft], form: TopologyForm, problems: Problems) -> None:
     """Find slots and weights without an effect."""
     for draft in drafts:
-        node = draft.form
-        if node is None:
-            continue
         for key in ("slots", "weight"):
-            if getattr(node, key) is None:
+            if getattr(draft.form, key) is None:
                 continue
             code, hint = "topology-no-effect", None
             if draft.role == "replica":
@@ -95,7 +90,7 @@ def check_keys(drafts: list[Draft], form: TopologyForm, problems: Problems) -> N
             elif form.slots == "none":
                 message = f"'{key}' has no effect with slots: none, which assigns no slots"
                 hint = f"leave out '{key}', or use slots: auto for the whole file"
-            elif key == "weight" and node.slots is not None:
+            elif key == "weight" and draft.form.slots is not None:
                 message = (
                     f"{quoted(draft.name)} has 'slots' and 'weight'; a weight only shares out slots not given"
                 )

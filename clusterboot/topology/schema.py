@@ -35,8 +35,8 @@ class Form(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
-def _optional(description: str) -> Any:
-    return Field(default=None, description=description)
+def _optional(description: str, default: Any = None) -> Any:
+    return Field(default=default, description=description)
 
 
 _PORT = Says("a whole number from 1 to 65535", "number")
@@ -45,15 +45,17 @@ _STAR_OR_CHAIN = Says("star or chain", choices=("star", "chain"))
 _ROLE = Says("primary or replica", choices=("primary", "replica"))
 _TLS_VERSION = Says('"1.2" or "1.3", in quotes', choices=("1.2", "1.3"))
 _AUTH = Says("a mapping with password_env, password_file or password", "secret")
+_MAPPING = Says("a mapping", "other")
 _SLOTS = Says('slots such as 0-5460 or "0-100,200", a list of such, or none', "other")
+SETTING_SAYS = Says("text on one line, a number, yes or no")
 _Name = Annotated[Name | None, Says("1 to 128 letters, digits or any of . _ - : [ ]")]
 _Port = Annotated[Port | None, _PORT]
 _Text = Annotated[Text | None, Says("text on one line, without spaces around it")]
 _File = Annotated[Path | None, Says(_FILE)]
 _Switch = Annotated[bool, Says("true or false", "bool")]
 _Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=1000)]
+_Replicas = Annotated[int, Field(ge=0, le=1999)]
 _Weight = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
-SETTING_SAYS = Says("text on one line, a number, yes or no")
 
 
 class AnnounceForm(Form):
@@ -112,18 +114,14 @@ class NodeForm(Form):
 class PlanForm(Form):
     """How the nodes meet."""
 
-    strategy: Annotated[Literal["star", "chain"], _STAR_OR_CHAIN] = Field(
-        default="star", description="star: one hub meets all others. chain: each node meets the next."
+    strategy: Annotated[Literal["star", "chain"], _STAR_OR_CHAIN] = _optional(
+        "star: one hub meets all others. chain: each node meets the next.", "star"
     )
     hub: Annotated[Text | None, Says("the name or address of a node in this file")] = _optional(
         "Name or address of the node in the middle of the star. Default: chosen automatically."
     )
-    boost: _Switch = Field(
-        default=True, description="Lower the timers of fresh nodes while they meet, then restore them."
-    )
-    extra_meets: _Switch = Field(
-        default=True, description="Repeat MEET from joining nodes to nodes with a stale view."
-    )
+    boost: _Switch = _optional("Lower the timers of fresh nodes while they meet, then restore them.", True)
+    extra_meets: _Switch = _optional("Repeat MEET from joining nodes to nodes with a stale view.", True)
 
 
 class TlsForm(Form):
@@ -132,7 +130,7 @@ class TlsForm(Form):
     ca: _File = _optional("CA certificates. Default: those of the system.")
     cert: _File = _optional("Client certificate. Needs key.")
     key: _File = _optional("Client key. Needs cert.")
-    verify: _Switch = Field(default=True, description="Check the server's certificate.")
+    verify: _Switch = _optional("Check the server's certificate.", True)
     server_name: Annotated[Host | None, Says("a host name")] = _optional(
         "Name that certificates must carry, if it is not the host. Also sent as SNI."
     )
@@ -169,22 +167,18 @@ class TopologyForm(Form):
     nodes: Annotated[
         list[_NodeEntry], Field(min_length=1), Says("a list of nodes, at least one", "other")
     ] = Field(description="Addresses, ranges of addresses, or mappings; at most 2000 nodes.")
-    replicas: Annotated[
-        Annotated[int, Field(ge=0, le=1999)] | None, Says("a whole number from 0 to 1999", "number")
-    ] = _optional("Replicas per primary, unless every role is given. Default: 0.")
-    slots: Annotated[Literal["auto", "none"], Says("auto or none", choices=("auto", "none"))] = Field(
-        default="auto", description="auto: cover all 16384 slots. none: only join the nodes."
+    replicas: Annotated[_Replicas | None, Says("a whole number from 0 to 1999", "number")] = _optional(
+        "Replicas per primary, unless every role is given. Default: 0."
     )
-    plan: Annotated[PlanForm, Says("a mapping", "other")] = Field(
-        default=PlanForm(), description="How the nodes meet."
+    slots: Annotated[Literal["auto", "none"], Says("auto or none", choices=("auto", "none"))] = _optional(
+        "auto: cover all 16384 slots. none: only join the nodes.", "auto"
     )
+    plan: Annotated[PlanForm, _MAPPING] = _optional("How the nodes meet.", PlanForm())
     auth: Annotated[AuthForm | None, _AUTH] = _optional("How to authenticate with every node.")
     tls: Annotated[_Tls | None, Says("true, false or a mapping", "bool")] = _optional(
         "TLS for client connections. true: with the CA certificates of the system."
     )
-    servers: Annotated[ServersForm, Says("a mapping", "other")] = Field(
-        default=ServersForm(), description="For --spawn and run only."
-    )
+    servers: Annotated[ServersForm, _MAPPING] = _optional("For --spawn and run only.", ServersForm())
 
 
 SECTIONS: dict[tuple[str, ...], type[Form]] = {

@@ -98,7 +98,7 @@ def check_weights(drafts: list[Draft], form: TopologyForm, problems: Problems) -
     if form.replicas and any(draft.role is None for draft in drafts):
         return
     takers = [draft for draft in drafts if draft.role != "replica" and draft.slots is None]
-    weights = [draft.form.weight or 1.0 if draft.form else 1.0 for draft in takers]
+    weights = [draft.form.weight or 1.0 for draft in takers]
     for draft, share in zip(takers, split(_slots_left(drafts), weights) if takers else [], strict=True):
         if not share:
             message = (

@@ -22,16 +22,14 @@ _QUOTED = re.compile(r"'[^']*'|<[^>]*>")
 _BRACKETED = re.compile(r"\[[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]:")
 _BRACED = re.compile(r"\{[0-9]+\.\.[0-9]+\}")
 _QUOTE = "put the value in quotes"
+_QUOTE_FLOW = "quote a value that holds , : { or ["
+_BACKSLASH = "write the backslash twice, or use single quotes"
 _INDENT = "check the indentation of this line and the one above"
 # Part of the parser's message, our message, the hint.
 _MESSAGES = (
     ("cannot start any token", "a value without quotes cannot start with this character", _QUOTE),
     ("mapping values are not allowed", "a ': ' stands where no second value can follow", _QUOTE),
-    (
-        "found unknown escape character",
-        "a backslash in double quotes starts an unknown escape",
-        "write the backslash twice, or use single quotes",
-    ),
+    ("found unknown escape", "a backslash in double quotes starts an unknown escape", _BACKSLASH),
     ("found invalid Unicode", "an escape stands for a character that does not exist", None),
     ("expected <document start>", "something follows the end of the document", None),
     ("expected '<document start>'", "something follows the end of the document", None),
@@ -39,11 +37,7 @@ _MESSAGES = (
     ("expected '-' indicator", "this line is neither an entry of the list above nor its end", _INDENT),
     ("did not find expected key", "this line is not a 'key: value' of the mapping above", _INDENT),
     ("did not find expected node content", "a value is missing here, or needs quotes", _QUOTE),
-    (
-        "expected ',' or",
-        "a ',' or the closing bracket is missing here",
-        "quote a value that holds , : { or [",
-    ),
+    ("expected ',' or", "a ',' or the closing bracket is missing here", _QUOTE_FLOW),
     ("could not find expected ':'", "a key here has no ': ' behind it", _INDENT),
 )
 # What is open at the end of the file: part of the parser's context, our words.
