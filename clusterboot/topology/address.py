@@ -53,7 +53,7 @@ class Pattern:
         Raises AddressError at the first host that is not valid.
         """
         parts = [
-            [part] if isinstance(part, str) else [str(number).zfill(part[1]) for number in part[0]]
+            [part] if isinstance(part, str) else [_number(part, index) for index in range(len(part[0]))]
             for part in self.host
         ]
         bus_ports = self.bus_ports or [None] * len(self.ports)
@@ -89,9 +89,10 @@ def parse(text: str) -> Pattern:
     bus_ports = _ports(bus, "bus port") if at else None
     if bus_ports is not None and len(bus_ports) != len(ports):
         raise AddressError(_different_lengths(ports, bus_ports))
-    if "{" not in host and "}" not in host:
-        return Pattern((check_host(host),), ports, bus_ports)
-    return Pattern(tuple(_host_parts(host)), ports, bus_ports)
+    parts = tuple(_host_parts(host))
+    for end in (0, -1):  # a range that leads out of the valid hosts does so at one of its ends, as a rule
+        check_host("".join(part if isinstance(part, str) else _number(part, end) for part in parts))
+    return Pattern(parts, ports, bus_ports)
 
 
 def reference(text: str) -> tuple[str, int] | None:
@@ -165,6 +166,11 @@ def _host_parts(host: str) -> Iterator[str | tuple[range, int]]:
             raise AddressError(f"{quoted(host)} has a brace without its partner; a range is {{0..5}}")
         else:
             yield piece
+
+
+def _number(part: tuple[range, int], index: int) -> str:
+    numbers, width = part
+    return str(numbers[index]).zfill(width)
 
 
 def _numbers(piece: str) -> tuple[range, int]:

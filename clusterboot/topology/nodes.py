@@ -140,9 +140,10 @@ def check_bus_ports(drafts: list[Draft], problems: Problems) -> None:
             too_high.setdefault(id(draft.spot), []).append(draft)
     for group in too_high.values():
         draft = group[0]
-        ports = f"port{'s' if group[1:] else ''} {listed([str(node.port) for node in group])}"
-        if len(group) > 3:
-            ports = f"ports {draft.port} to {group[-1].port}"
-        message = f"{ports} without a bus port: the default, port + {BUS_OFFSET}, would be above {MAX_PORT}"
+        ports = sorted({node.port for node in group})
+        which = f"port{'s' if ports[1:] else ''} {listed([str(port) for port in ports])}"
+        if len(ports) > 3:
+            which = f"ports {ports[0]} to {ports[-1]}"
+        message = f"{which} without a bus port: the default, port + {BUS_OFFSET}, would be above {MAX_PORT}"
         hint = "give the bus port (bus_port, or host:port@bus_port), or a port up to 55535"
         problems.add("topology-bus-port", message, draft.spot.at("port"), node=draft.name, hint=hint)

@@ -38,10 +38,10 @@ def written(found: tuple[Problem, ...]) -> str:
     )
 
 
-@pytest.mark.parametrize(("text", "told"), CASES)
-def test_a_file_has_exactly_these_problems(text: str, told: str) -> None:
+@pytest.mark.parametrize(("text", "expected"), CASES)
+def test_a_file_has_exactly_these_problems(text: str, expected: str) -> None:
     found = problems(text)
-    assert written(found) == told
+    assert written(found) == expected
     for problem in found:
         assert problem.exit is Exit.USAGE
         assert problem.file == "t.yaml"
@@ -66,14 +66,14 @@ def test_without_the_c_parser_a_file_has_the_same_problems(monkeypatch: pytest.M
     monkeypatch.setattr(document, "_LOADER", yaml.SafeLoader)
     assert load(FULL, "t.yaml").name == "orders"
     for case in CASES:
-        text, told = case.values
+        text, expected = case.values
         if not str(case.id).startswith(("yaml", "secrets")):
             continue
         found = problems(str(text))
         assert "hunter2" not in repr(found)
-        if "topology-syntax" not in str(told):
+        if "topology-syntax" not in str(expected):
             # The two parsers differ only in where an empty value stands.
-            assert re.sub(r":\d+ ", ": ", written(found)) == re.sub(r":\d+ ", ": ", str(told))
+            assert re.sub(r":\d+ ", ": ", written(found)) == re.sub(r":\d+ ", ": ", str(expected))
 
 
 def test_problems_name_the_nodes_they_are_about() -> None:
@@ -100,7 +100,7 @@ def test_a_file_of_nonsense_has_a_bounded_number_of_problems(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         (
             "version: 1\nnodes:\n" + "- h:1\n" * 2001,
@@ -118,11 +118,11 @@ def test_a_file_of_nonsense_has_a_bounded_number_of_problems(text: str) -> None:
     ],
     ids=["entries", "address", "values"],
 )
-def test_sizes_are_bounded_before_anything_is_made_of_them(text: str, told: str) -> None:
-    assert written(problems(text)) == told
+def test_sizes_are_bounded_before_anything_is_made_of_them(text: str, expected: str) -> None:
+    assert written(problems(text)) == expected
 
 
-def test_a_character_that_does_not_exist_is_told_by_the_other_parser_too(
+def test_the_pure_python_parser_reports_a_character_that_does_not_exist(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(document, "_LOADER", yaml.SafeLoader)
