@@ -144,8 +144,8 @@ MODULES: dict[str, dict[str, set[str]]] = {
 # What every room and module may import.
 ANYWHERE = {"addresses"}
 PACKAGES = {
-    "yaml": {"topology"},
-    "pydantic": {"topology"},
+    "yaml": {"topology/document", "topology/text"},
+    "pydantic": {"topology/fields", "topology/schema", "topology/validate", "topology/messages"},
     "redis": {"wire/client", "pytest_plugin"},  # the plugin hands tests a client of redis-py
     "rich": {"render", "cli"},
     "typer": {"cli"},

@@ -23,14 +23,9 @@ _STANDARD = "tag:yaml.org,2002:"
 _QUOTE_TAG = "put the value in quotes if the '!' is meant"
 _QUOTE_ALIAS = "put the value in quotes if the '*' is meant"
 
-
-class Marker:
-    """Stands where there is no value that could be used."""
-
-
-EMPTY: Final = Marker()
+EMPTY: Final = object()
 """A key or an entry without a value (YAML's null)."""
-BROKEN: Final = Marker()
+BROKEN: Final = object()
 """A value whose problem has been reported already."""
 
 # Scalars without quotes are read as in YAML 1.2, and yes/no/on/off as booleans, as YAML 1.1 readers do.

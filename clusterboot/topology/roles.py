@@ -26,12 +26,13 @@ def check_roles(drafts: list[Draft], index: Index, problems: Problems) -> None:
             draft.role = "primary"
     targets = _targets(drafts, index, problems)
     in_cycle: set[Draft] = set()
+    acyclic: set[Draft] = set()
     for draft, target in targets.items():
         if draft in in_cycle:
             continue
         draft.replica_of = target.name
         place = draft.spot.at("replica_of")
-        cycle = _cycle(draft, targets)
+        cycle = _cycle(draft, targets, acyclic)
         if cycle:
             in_cycle.update(cycle)
             names = shortened([quoted(node.name) for node in cycle])
@@ -67,13 +68,19 @@ def _targets(drafts: list[Draft], index: Index, problems: Problems) -> dict[Draf
     return targets
 
 
-def _cycle(start: Draft, targets: dict[Draft, Draft]) -> list[Draft]:
-    """Return the nodes from `start` back to `start`, or nothing when it is in no cycle."""
+def _cycle(start: Draft, targets: dict[Draft, Draft], acyclic: set[Draft]) -> list[Draft]:
+    """Return the nodes from `start` back to `start`, or nothing when it is in no cycle.
+
+    `acyclic` collects nodes that lead to no cycle, so that a long chain is followed once.
+    """
     path = [start]
-    while (node := targets.get(path[-1])) is not None and len(path) <= len(targets):
+    while (node := targets.get(path[-1])) is not None and node not in acyclic:
         if node is start:
             return path
+        if len(path) > len(targets):
+            return []
         path.append(node)
+    acyclic.update(path)
     return []
 
 
