@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from math import prod
-from typing import NamedTuple
 
 from clusterboot.topology.hosts import EXAMPLES, AddressError, check_host, is_ipv6
 from clusterboot.topology.report import may_hold_secret, quoted
@@ -21,14 +20,6 @@ _MAX_LENGTH = 1000
 _PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _NUMBERS = re.compile(r"([0-9]{1,9})\.\.([0-9]{1,9})")
-
-
-class Address(NamedTuple):
-    """The address of one node; `bus_port` is None where the text does not give one."""
-
-    host: str
-    port: int
-    bus_port: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +38,8 @@ class Pattern:
         """How many addresses this stands for; none of them is made to count them."""
         return prod(len(part[0]) for part in self.host if isinstance(part, tuple)) * len(self.ports)
 
-    def addresses(self) -> Iterator[Address]:
-        """Yield the addresses: the hosts in order, and the ports of each host.
+    def addresses(self) -> Iterator[tuple[str, int, int | None]]:
+        """Yield host, port and bus port (None where the text has none): hosts in order, then their ports.
 
         Raises AddressError at the first host that is not valid.
         """
@@ -60,7 +51,7 @@ class Pattern:
         for pieces in product(*parts):
             host = check_host("".join(pieces))
             for port, bus_port in zip(self.ports, bus_ports, strict=True):
-                yield Address(host, port, bus_port)
+                yield host, port, bus_port
 
 
 def parse(text: str) -> Pattern:

@@ -113,7 +113,7 @@ class Servers:
 class Topology:
     """A whole topology file. `nodes` keep the order of the file; `hub` is a node name.
 
-    `warnings` are what the file says that is only unfortunate. `slots` is "none" for a mesh only.
+    `slots` is "none" if the nodes are only joined. `warnings` are non-fatal problems of the file.
     """
 
     nodes: tuple[Node, ...]
@@ -127,10 +127,3 @@ class Topology:
     tls: Tls | None = None
     servers: Servers = Servers()
     warnings: tuple[Problem, ...] = ()
-
-    def node(self, name: str) -> Node:
-        """Return the node of that name; KeyError when there is none."""
-        for node in self.nodes:
-            if node.name == name:
-                return node
-        raise KeyError(name)

@@ -282,10 +282,3 @@ def test_loopback_beside_other_addresses_is_a_warning() -> None:
 )
 def test_loopback_alone_or_announced_otherwise_is_no_warning(entries: list[str]) -> None:
     assert nodes(*entries).warnings == ()
-
-
-def test_a_topology_finds_its_nodes_by_name() -> None:
-    topology = nodes("h:1", "{name: b, host: h, port: 2}")
-    assert topology.node("b").port == 2
-    with pytest.raises(KeyError):
-        topology.node("h:2")
