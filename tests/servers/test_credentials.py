@@ -171,9 +171,9 @@ def test_servers_without_cluster_meet_are_refused_clearly(
     assert outcome.exit == 5, outcome
     (first, second) = problems(outcome)
     assert first["message"] == (
-        f"{two.addresses[0]} has no CLUSTER INFO: it was renamed or taken away, as on managed services."
+        f"{two.addresses[0]} has no CLUSTER INFO: it was renamed or disabled, as on managed services."
     )
-    assert first["hint"] == "managed services form their clusters themselves; elsewhere undo rename-command"
+    assert first["hint"] == "undo rename-command there; managed services form their clusters themselves"
     assert second["node"] == two.addresses[1]
 
 

@@ -13,7 +13,8 @@ import redis.exceptions
 from redis.exceptions import RedisError
 
 from clusterboot.errors import Exit, NodeFailed
-from clusterboot.wire.client import Fleet, problem
+from clusterboot.wire.client import Fleet
+from clusterboot.wire.failures import explain
 from tests.core.world import node, topology
 
 FOREIGN: list[type[Exception]] = [
@@ -51,7 +52,7 @@ def raised(kind: type[Exception]) -> Exception:
 
 @pytest.mark.parametrize("kind", FOREIGN, ids=lambda kind: kind.__name__)
 def test_every_error_of_redis_py_and_of_the_network_is_a_problem_of_the_node(kind: type[Exception]) -> None:
-    found = problem(raised(kind), node("a"), "10.0.0.1")
+    found = explain(raised(kind), node("a"), "10.0.0.1", None)
     assert found.exit is Exit.NODE
     assert found.node == "a"
     assert found.message.startswith("a ")
@@ -62,7 +63,7 @@ def test_every_error_of_redis_py_and_of_the_network_is_a_problem_of_the_node(kin
 def test_an_error_is_known_by_its_cause_too() -> None:
     error = redis.exceptions.ConnectionError("Error 111 connecting to 10.0.0.1:7001.")
     error.__cause__ = ConnectionRefusedError(111, "Connection refused")
-    assert problem(error, node("a"), "10.0.0.1").message == (
+    assert explain(error, node("a"), "10.0.0.1", None).message == (
         "a cannot be reached: nothing listens at 10.0.0.1:7001."
     )
 
@@ -70,7 +71,7 @@ def test_an_error_is_known_by_its_cause_too() -> None:
 def test_a_chain_of_causes_that_bites_its_tail_comes_to_an_end() -> None:
     one, other = redis.exceptions.ConnectionError("one"), OSError("other")
     one.__context__, other.__context__ = other, one
-    assert problem(one, node("a"), "10.0.0.1").exit is Exit.NODE
+    assert explain(one, node("a"), "10.0.0.1", None).exit is Exit.NODE
 
 
 def test_a_port_where_nobody_listens() -> None:
@@ -95,13 +96,14 @@ def test_a_port_where_nobody_listens() -> None:
             False,
             0,
             "closed the connection, and nothing listens there any more.",
-            "it has just died or was stopped: look at its log, and start it again",
+            "look at its log, and start it again: it died or was stopped",
         ),
         (
             True,
             0,
             "closed the connection.",
-            "look at its log; a server that wants TLS closes connections without it",
+            "look at its log and check the port: bus ports close connections, and so do TLS ports without "
+            "'tls' in the topology",
         ),
         # Whoever has answered speaks as we do.
         (True, 1, "closed the connection.", "look at its log"),
