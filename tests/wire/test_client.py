@@ -7,15 +7,19 @@ import inspect
 import socket
 import ssl
 import threading
+from collections.abc import Callable
 
 import pytest
 import redis.exceptions
 from redis.exceptions import RedisError
 
+from clusterboot.addresses import BUS_OFFSET
 from clusterboot.errors import Exit, NodeFailed
+from clusterboot.topology import Tls
 from clusterboot.wire.client import Fleet
 from clusterboot.wire.failures import explain
 from tests.core.world import node, topology
+from tests.harness.servers import Servers
 
 FOREIGN: list[type[Exception]] = [
     *(
@@ -139,3 +143,20 @@ def test_a_node_that_hangs_up(stays: bool, answers: int, message: str, hint: str
         f"a at 127.0.0.1:{port} {message}",
         hint,
     )
+
+
+@pytest.mark.parametrize("tls", [None, Tls(verify=False)], ids=["plain", "tls"])
+def test_a_bus_port_closes_the_connection_and_the_hint_says_so(
+    tls: Tls | None, server_kind: str, servers: Callable[..., Servers]
+) -> None:
+    port = servers(server_kind, 1).ports[0] + BUS_OFFSET
+
+    async def ask() -> None:
+        fleet = Fleet(topology(node("a", host="127.0.0.1", port=port), tls=tls), lambda _: (None, None))
+        await fleet.ask("a", ("INFO",), ("CLUSTER", "INFO"))
+
+    with pytest.raises(NodeFailed) as caught:
+        asyncio.run(ask())
+    (found,) = caught.value.problems
+    assert found.code == "connection-lost"
+    assert "bus ports close connections" in (found.hint or "")
