@@ -62,38 +62,27 @@ def _password(auth: Auth, asked: str | None) -> str | None:
     if auth.password is not None:
         return auth.password.value
     if auth.password_env is not None:
-        value = os.environ.get(auth.password_env)
-        if not value:
-            raise _missing(
-                f"the environment variable {auth.password_env} for a password is not set",
-                f"run 'export {auth.password_env}=…', or name another source in the topology",
-            )
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            # The error itself holds the password.
-            message = f"the environment variable {auth.password_env} for a password is not UTF-8 text"
-            raise _missing(message, "set it to UTF-8 text") from None
-        return value
-    if auth.password_file is not None:
+        source = f"the environment variable {auth.password_env} for a password"
+        data = os.environb.get(os.fsencode(auth.password_env), b"")
+        if not data:
+            hint = f"run 'export {auth.password_env}=…', or name another source in the topology"
+            raise _missing(f"{source} is not set", hint)
+    elif auth.password_file is not None:
+        source = f"the password file {auth.password_file}"
         try:
             with auth.password_file.open("rb") as stream:
-                data = stream.read(MAX_PASSWORD_BYTES)
-            value = data.decode().removesuffix("\n").removesuffix("\r")
+                data = stream.read(MAX_PASSWORD_BYTES).removesuffix(b"\n").removesuffix(b"\r")
         except OSError as error:
-            raise _missing(
-                f"the password file {auth.password_file} cannot be read: {error.strerror}",
-                "check password_file in the topology; it is relative to the topology's folder",
-            ) from None
-        except UnicodeDecodeError:
-            raise _missing(
-                f"the password file {auth.password_file} is not text",
-                "write the password in one line of UTF-8",
-            ) from None
-        if not value:
-            raise _missing(f"the password file {auth.password_file} is empty", "write the password to it")
-        return value
-    return asked
+            hint = "check password_file in the topology; it is relative to the topology's folder"
+            raise _missing(f"{source} cannot be read: {error.strerror}", hint) from None
+        if not data:
+            raise _missing(f"{source} is empty", "write the password to it")
+    else:
+        return asked
+    try:
+        return data.decode()
+    except UnicodeDecodeError:  # which holds the password
+        raise _missing(f"{source} is not UTF-8 text", "set a password in UTF-8") from None
 
 
 def _missing(message: str, hint: str) -> UsageError:

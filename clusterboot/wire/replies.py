@@ -100,7 +100,6 @@ _KINDS: tuple[tuple[str, str, str, str], ...] = (
 )
 # Commands with subcommands.
 _CONTAINERS = ("CLUSTER", "CONFIG", "CLIENT", "ACL")
-_COMPILED = [(code, re.compile(pattern), text, hint) for code, pattern, text, hint in _KINDS]
 
 # Refusals that end by themselves, or that show that another run was first.
 _TRANSIENT = re.compile(
@@ -137,8 +136,8 @@ class Rejected(str):
 def explain(text: str, node: str, command: Sequence[str]) -> Problem:
     """Return what the error reply `text` to `command` means; an unknown one is quoted, with the command."""
     shown = text if len(text) <= MAX_SHOWN_LENGTH else text[:MAX_SHOWN_LENGTH] + "…"
-    for code, pattern, message, hint in _COMPILED:
-        if pattern.match(text):
+    for code, pattern, message, hint in _KINDS:
+        if re.match(pattern, text):
             return Problem(
                 code,
                 message.format(node=node, command=name(command), text=shown),

@@ -36,14 +36,10 @@ async def resolve(host: str, port: int) -> tuple[str, ...]:
     if is_numeric(host):
         return (host,)
     loop = asyncio.get_running_loop()
-    answer: asyncio.Future[tuple[str, ...]] = loop.create_future()
+    answer: asyncio.Future[tuple[str, ...] | OSError] = loop.create_future()
 
     def deliver(result: tuple[str, ...] | OSError) -> None:
-        if answer.done():
-            return
-        if isinstance(result, OSError):
-            answer.set_exception(result)
-        else:
+        if not answer.done():
             answer.set_result(result)
 
     def look_up() -> None:
@@ -59,7 +55,10 @@ async def resolve(host: str, port: int) -> tuple[str, ...]:
             loop.call_soon_threadsafe(deliver, result)
 
     threading.Thread(target=look_up, name=f"resolve {host}", daemon=True).start()
-    return await answer
+    result = await answer
+    if isinstance(result, OSError):
+        raise result
+    return result
 
 
 async def resolve_announced(topology: Topology, until: float | None = None) -> Topology:
@@ -74,11 +73,18 @@ async def resolve_announced(topology: Topology, until: float | None = None) -> T
         try:
             async with asyncio.timeout_at(until):
                 ip = (await resolve(node.announce.host, node.port))[0]
+            return replace(node, announce=replace(node.announce, host=ip))
         except TimeoutError:
-            return _unresolved(node.name, node.announce.host, "has no answer from a name server")
+            why = "has no answer from a name server"
         except OSError:
-            return _unresolved(node.name, node.announce.host, "does not resolve")
-        return replace(node, announce=replace(node.announce, host=ip))
+            why = "does not resolve"
+        return Problem(
+            "name-not-resolved",
+            f"{node.name} cannot be met: the name {node.announce.host}, under which it is announced, {why}.",
+            node=node.name,
+            hint="check announce.host in the topology, and the name server of this machine",
+            exit=Exit.NODE,
+        )
 
     if all(node.announce is None for node in topology.nodes):
         return topology
@@ -86,16 +92,6 @@ async def resolve_announced(topology: Topology, until: float | None = None) -> T
     if problems := [each for each in results if isinstance(each, Problem)]:
         raise NodeFailed(*problems)
     return replace(topology, nodes=tuple(each for each in results if isinstance(each, Node)))
-
-
-def _unresolved(name: str, host: str, why: str) -> Problem:
-    return Problem(
-        "name-not-resolved",
-        f"{name} cannot be met: the name {host}, under which it is announced, {why}.",
-        node=name,
-        hint="check announce.host in the topology, and the name server of this machine",
-        exit=Exit.NODE,
-    )
 
 
 async def probe(ip: str, port: int, seconds: float) -> Literal["open", "refused", "silent", "unreachable"]:

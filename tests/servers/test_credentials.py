@@ -90,7 +90,7 @@ def test_each_documented_rule_is_needed_and_named_before_anything_is_changed(
         command = missing[1:].replace("|", " ").upper()
         assert found[0]["message"] == f"{found[0]['node']} does not allow its user to run {command}."
         rule = f"ACL SETUSER <user> {missing}"
-        assert found[0]["hint"] == f"allow it: {rule}; docs/security.md has the whole rule set"
+        assert f"'{rule}'" in found[0]["hint"]
 
 
 @pytest.mark.parametrize("left_out", ["config|set", pytest.param("config|get", marks=pytest.mark.soak)])
