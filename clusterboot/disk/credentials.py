@@ -50,7 +50,7 @@ def warnings(topology: Topology, file: str) -> tuple[Problem, ...]:
         Problem(
             "password-readable",
             f"{path} holds a password and other users can read it.",
-            hint=f"chmod go-r {shlex.quote(str(path))}",
+            hint=f"run 'chmod go-r {shlex.quote(str(path))}'",
             exit=Exit.DONE,
         )
         for path in sorted(paths)

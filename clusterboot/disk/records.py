@@ -76,7 +76,7 @@ class Record:
         with explained():
             new.unlink(missing_ok=True)  # the lock is held: a crash has left it
             try:
-                descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+                descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
                 with os.fdopen(descriptor, "wb") as stream:
                     stream.write(json.dumps(content, indent=1).encode())
                     stream.flush()
@@ -166,7 +166,7 @@ def _parse(file: Path) -> Data | None:
     """Return what is in the file of a record, its envelope included; None when there is no such file."""
     try:
         # O_NONBLOCK: opening a FIFO would wait; it is refused below.
-        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -192,21 +192,21 @@ def _parse(file: Path) -> Data | None:
 
 def _try_lock(file: Path) -> int | None:
     """Return the open lock file once its lock is held; None when another process holds it."""
-    lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    held = False
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # If the holder removed the file after it was opened here, it is not the lock any more.
         if os.path.samestat(file.lstat(), os.fstat(lock)):
             os.ftruncate(lock, 0)
             os.pwrite(lock, str(os.getpid()).encode(), 0)
-            return lock
+            held = True
     except (BlockingIOError, FileNotFoundError):
         pass
-    except BaseException:
-        os.close(lock)
-        raise
-    os.close(lock)
-    return None
+    finally:
+        if not held:
+            os.close(lock)
+    return lock if held else None
 
 
 def _holder(file: Path) -> str:

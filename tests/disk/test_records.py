@@ -1,4 +1,4 @@
-"""The state folder: private, written as a whole, safe from what others plant."""
+"""The state folder: private to its user; records are replaced as a whole, with a lock."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def put(key: str, data: dict[str, object]) -> None:
 
 
 def script(text: str) -> subprocess.Popen[str]:
-    """Run Python with the project on its path; a hard-killed process needs to be another one."""
+    """Start Python with the project on its path."""
     env = environment()
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(text)],
@@ -38,7 +38,7 @@ def script(text: str) -> subprocess.Popen[str]:
 
 
 def make_foreign(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make `path` another user's: by giving it away (root), else by being somebody else ourselves."""
+    """Make `path` belong to another user: with chown as root, else by a fake user id of this process."""
     if os.geteuid() == 0:
         os.lchown(path, 12345, 12345)
     else:
@@ -321,7 +321,7 @@ def test_a_lock_file_that_was_removed_while_we_opened_it_is_not_the_lock(
     def late(fd: int, operation: int) -> None:
         calls.append(fd)
         if len(calls) == 1:
-            # The holder lets go and the next one makes a lock file of its own, all before our flock.
+            # Before this flock the holder releases the lock and the next process makes another lock file.
             lock.unlink()
             lock.touch()
         flock(fd, operation)

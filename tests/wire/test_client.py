@@ -1,4 +1,4 @@
-"""Foreign errors are mapped once: whatever redis-py or the network raises ends as a sentence."""
+"""Every error of redis-py and of the network becomes a problem of the node."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ FOREIGN: list[type[Exception]] = [
 
 
 def raised(kind: type[Exception]) -> Exception:
-    """An instance of `kind`, whatever its constructor wants."""
+    """Return an instance of `kind`, whatever arguments its constructor takes."""
     for arguments in (("gone",), (1, "gone"), ("utf-8", b"x", 0, 1, "gone"), ("7000 10.0.0.2:7002",)):
         try:
             error = kind(*arguments)
@@ -80,7 +80,7 @@ def test_a_chain_of_causes_that_bites_its_tail_comes_to_an_end() -> None:
 
 def test_a_port_where_nobody_listens() -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound and not listening: nobody else takes it, nobody answers
+        taken.bind(("127.0.0.1", 0))  # bound and not listening: the port stays free and refuses
         top = topology(node("a", host="127.0.0.1", port=taken.getsockname()[1]))
 
         async def ask() -> None:
@@ -109,7 +109,7 @@ def test_a_port_where_nobody_listens() -> None:
             "look at its log and check the port: bus ports close connections, and so do TLS ports without "
             "'tls' in the topology",
         ),
-        # Whoever has answered speaks as we do.
+        # A node that has answered before has the right port.
         (True, 1, "closed the connection.", "look at its log"),
     ],
 )

@@ -1,4 +1,4 @@
-"""As many connections as nodes: the limit on open files is raised, or said to be too low."""
+"""The limit on open files is raised to the number of connections, or reported as too low."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.harness.cli import ROOT
 
 
 def _allow(soft: int, hard: int, connections: int) -> str:
-    """Call `allow_open_files` in a process of its own with these limits; return the soft limit then."""
+    """Call `allow_open_files` in another process with these limits; return the soft limit then."""
     code = (
         "import resource\n"
         f"resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))\n"

@@ -1,4 +1,4 @@
-"""Whatever bytes a node sends: replies or a `NodeFailed`, in bounded memory, and nothing else."""
+"""Any bytes from a node become replies or a `NodeFailed`, in bounded memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ long = settings(max_examples=20_000, database=None, deadline=None)
 
 
 class _Writer:
-    """Where commands go in these tests: nowhere."""
+    """A writer that drops the commands."""
 
     def __init__(self) -> None:
         self.transport = self
@@ -42,7 +42,7 @@ async def unreachable(*_: object) -> str:
     return "unreachable"
 
 
-# One event loop for all: making one takes longer than anything that is tested here.
+# One event loop for all tests: making one takes longer than a test.
 _loop: list[asyncio.Runner] = []
 
 

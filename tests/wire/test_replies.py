@@ -1,4 +1,4 @@
-"""What error replies mean: every kind with the words of real servers, and provoked on them."""
+"""What error replies mean: each kind in the words of real servers, and caused on real servers."""
 
 from __future__ import annotations
 
