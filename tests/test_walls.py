@@ -66,7 +66,7 @@ ROOMS: dict[str, set[str]] = {
     "__main__": {"cli"},
 }
 # What most of `loop` may know. The nodes are behind a protocol: only `helper` and `standby` know the client.
-_VIEWS = {"errors", "wording", "topology", "core", "diagnosis", "wire/replies", "wire/silence"}
+_VIEWS = {"errors", "wording", "topology", "core", "diagnosis", "wire/replies"}
 # By module: the modules of the same room, other rooms, and single modules of other rooms.
 MODULES: dict[str, dict[str, set[str]]] = {
     "core": {
@@ -108,14 +108,12 @@ MODULES: dict[str, dict[str, set[str]]] = {
     },
     "wire": {
         "replies": {"errors"},
-        "silence": {"replies", "errors"},
-        "resolve": set(),
-        "lookup": {"resolve", "errors", "topology"},
-        "limits": {"errors"},
-        "probe": set(),
+        "resp": {"replies"},
+        "connection": {"replies", "resp"},
+        "resolve": {"errors", "topology"},
         "tls": {"errors", "topology"},
         "failures": {"errors", "topology", "tls"},
-        "client": {"errors", "topology", "replies", "resolve", "limits", "probe", "tls", "failures"},
+        "client": {"errors", "topology", "replies", "connection", "resolve", "tls", "failures"},
     },
     "disk": {
         "credentials": {"errors", "topology"},
@@ -132,7 +130,7 @@ MODULES: dict[str, dict[str, set[str]]] = {
         "helper": {"wire/client", "restore"},
         "standby": {"wire/client", "helper", "topology", "background"},
         "follow": {*_VIEWS, "observe", "run"},
-        "investigate": {*_VIEWS, "observe", "wire/resolve", "wire/probe"},
+        "investigate": {*_VIEWS, "observe", "wire/resolve"},
         "status": {*_VIEWS, "observe", "investigate"},
         "reset": {*_VIEWS, "observe", "boost", "investigate", "follow"},
         "run": {*_VIEWS, "observe", "act", "boost"},
@@ -144,14 +142,15 @@ ANYWHERE = {"addresses"}
 PACKAGES = {
     "yaml": {"topology/document", "topology/text"},
     "pydantic": {"topology/fields", "topology/schema", "topology/validate", "topology/messages"},
-    "redis": {"wire/client", "pytest_plugin"},  # the plugin hands tests a client of redis-py
+    # The plugin hands tests a client of redis-py.
+    "redis": {"wire/client", "wire/connection", "pytest_plugin"},
     "rich": {"render", "cli"},
     "typer": {"cli"},
 }
 # No I/O, no clock, no asyncio, no random numbers.
 PURE = {
     *("errors", "addresses", "slots", "wording", "topology", "core", "diagnosis"),
-    *("wire/replies", "wire/silence"),
+    "wire/replies",
 }
 WORLD = {
     *("os", "io", "sys", "socket", "ssl", "select", "signal", "subprocess", "shutil", "tempfile", "glob"),

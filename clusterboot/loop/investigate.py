@@ -23,10 +23,8 @@ from clusterboot.diagnosis.diagnose import diagnose
 from clusterboot.errors import Exit, NodeFailed, Problem
 from clusterboot.loop.observe import CLUSTER_INFO, CLUSTER_NODES, PERSISTENCE, REPLICATION, Asker
 from clusterboot.topology import Topology
-from clusterboot.wire.probe import probe
-from clusterboot.wire.replies import Rejected, Reply, explain
-from clusterboot.wire.resolve import numeric
-from clusterboot.wire.silence import loading, stopped
+from clusterboot.wire.replies import Rejected, Reply, explain, loading, stopped
+from clusterboot.wire.resolve import is_numeric, probe
 
 SECONDS = 1.0
 # So many ports are tried and so many nodes asked: a cluster that lost its network has one cause.
@@ -105,7 +103,7 @@ async def collect(
     evidence = Evidence()
     views, gaps = bus.views, tuple(bus.gaps.values())
     tried = [gap.at for gap in gaps] + [bus.endpoint(peer) for _, peer in bus.unlisted()]
-    ends = list(dict.fromkeys(end for end in tried if numeric(end[0])))[:MOST]
+    ends = list(dict.fromkeys(end for end in tried if is_numeric(end.host)))[:MOST]
     asked = list(dict.fromkeys(name for gap in gaps for name in (gap.node, gap.peer)))[:MOST]
     by_id = {view.id: name for name, view in views.items()}
     replicas = [name for name in unsynced if name in views][:MOST]

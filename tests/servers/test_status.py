@@ -114,7 +114,7 @@ def test_a_node_that_is_down_is_named_with_exit_5(
         (
             name,
             f"{name} cannot be reached: nothing listens at {name}.",
-            "start the server, or let 'up --spawn' start it, or mend its host and port in the topology",
+            "start the server, or let 'up --spawn' start it, or fix its host and port in the topology",
         )
     ]
     assert [row["state"] == "away" for row in document["nodes"]] == [False, True, False]
