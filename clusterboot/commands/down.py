@@ -24,9 +24,9 @@ def down(shell: Shell, file: Path, reach: Reach, *, reset: bool, yes: bool, flus
 
     Where there is no such file, it may be the name of a spawned cluster, or one whose file is gone.
     """
-    from clusterboot import local
     from clusterboot.core.results import DownResult
     from clusterboot.disk.topology_file import read
+    from clusterboot.local.clusters import stop, stop_named
     from clusterboot.render import json
 
     if flush and not reset:
@@ -41,7 +41,7 @@ def down(shell: Shell, file: Path, reach: Reach, *, reset: bool, yes: bool, flus
     result = DownResult()
     named = None
     if not reset and _missing(file):
-        named = local.stop_named(str(file), wait=_LOCK_SECONDS)
+        named = stop_named(str(file), wait=_LOCK_SECONDS)
         if named is None:
             message = f"{file} is neither a topology file nor the name of a spawned cluster"
             raise usage(message, "'clusterboot ls' shows what was spawned")
@@ -51,7 +51,7 @@ def down(shell: Shell, file: Path, reach: Reach, *, reset: bool, yes: bool, flus
         topology = read(file)
         if reset:
             result = replace(result, reset=run_async(_reset(shell, topology, reach, flush=flush)))
-        stopped = local.stop(topology, file=file, wait=min(_LOCK_SECONDS, reach.left(topology)))
+        stopped = stop(topology, file=file, wait=min(_LOCK_SECONDS, reach.left(topology)))
         if stopped is not None:
             result = replace(result, stopped=stopped.stopped, gone=stopped.gone)
         elif not reset:
@@ -92,11 +92,11 @@ async def _reset(shell: Shell, topology: Topology, reach: Reach, *, flush: bool)
 
 def ls(shell: Shell) -> Exit:
     """List the spawned clusters, and which of their servers run."""
-    from clusterboot import local
     from clusterboot.core.results import ClusterRow, LsResult, ServerRow
+    from clusterboot.local.spawned import spawned_clusters
     from clusterboot.render import json
 
-    found, problems = local.spawned()
+    found, problems = spawned_clusters()
     result = LsResult(
         tuple(
             ClusterRow(

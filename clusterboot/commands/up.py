@@ -115,14 +115,15 @@ def _spawn(
     shell: Shell, topology: Topology, file: Path, reach: Reach, credentials: Mapping[str, Credential]
 ) -> _Started:
     """Start a local server for every loopback node that does not answer."""
-    from clusterboot import local
+    from clusterboot.local.clusters import spawn
+    from clusterboot.local.wanted import stale_servers
 
     mine = [node for node in topology.nodes if is_loopback(node.host)]
     if not mine:
         message = "no node of this topology is on this machine (loopback): there is nothing to spawn"
         raise usage(message, "leave out --spawn and start the servers yourself")
     secrets = {name: secret for name, (_, secret) in credentials.items() if secret is not None}
-    spawned = local.spawn(topology, mine, file=file, timeout=reach.left(topology), passwords=secrets)
+    spawned = spawn(topology, mine, file=file, timeout=reach.left(topology), passwords=secrets)
     if spawned.started:
         shell.note(f"started {count(len(spawned.started), 'local server')}: {spawned.server}")
-    return _Started(len(spawned.started), local.changed(topology, file=file, passwords=secrets))
+    return _Started(len(spawned.started), stale_servers(topology, file=file, passwords=secrets))

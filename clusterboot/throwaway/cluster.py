@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clusterboot.errors import NodeFailed, OutOfTime
-from clusterboot.local.records import folder_name
-from clusterboot.local.servers import LOG, Server, answers, check_able, died, mute, prepare
+from clusterboot.local.failures import died, mute
+from clusterboot.local.launch import answers
+from clusterboot.local.server import LOG, Server, check_able, folder_name, prepare
 from clusterboot.throwaway.keeper import Keeper
 from clusterboot.throwaway.ports import HOST, free_ports
 from clusterboot.throwaway.shape import moved

