@@ -67,8 +67,8 @@ def in_use(server: Server, port: int) -> Problem:
     # TIME-WAIT of a socket without SO_REUSEADDR, or the local end of an outgoing connection.
     return Problem(
         "port-in-use",
-        f"{server.name}: nothing listens on its {what} {port} of {server.host}, but the system still holds it "
-        f"for a recent or an outgoing connection.",
+        f"{server.name}: nothing listens on its {what} {port} of {server.host}, but the system still holds "
+        f"it for a recent or an outgoing connection.",
         node=server.name,
         hint="try again in a minute, or choose another port",
         exit=Exit.NODE,
