@@ -12,7 +12,7 @@ from clusterboot.errors import Exit, Problem, UsageError
 from clusterboot.local.binary import locate
 from clusterboot.local.server import CONFIG, Server, config, folder_name
 from clusterboot.local.spawned import decode, key_of
-from clusterboot.wording import count, listed
+from clusterboot.wording import count, shortened
 
 if TYPE_CHECKING:
     from clusterboot.topology.model import Node, Topology
@@ -105,13 +105,13 @@ def stale_servers(topology: Topology, *, file: Path, passwords: Mapping[str, str
         now = _settings(config(server))
         names = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
         if names:
-            what = f"with other settings than the topology has now ({listed(names)})"
+            what = f"with other settings than the topology has now ({shortened(names)})"
             differences.setdefault(what, []).append(node.name)
     return tuple(
         Problem(
             "spawned-otherwise",
             f"{count(len(names), 'spawned server')} {'runs' if len(names) == 1 else 'run'} {what}: "
-            f"{listed(names)}.",
+            f"{shortened(names)}.",
             node=names[0] if len(names) == 1 else None,
             hint=f"run 'clusterboot down {file}', then 'up --spawn' again: it starts new, empty servers",
             exit=Exit.DONE,
