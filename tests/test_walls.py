@@ -33,6 +33,7 @@ ROOMS: dict[str, set[str]] = {
         *(
             "errors",
             "addresses",
+            "wording",
             "background",
             "topology",
             "core",

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from clusterboot.errors import Exit, Problem, UsageError, from_problems
+from clusterboot.errors import Exit, Problem, from_problems, usage_error
 
 if TYPE_CHECKING:
     from clusterboot.core.results import StatusResult
@@ -33,7 +33,7 @@ def cluster(
     """
     if topology is not None:
         if primaries or replicas or server:
-            raise _usage("a topology is of running nodes.", "leave out primaries, replicas and server")
+            raise usage_error("a topology is of running nodes.", "leave out primaries, replicas and server")
         yield _running(root / topology)
         return
     from clusterboot.local.binary import find_server
@@ -119,8 +119,4 @@ def _number(name: str, text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise _usage(f"redis-cluster-{name} is a number, not {text!r}.", "as in 3") from None
-
-
-def _usage(message: str, hint: str) -> UsageError:
-    return UsageError(Problem("usage", message, hint=hint, exit=Exit.USAGE))
+        raise usage_error(f"redis-cluster-{name} is a number, not {text!r}.", "as in 3") from None

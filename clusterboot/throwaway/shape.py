@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from clusterboot.errors import Exit, Problem, UsageError
+from clusterboot.errors import Exit, Problem, UsageError, usage_error
 from clusterboot.throwaway.ports import HOST, PORTS
 from clusterboot.topology import MAX_NODES, Node, Topology
-from clusterboot.topology.report import counted
+from clusterboot.wording import count
 
 # Clients would need the password, and clusterboot too; nobody but this machine reaches loopback.
 _PASSWORDS = ("requirepass", "masterauth", "masteruser", "user", "aclfile")
@@ -24,18 +24,14 @@ def plain(primaries: int, replicas: int) -> Topology:
 
     Raises UsageError for numbers that make no cluster.
     """
-    count = primaries * (1 + replicas)
-    if primaries < 1 or replicas < 0 or count > MAX_NODES:
-        raise UsageError(
-            Problem(
-                "usage",
-                f"{counted(primaries, 'primary', 'primaries')} with "
-                f"{counted(replicas, 'replica', 'replicas')} each do not make 1 to {MAX_NODES} nodes.",
-                hint="give at least one primary and no fewer than zero replicas",
-                exit=Exit.USAGE,
-            )
+    total = primaries * (1 + replicas)
+    if primaries < 1 or replicas < 0 or total > MAX_NODES:
+        raise usage_error(
+            f"{count(primaries, 'primary', 'primaries')} with {count(replicas, 'replica')} each do not make "
+            f"1 to {MAX_NODES} nodes.",
+            "give at least one primary and no fewer than zero replicas",
         )
-    nodes = (Node(f"{HOST}:{port}", HOST, port) for port in PORTS[:count])
+    nodes = (Node(f"{HOST}:{port}", HOST, port) for port in PORTS[:total])
     return Topology(tuple(nodes), replicas=replicas)
 
 

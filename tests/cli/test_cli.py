@@ -24,9 +24,9 @@ def file(tmp_path: Path) -> Path:
     ("command", "flags", "told"),
     [
         ("up", ("--spawn", "--dry-run"), "--spawn starts servers and --dry-run changes nothing"),
-        ("up", ("--spawn",), "no node of this topology is on this machine (loopback)"),
-        ("down", ("--yes",), "--yes goes with --reset."),
-        ("down", ("--flush",), "--flush goes with --reset."),
+        ("up", ("--spawn",), "no node of this topology has a loopback address"),
+        ("down", ("--yes",), "--yes needs --reset."),
+        ("down", ("--flush",), "--flush needs --reset."),
     ],
 )
 def test_flags_that_do_not_fit_are_wrong_usage(
@@ -127,7 +127,7 @@ def test_a_command_without_its_dashes_is_told_where_to_stand(words: str) -> None
     outcome = clusterboot("run", *words.split(), env=WIDE)
     assert (outcome.exit, outcome.err) == (
         125,
-        "error: there is no command to run.\n  → write it behind two dashes: clusterboot run -- pytest -q\n",
+        "error: there is no command to run.\n  → write it after two dashes: clusterboot run -- pytest -q\n",
     )
 
 
@@ -137,8 +137,8 @@ def test_a_command_without_its_dashes_is_told_where_to_stand(words: str) -> None
         ("plan FILE --format x", "'--format': 'x' is not one of 'table', 'json', 'commands'."),
         ("ls -o xml", "'--output' / '-o': 'xml' is not one of 'text', 'json'."),
         ("status FILE --timeout abc", "'--timeout': it is not a number."),
-        ("status FILE --timeout 0", "'--timeout': it has to be 0.1 or more."),
-        ("up FILE --timeout nan", "'--timeout': it has to be 0.1 or more."),
+        ("status FILE --timeout 0", "'--timeout': it must be 0.1 or more."),
+        ("up FILE --timeout nan", "'--timeout': it must be 0.1 or more."),
         ("run --replicas 1.5 -- true", "'--replicas': it is not a whole number."),
         ("run a b -- true", "unexpected argument: b."),
         ("ls a", "unexpected argument: a."),
