@@ -21,7 +21,7 @@ def ls(shell: Shell) -> Exit:
     rows = []
     for cluster in clusters:
         servers = tuple(
-            ServerRow(node.address, node.process.pid if node.process else None, node.running)
+            ServerRow(str(node.endpoint), node.process.pid if node.process else None, node.running)
             for node in cluster.nodes
         )
         version = cluster.nodes[0].version if cluster.nodes else None

@@ -42,17 +42,6 @@ class UpOptions:
     spawn: bool = False
 
 
-@dataclass(frozen=True)
-class _Started:
-    """The number of servers started now, and warnings about those that ran already."""
-
-    servers: int = 0
-    warnings: tuple[Problem, ...] = ()
-
-
-_NOTHING = _Started()
-
-
 def up(shell: Shell, file: Path, options: UpOptions, connect: ConnectOptions) -> Exit:
     """Bring the nodes of a topology to Ready."""
     from clusterboot.disk.topology_file import read
@@ -65,7 +54,7 @@ def up(shell: Shell, file: Path, options: UpOptions, connect: ConnectOptions) ->
     topology = with_strategy(read(file), options.strategy)
     credentials = passwords(topology, connect)
     deadline = Deadline(connect.seconds(topology))
-    started = _spawn(shell, topology, file, deadline, credentials) if options.spawn else _NOTHING
+    started, stale = _spawn(shell, topology, file, deadline, credentials) if options.spawn else (0, ())
 
     from clusterboot import bootstrap
     from clusterboot.render import github, json
@@ -86,7 +75,7 @@ def up(shell: Shell, file: Path, options: UpOptions, connect: ConnectOptions) ->
                     dry_run=options.dry_run,
                 )
                 run.warn(security_warnings(topology, file))
-                run.warn(started.warnings)
+                run.warn(stale)
                 try:
                     result = await bootstrap.up(run)
                 except Interrupted:
@@ -101,15 +90,15 @@ def up(shell: Shell, file: Path, options: UpOptions, connect: ConnectOptions) ->
                     shell.summarise(lambda: github.summary(far, problems))
                     document = json.up(far, problems, failed.exit)
                     return lambda: shell.fail("up", problems, document)
-        return lambda: _show(shell, replace(result, started=started.servers))
+        return lambda: _show(shell, replace(result, started=started))
 
     try:
         return run_async(work())()
     except Interrupted as stopped:
-        if not started.servers:
+        if not started:
             raise
         first, *rest = stopped.problems
-        servers = count(started.servers, "local server")
+        servers = count(started, "local server")
         hint = f"{first.hint}; {servers} still run: 'clusterboot down {file}' stops them"
         raise Interrupted(replace(first, hint=hint), *rest) from stopped
 
@@ -130,8 +119,8 @@ def _show(shell: Shell, result: UpResult) -> Exit:
 
 def _spawn(
     shell: Shell, topology: Topology, file: Path, deadline: Deadline, credentials: Mapping[str, Credential]
-) -> _Started:
-    """Start a local server for each loopback node that does not answer."""
+) -> tuple[int, tuple[Problem, ...]]:
+    """Start a server for each loopback node without one; return how many, and warnings about running ones."""
     from clusterboot.local.clusters import spawn
     from clusterboot.local.wanted import stale_servers
 
@@ -143,4 +132,4 @@ def _spawn(
     spawned = spawn(topology, local, file=file, timeout=deadline.left(), passwords=secrets)
     if spawned.started:
         shell.note(f"started {count(len(spawned.started), 'local server')}: {spawned.server}")
-    return _Started(len(spawned.started), stale_servers(topology, file=file, passwords=secrets))
+    return len(spawned.started), stale_servers(topology, file=file, passwords=secrets)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clusterboot.addresses import is_loopback
+from clusterboot.addresses import Endpoint, is_loopback
 from clusterboot.disk import records
 from clusterboot.errors import Exit, NodeFailed, Problem
 from clusterboot.local import process
@@ -81,9 +81,10 @@ def spawn(
     """
     end = time.monotonic() + timeout
     passwords = passwords or {}
+    all_running = Spawned((), tuple(node.name for node in nodes), None)
     silent = [node for node in nodes if not (is_loopback(node.host) and speaks(host_of(node), node.port))]
     if not silent:
-        return Spawned((), tuple(node.name for node in nodes), None)
+        return all_running
     check_spawnable(topology, silent, passwords)
     binary = find_server(topology.servers.command)
     sweep()
@@ -97,16 +98,16 @@ def spawn(
             before = None
             for folder in root.iterdir():
                 shutil.rmtree(folder, ignore_errors=True)
-        known = {(node.host, node.port): node for node in before.nodes} if before else {}
+        known = {node.endpoint: node for node in before.nodes} if before else {}
         announce = not (binary.kind == "Redis" and binary.before(4))
         servers = [server_for(topology, node, root, passwords.get(node.name), announce) for node in silent]
         # Those that run were started by another clusterboot since the check above.
-        running = [server for server in servers if (node := known.get(_at(server))) and node.running]
+        running = [server for server in servers if (node := known.get(server.endpoint)) and node.running]
         _check_not_stuck(running, known)
         missing = [server for server in servers if server not in running]
         if not missing:
-            return Spawned((), tuple(node.name for node in nodes), None)
-        kept = [node for at, node in known.items() if at not in map(_at, missing)]
+            return all_running
+        kept = [node for node in known.values() if node.endpoint not in {each.endpoint for each in missing}]
         for server in missing:
             # `decode` may read it after a crash, and must find the pid of the new server only.
             (server.folder / PIDFILE).unlink(missing_ok=True)
@@ -167,20 +168,19 @@ def _stop(key: str, wait: float) -> Stopped | None:
         running = [node for node in cluster.nodes if node.running]
         pairs = [(node.process, node.folder) for node in running if node.process is not None]
         left = process.end(pairs, grace=_GRACE)
-        if left:
-            raise NodeFailed(
-                *(
-                    Problem(
-                        "server-not-stopped",
-                        f"{node.name}: its server (process {node.process.pid}) does not end.",
-                        node=node.name,
-                        hint="kill it yourself, then run 'clusterboot down' again",
-                        exit=Exit.NODE,
-                    )
-                    for node in running
-                    if node.process is not None and node.process in left
-                )
+        problems = [
+            Problem(
+                "server-not-stopped",
+                f"{node.name}: its server (process {node.process.pid}) does not end.",
+                node=node.name,
+                hint="kill it yourself, then run 'clusterboot down' again",
+                exit=Exit.NODE,
             )
+            for node in running
+            if node.process is not None and node.process in left
+        ]
+        if problems:
+            raise NodeFailed(*problems)
         remove(key)
         record.delete()
     return Stopped(
@@ -189,12 +189,7 @@ def _stop(key: str, wait: float) -> Stopped | None:
     )
 
 
-def _at(server: Server) -> tuple[str, int]:
-    """Return what identifies a node here: its name in the file may change between runs."""
-    return server.host, server.port
-
-
-def _check_not_stuck(servers: Iterable[Server], known: Mapping[tuple[str, int], SpawnedNode]) -> None:
+def _check_not_stuck(servers: Iterable[Server], known: Mapping[Endpoint, SpawnedNode]) -> None:
     problems = [
         Problem(
             "server-stuck",
@@ -205,7 +200,7 @@ def _check_not_stuck(servers: Iterable[Server], known: Mapping[tuple[str, int], 
             exit=Exit.NODE,
         )
         for server in servers
-        if (now := known[_at(server)].process) is not None and not answers(server)
+        if (now := known[server.endpoint].process) is not None and not answers(server)
     ]
     if problems:
         raise NodeFailed(*problems)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clusterboot.addresses import BUS_OFFSET
+from clusterboot.addresses import BUS_OFFSET, Endpoint
 from clusterboot.errors import Exit, Problem, UsageError
 
 if TYPE_CHECKING:
@@ -35,6 +35,11 @@ class Server:
     bus_port: int | None = None
     settings: tuple[tuple[str, str], ...] = ()
     password: str | None = field(default=None, repr=False)
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it listens for clients."""
+        return Endpoint(self.host, self.port)
 
     @property
     def ports(self) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from clusterboot.topology.model import Node
 
 
+# What a record has of each node, beside its process.
+_FIELDS = {"name": str, "host": str, "port": int, "binary": str, "version": str}
+
+
 @dataclass(frozen=True, slots=True)
 class SpawnedNode:
     """One server on record. `process` is None if it was never started, and may have ended: see `running`."""
@@ -37,9 +42,9 @@ class SpawnedNode:
     version: str
 
     @property
-    def address(self) -> str:
-        """The address, as "host:port"."""
-        return str(Endpoint(self.host, self.port))
+    def endpoint(self) -> Endpoint:
+        """Where it listens."""
+        return Endpoint(self.host, self.port)
 
     @property
     def running(self) -> bool:
@@ -87,7 +92,7 @@ def key_of(file: Path, nodes: Iterable[Node]) -> str:
         return own
     addresses = {node.address for node in nodes}
     for key, cluster in _readable()[0].items():
-        if not cluster.file.exists() and {node.address for node in cluster.nodes} <= addresses:
+        if not cluster.file.exists() and {str(node.endpoint) for node in cluster.nodes} <= addresses:
             return key
     return own
 
@@ -131,18 +136,14 @@ def check_machine(key: str, cluster: SpawnedCluster | None) -> None:
 
 def sweep() -> None:
     """Remove what was spawned on this machine before its last boot: none of it can still run."""
-    for key, data in records.records("spawned")[0].items():
-        try:
-            cluster = decode(key, data)
-            if cluster is None or cluster.machine != machine() or cluster.boot == process.boot():
-                continue
-            with records.locked("spawned", key, wait=0) as record:
-                if record.read() == data:
-                    remove(key)
-                    record.delete()
-        except ClusterbootError:
-            # In use or corrupt; the command that needs this record reports it.
+    for key, cluster in _readable()[0].items():
+        if cluster.machine != machine() or cluster.boot == process.boot():
             continue
+        # If it is locked or corrupt, the command that needs it reports that.
+        with suppress(ClusterbootError), records.locked("spawned", key, wait=0) as record:
+            if decode(key, record.read()) == cluster:
+                remove(key)
+                record.delete()
 
 
 def remove(key: str) -> None:
@@ -156,24 +157,19 @@ def machine() -> str:
 
 
 def encode(cluster: SpawnedCluster) -> dict[str, Any]:
-    """Return what the record of a cluster holds; `decode` reads it."""
+    """Return the record of a cluster, for `decode`."""
+    nodes = [
+        {field: getattr(node, field) for field in _FIELDS}
+        | {"pid": node.process and node.process.pid, "started": node.process and node.process.started}
+        for node in cluster.nodes
+    ]
+    file = str(cluster.file)
     return {
         "name": cluster.name,
-        "file": str(cluster.file),
+        "file": file,
         "machine": cluster.machine,
         "boot": cluster.boot,
-        "nodes": [
-            {
-                "name": node.name,
-                "host": node.host,
-                "port": node.port,
-                "pid": node.process and node.process.pid,
-                "started": node.process and node.process.started,
-                "binary": node.binary,
-                "version": node.version,
-            }
-            for node in cluster.nodes
-        ],
+        "nodes": nodes,
     }
 
 
@@ -186,35 +182,20 @@ def decode(key: str, data: dict[str, Any] | None) -> SpawnedCluster | None:
         return None
     root = Path(os.path.realpath(records.path("servers", key)))
     try:
-        boot = _typed(data, "boot", str)
+        name, file, machine, boot = (_typed(data, each, str) for each in ("name", "file", "machine", "boot"))
         nodes = []
         for each in _typed(data, "nodes", list):
-            host, port = _typed(each, "host", str), _typed(each, "port", int)
-            folder = root / folder_name(host, port)
+            fields = {field: _typed(each, field, kind) for field, kind in _FIELDS.items()}
+            folder = root / folder_name(fields["host"], fields["port"])
             if each["pid"] is None:
                 now = _from_pidfile(folder)
             else:
                 now = Process(_typed(each, "pid", int), _typed(each, "started", str), boot)
-            nodes.append(
-                SpawnedNode(
-                    _typed(each, "name", str),
-                    host,
-                    port,
-                    folder,
-                    now,
-                    _typed(each, "binary", str),
-                    _typed(each, "version", str),
-                )
-            )
-        return SpawnedCluster(
-            _typed(data, "name", str),
-            Path(_typed(data, "file", str)),
-            _typed(data, "machine", str),
-            boot,
-            tuple(nodes),
-        )
+            nodes.append(SpawnedNode(**fields, folder=folder, process=now))
     except (KeyError, TypeError) as error:
-        raise records.corrupt("spawned", key, f"{error.args[0]!r} is missing or has a wrong value") from None
+        why = f"{error.args[0]!r} is missing or has a wrong value"
+        raise records.corrupt("spawned", key, why) from None
+    return SpawnedCluster(name, Path(file), machine, boot, tuple(nodes))
 
 
 def _typed(data: Any, name: str, kind: type) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clusterboot.addresses import is_loopback, is_loopback_address
+from clusterboot.addresses import Endpoint, is_loopback, is_loopback_address
 from clusterboot.disk import records
 from clusterboot.errors import Exit, Problem, UsageError
 from clusterboot.local.binary import locate
@@ -85,12 +85,12 @@ def stale_servers(topology: Topology, *, file: Path, passwords: Mapping[str, str
     """
     key = key_of(file, topology.nodes)
     cluster = decode(key, records.read("spawned", key))
-    running = {(node.host, node.port): node for node in cluster.nodes if node.running} if cluster else {}
+    running = {node.endpoint: node for node in cluster.nodes if node.running} if cluster else {}
     command = topology.servers.command
     path = _located(command)
     differences: dict[str, list[str]] = {}
     for node in topology.nodes:
-        spawned = running.get((host_of(node), node.port))
+        spawned = running.get(Endpoint(host_of(node), node.port))
         if spawned is None:
             continue
         if path is not None and path != spawned.binary:

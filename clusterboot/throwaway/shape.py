@@ -1,8 +1,7 @@
-"""What a throwaway cluster looks like: so many primaries and replicas, or the nodes of a topology file.
+"""The shape of a throwaway cluster: a number of primaries and replicas, or the nodes of a topology file.
 
-A topology gives names, roles, slots, replicas, zones and `servers`; who becomes what is exactly what
-`clusterboot plan` shows. Its addresses are replaced by free ports of loopback, and what belongs to an
-address or protects one goes with it: `bus_port`, `announce`, `auth` and `tls`.
+A topology gives names, roles, slots, replicas, zones and `servers`, placed as 'clusterboot plan' shows. Free
+loopback ports replace its addresses; `bus_port`, `announce`, `auth` and `tls` are dropped with them.
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ from clusterboot.throwaway.ports import HOST, PORTS
 from clusterboot.topology import MAX_NODES, Node, Topology
 from clusterboot.wording import count
 
-# Clients would need the password, and clusterboot too; nobody but this machine reaches loopback.
+# Passwords would be needed by all clients; the servers listen only on loopback.
 _PASSWORDS = ("requirepass", "masterauth", "masteruser", "user", "aclfile")
 
 
 def plain(primaries: int, replicas: int) -> Topology:
-    """Return a topology of so many primaries with `replicas` replicas each; its ports are not real yet.
+    """Return a topology of `primaries` with `replicas` each, on placeholder ports.
 
     Raises UsageError for numbers that make no cluster.
     """
@@ -36,9 +35,9 @@ def plain(primaries: int, replicas: int) -> Topology:
 
 
 def moved(topology: Topology, ports: Sequence[int]) -> Topology:
-    """Return the topology with its nodes, in order, on these ports of loopback and in their places.
+    """Return the topology with its nodes, in order, on these loopback ports, and with placed roles and slots.
 
-    A node that was named by its address is named by the new one.
+    A node named by its address is named by the new one.
     """
     from clusterboot.core.placement import place
 
@@ -64,9 +63,9 @@ def moved(topology: Topology, ports: Sequence[int]) -> Topology:
 
 
 def settings(topology: Topology, given: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Return the server settings of a topology with those `given` as "name=value" laid over them.
+    """Return the server settings of a topology, overridden by those `given` as "name=value".
 
-    Raises UsageError with every one that cannot be set.
+    Raises UsageError with every setting that is not allowed.
     """
     found = dict(topology.servers.config)
     problems = []
@@ -76,9 +75,11 @@ def settings(topology: Topology, given: Sequence[str]) -> tuple[tuple[str, str],
         if equals and name:
             found[name] = value.strip()
         else:
-            problems.append(_problem(f"--set takes name=value, not {words!r}.", "as in --set maxmemory=64mb"))
+            problems.append(
+                _problem(f"--set takes NAME=VALUE, not {words!r}.", "use it as in --set maxmemory=64mb")
+            )
     if given:
-        # It knows all rules, and takes its time to be imported.
+        # Imported late, because it is slow to import.
         from clusterboot.topology.options import OWN_SETTINGS
 
         problems += [

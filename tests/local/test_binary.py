@@ -67,7 +67,7 @@ def test_a_folder_that_may_not_be_looked_into_is_told(monkeypatch: pytest.Monkey
 
     with monkeypatch.context() as patched:
         patched.setattr(Path, "stat", refuse)
-        with pytest.raises(UsageError, match="where this user may not look"):
+        with pytest.raises(UsageError, match="in a folder that you cannot read"):
             find_server("/locked/server")
 
 
@@ -118,11 +118,11 @@ def test_what_cannot_be_run_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "broken").write_bytes(b"\x7fELF nonsense")
     (tmp_path / "broken").chmod(0o755)
     for command, message in (
-        ("no-such-server", "there is no no-such-server on PATH"),
-        (f"{tmp_path}/nothing", f"there is no server {tmp_path}/nothing"),
-        (f"{tmp_path}/folder", f"the server {tmp_path}/folder is a folder"),
-        (f"{tmp_path}/plain", f"the server {tmp_path}/plain cannot be executed"),
-        ("broken", f"the server {tmp_path}/broken cannot be run: exec format error"),
+        ("no-such-server", "there is no no-such-server on PATH."),
+        (f"{tmp_path}/nothing", f"there is no server {tmp_path}/nothing."),
+        (f"{tmp_path}/folder", f"the server {tmp_path}/folder is a folder."),
+        (f"{tmp_path}/plain", f"the server {tmp_path}/plain is not executable."),
+        ("broken", f"the server {tmp_path}/broken cannot be run: exec format error."),
     ):
         with pytest.raises(UsageError) as caught:
             find_server(command)

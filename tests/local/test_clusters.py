@@ -97,7 +97,9 @@ def test_what_is_spawned_is_listed_reused_and_stopped_without_a_trace(
 
     cluster = the_cluster()
     assert (cluster.name, cluster.file) == ("orders", file)
-    assert [(node.address, node.running) for node in cluster.nodes] == [(n.address, True) for n in nodes]
+    assert [(str(node.endpoint), node.running) for node in cluster.nodes] == [
+        (n.address, True) for n in nodes
+    ]
 
     assert spawn(topology, file) == Spawned((), names(topology), None)
     assert list(map(node_id, nodes)) == ids

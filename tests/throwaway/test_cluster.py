@@ -97,7 +97,7 @@ def test_ports_and_bus_ports_never_meet(listener: socket.socket) -> None:
 
 
 def test_too_many_nodes_for_the_ports_is_a_sentence() -> None:
-    with pytest.raises(NodeFailed, match=r"has only .* of the 13000 free ports"):
+    with pytest.raises(NodeFailed, match=r"has only .* of the 13000 free ports needed"):
         free_ports(13000)
 
 

@@ -135,7 +135,7 @@ def test_without_a_server_the_error_names_the_extra(
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (("--redis-cluster-primaries=three",), "*redis-cluster-primaries is a number, not 'three'*"),
+        (("--redis-cluster-primaries=three",), "*redis-cluster-primaries must be a number, not 'three'*"),
         (("--redis-cluster-primaries=0",), "*0 primaries with 1 replica each do not make*"),
         (("--redis-cluster-server=./nothing",), "*there is no server ./nothing*"),
         (("--redis-cluster-topology=none.yaml",), "*there is no such file*"),
