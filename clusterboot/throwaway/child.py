@@ -31,9 +31,25 @@ _FROM_TERMINAL = {signal.SIGINT, signal.SIGQUIT}
 class NotStarted(ClusterbootError):
     """The command cannot be started; `status` is the exit status of `run`."""
 
-    def __init__(self, problem: Problem, status: int) -> None:
+    def __init__(self, name: str, reason: str = "") -> None:
+        """Take the command, and why it cannot be executed; without a reason it was not found."""
+        if reason:
+            self.status = NOT_EXECUTABLE
+            problem = Problem(
+                "command-not-executable",
+                f"the command {name} cannot be executed: {reason}.",
+                hint="run 'chmod +x' on it, or run it with its interpreter: -- sh FILE",
+                exit=Exit.USAGE,
+            )
+        else:
+            self.status = NOT_FOUND
+            problem = Problem(
+                "command-not-found",
+                f"{name}: command not found.",
+                hint="check its name; the command after -- is run without a shell",
+                exit=Exit.USAGE,
+            )
         super().__init__(problem)
-        self.status = status
 
 
 def find(name: str) -> str:
@@ -51,9 +67,7 @@ def find(name: str) -> str:
         if not folder and os.access(path, os.X_OK):
             return path
         reason = reason or ("it is a folder" if folder else "permission denied")
-    if name and reason:
-        raise _not_executable(name, reason)
-    raise _not_found(name)
+    raise NotStarted(name, reason if name else "")
 
 
 def ignored() -> frozenset[signal.Signals]:
@@ -88,7 +102,7 @@ def execute(
         events.poll()
         keeper.listen()
         if keeper.failed is not None:
-            raise _not_executable(command[0], os.strerror(keeper.failed).lower())
+            raise NotStarted(command[0], os.strerror(keeper.failed).lower())
         for number in _caught(woken):
             # A signal from the terminal has reached the command too, if it has begun.
             if not (number in _FROM_TERMINAL and keeper.command and _in_foreground()):
@@ -115,32 +129,7 @@ def _has_terminal() -> bool:
 def _in_foreground() -> bool:
     """Return whether our group, with the command in it, gets Ctrl-C directly from the terminal."""
     try:
-        terminal = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY)
+        with open("/dev/tty", "rb", buffering=0) as terminal:  # noqa: PTH123
+            return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
     except OSError:
         return False
-    try:
-        return os.tcgetpgrp(terminal) == os.getpgrp()
-    except OSError:
-        return False
-    finally:
-        os.close(terminal)
-
-
-def _not_found(name: str) -> NotStarted:
-    problem = Problem(
-        "command-not-found",
-        f"{name}: command not found.",
-        hint="check its name; the command after -- is run without a shell",
-        exit=Exit.USAGE,
-    )
-    return NotStarted(problem, NOT_FOUND)
-
-
-def _not_executable(name: str, reason: str) -> NotStarted:
-    problem = Problem(
-        "command-not-executable",
-        f"the command {name} cannot be executed: {reason}.",
-        hint="run 'chmod +x' on it, or run it with its interpreter: -- sh FILE",
-        exit=Exit.USAGE,
-    )
-    return NotStarted(problem, NOT_EXECUTABLE)

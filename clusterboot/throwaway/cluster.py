@@ -109,7 +109,8 @@ class Throwaway:
             self.keeper.listen()
             for server in silent[:]:
                 try:
-                    self._check(server)
+                    if server.port in self.keeper.ended:
+                        raise NodeFailed(died(server, self.keeper.ended[server.port]))
                     if answers(server):
                         silent.remove(server)
                 except NodeFailed as failed:
@@ -158,11 +159,6 @@ class Throwaway:
     def _start(self, server: Server) -> None:
         prepare(server)
         self.keeper.tell("start", server.port)
-
-    def _check(self, server: Server) -> None:
-        """Raise NodeFailed if the server has died."""
-        if server.port in self.keeper.ended:
-            raise NodeFailed(died(server, self.keeper.ended[server.port]))
 
     def _elsewhere(self, server: Server) -> Server:
         self.keeper.tell("stop", server.port)

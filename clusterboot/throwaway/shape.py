@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from clusterboot.errors import Exit, Problem, UsageError, usage_error
+from clusterboot.errors import UsageError, usage_error
 from clusterboot.throwaway.ports import HOST, PORTS
 from clusterboot.topology import MAX_NODES, Node, Topology
 from clusterboot.wording import count
@@ -76,28 +76,24 @@ def settings(topology: Topology, given: Sequence[str]) -> tuple[tuple[str, str],
             found[name] = value.strip()
         else:
             problems.append(
-                _problem(f"--set takes NAME=VALUE, not {words!r}.", "use it as in --set maxmemory=64mb")
+                usage_error(f"--set takes NAME=VALUE, not {words!r}.", "use it as in --set maxmemory=64mb")
             )
     if given:
         # Imported late, because it is slow to import.
         from clusterboot.topology.options import OWN_SETTINGS
 
         problems += [
-            _problem(f"{name} is set by clusterboot: {OWN_SETTINGS[name]}.", "leave it out")
+            usage_error(f"{name} is set by clusterboot: {OWN_SETTINGS[name]}.", "leave it out")
             for name in found
             if name in OWN_SETTINGS
         ]
     problems += [
-        _problem(
+        usage_error(
             f"the servers of a throwaway cluster have no password, so {name} cannot be set.", "leave it out"
         )
         for name in found
         if name in _PASSWORDS
     ]
     if problems:
-        raise UsageError(*problems)
+        raise UsageError(*(problem for error in problems for problem in error.problems))
     return tuple(found.items())
-
-
-def _problem(message: str, hint: str) -> Problem:
-    return Problem("usage", message, hint=hint, exit=Exit.USAGE)

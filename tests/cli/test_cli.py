@@ -47,9 +47,15 @@ def test_a_plan_can_be_seen_with_the_other_strategy(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("redirection", "reason"), [(">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")]
+    ("words", "redirection", "reason"),
+    [
+        ("plan FILE", ">/dev/full", "No space left on device"),
+        ("plan FILE -o json", ">/dev/full", "No space left on device"),
+        ("plan FILE --format commands", ">&-", "Bad file descriptor"),
+        ("--help", ">/dev/full", "No space left on device"),
+        ("--help", ">&-", "Bad file descriptor"),
+    ],
 )
-@pytest.mark.parametrize("words", ["plan FILE", "plan FILE -o json", "plan FILE --format commands", "--help"])
 def test_output_that_cannot_be_written_is_one_sentence(
     file: Path, words: str, redirection: str, reason: str
 ) -> None:
@@ -105,13 +111,13 @@ def test_the_usage_shows_the_topology_as_it_is_written(command: str) -> None:
     assert usage == f"Usage: clusterboot {command} [OPTIONS] TOPOLOGY"
 
 
-@pytest.mark.parametrize("form", ["commands", "table"])
-def test_a_plan_has_one_format(file: Path, form: str) -> None:
-    outcome = clusterboot("plan", file, "--format", form, "-o", "json")
-    assert outcome.exit == 2
-    assert [(each["message"], each["hint"]) for each in outcome.json()["errors"]] == [
-        (f"--format {form} and -o json contradict each other.", "leave one of them out")
-    ]
+def test_a_plan_has_one_format(file: Path) -> None:
+    for form in ("commands", "table"):
+        outcome = clusterboot("plan", file, "--format", form, "-o", "json")
+        assert outcome.exit == 2
+        assert [(each["message"], each["hint"]) for each in outcome.json()["errors"]] == [
+            (f"--format {form} and -o json contradict each other.", "leave one of them out")
+        ]
     assert clusterboot("plan", file, "--format", "json", "-o", "json").exit == 0
     assert clusterboot("plan", file, "--format", "table").out == clusterboot("plan", file).out
 
@@ -119,7 +125,8 @@ def test_a_plan_has_one_format(file: Path, form: str) -> None:
 def test_a_file_that_cannot_be_read_is_an_error_like_others(tmp_path: Path) -> None:
     outcome = clusterboot("plan", tmp_path / "no.yaml", env=WIDE)
     assert outcome.exit == 2
-    assert outcome.err == f"error: {tmp_path}/no.yaml: cannot read the topology file: there is no such file\n"
+    said = f"error: {tmp_path}/no.yaml: cannot read the topology file: there is no such file\n"
+    assert outcome.err == f"{said}  → check the path\n"
 
 
 @pytest.mark.parametrize("words", ["pytest", "echo hi", "--replicas 0 echo hi"])
