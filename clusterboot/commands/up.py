@@ -98,8 +98,7 @@ def up(shell: Shell, file: Path, options: UpOptions, connect: ConnectOptions) ->
         if not started:
             raise
         first, *rest = stopped.problems
-        servers = count(started, "local server")
-        hint = f"{first.hint}; {servers} still run: 'clusterboot down {file}' stops them"
+        hint = f"{first.hint}; 'clusterboot down {file}' stops the local servers, which still run"
         raise Interrupted(replace(first, hint=hint), *rest) from stopped
 
 

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 from clusterboot.errors import Exit, NodeFailed, OutOfTime, Problem
 from clusterboot.local import process
-from clusterboot.local.failures import died, in_use, mute
-from clusterboot.local.ports import check_ports
+from clusterboot.local.failures import check_ports, died, in_use, mute
 from clusterboot.local.server import CONFIG, LOG, Server, check_able, prepare
 
 if TYPE_CHECKING:

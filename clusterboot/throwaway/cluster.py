@@ -27,7 +27,6 @@ from clusterboot.throwaway.ports import HOST, free_ports
 from clusterboot.throwaway.shape import moved
 
 if TYPE_CHECKING:
-    from clusterboot.core.events import Event
     from clusterboot.core.results import UpResult
     from clusterboot.local.binary import Binary
     from clusterboot.topology import Topology
@@ -103,7 +102,7 @@ class Throwaway:
 
         Raises NodeFailed when one dies, OutOfTime `timeout` seconds after the start.
         """
-        retries = 0
+        retries = _MAX_RETRIES * len(self._servers)
         silent = list(self._servers)
         while silent:
             self.keeper.listen()
@@ -114,10 +113,8 @@ class Throwaway:
                     if answers(server):
                         silent.remove(server)
                 except NodeFailed as failed:
-                    retries += 1
-                    if failed.problems[0].code != "port-in-use" or retries > _MAX_RETRIES * len(
-                        self._servers
-                    ):
+                    retries -= 1
+                    if failed.problems[0].code != "port-in-use" or retries < 0:
                         raise
                     silent[silent.index(server)] = self._elsewhere(server)
             if silent and time.monotonic() - self._began > timeout:
@@ -137,8 +134,8 @@ class Throwaway:
         fleet = Fleet(topology, lambda node: (None, None))
         try:
             spent = time.monotonic() - self._began
-            # No helper process: if we die, the guardian ends the servers, lowered timers and all.
-            run = bootstrap.Run(topology, fleet, _no_report, timeout, spent=spent, boost=topology.boost)
+            # No progress is reported. No helper process: if we die, the guardian ends the servers.
+            run = bootstrap.Run(topology, fleet, lambda _: None, timeout, spent=spent, boost=topology.boost)
             self.result = await bootstrap.up(run)
         finally:
             await fleet.close()
@@ -167,7 +164,3 @@ class Throwaway:
         self._servers[self._servers.index(server)] = fresh
         self._start(fresh)
         return fresh
-
-
-def _no_report(event: Event) -> None:
-    """Report no progress: a throwaway cluster is formed silently."""

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
+import signal
 import subprocess
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
 
 import pytest
 
+from clusterboot.commands import ConnectOptions, UpOptions
+from clusterboot.commands.shell import Shell
+from clusterboot.commands.signals import interrupted
+from clusterboot.errors import Interrupted
 from tests.harness.cli import ROOT, clusterboot, environment
 
 WIDE = {"COLUMNS": "200"}
@@ -44,6 +51,24 @@ def test_a_plan_can_be_seen_with_the_other_strategy(file: Path) -> None:
         if (document := clusterboot("plan", file, "--strategy", strategy, "-o", "json").json())
     ]
     assert meets == [[("1", "2"), ("1", "3")], [("1", "2"), ("2", "3")]]
+
+
+def test_an_interrupt_after_spawning_tells_how_to_stop_the_servers(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = importlib.import_module("clusterboot.commands.up")
+
+    def interrupt(work: Coroutine[object, object, object]) -> None:
+        work.close()
+        raise interrupted(signal.SIGINT)
+
+    monkeypatch.setattr(command, "run_async", interrupt)
+    for started, told in ((2, True), (0, False)):
+        monkeypatch.setattr(command, "_spawn", lambda *_, started=started: (started, ()))
+        with pytest.raises(Interrupted) as caught:
+            command.up(Shell(), file, UpOptions(spawn=True), ConnectOptions())
+        hint = caught.value.problems[0].hint or ""
+        assert (f"'clusterboot down {file}' stops the local servers" in hint) == told
 
 
 @pytest.mark.parametrize(

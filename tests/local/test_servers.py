@@ -17,7 +17,7 @@ import pytest
 from clusterboot.errors import Exit, NodeFailed, OutOfTime, UsageError
 from clusterboot.local import launch, process
 from clusterboot.local.binary import Binary, find_server
-from clusterboot.local.ports import check_ports
+from clusterboot.local.failures import check_ports
 from clusterboot.local.process import Process
 from clusterboot.local.server import Server
 from tests.harness import servers as harness
