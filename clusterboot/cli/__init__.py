@@ -27,21 +27,21 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and end the process with the exit status of the contract."""
     open_streams()
     given = list(sys.argv[1:] if arguments is None else arguments)
-    ordered, behind = globals_first(given), []
+    ordered, user_command = globals_first(given), []
     command = next((word for word in ordered if word in _NAMES), "clusterboot")
     if command == "run" and "--" in ordered:
         # The rest is the user's command, unchanged.
         cut = ordered.index("--")
-        ordered, behind = ordered[:cut], ordered[cut + 1 :]
+        ordered, user_command = ordered[:cut], ordered[cut + 1 :]
     shell.json = command != "run" and "json" in formats(ordered)
     try:
         if not given:
             app(["--help"], prog_name="clusterboot", standalone_mode=False)
             leave(Exit.USAGE)
-        status = app(ordered, prog_name="clusterboot", standalone_mode=False, obj=behind)
+        status = app(ordered, prog_name="clusterboot", standalone_mode=False, obj=user_command)
     except TyperException as wrong:
         message = plainly(wrong.format_message())
-        hint = f"clusterboot {command} --help" if command in _NAMES else "clusterboot --help"
+        hint = f"run 'clusterboot {command} --help'" if command in _NAMES else "run 'clusterboot --help'"
         if command == "run" and "--" not in given and message.startswith(EXTRA):
             from clusterboot.commands.run import no_command
 

@@ -77,7 +77,7 @@ def _missing(file: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return True
     except (OSError, ValueError):
-        return False
+        pass
     return False
 
 

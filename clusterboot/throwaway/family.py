@@ -54,11 +54,11 @@ class Family:
 
     def left(self) -> set[int]:
         """Return the processes that still run."""
-        found = descendants(os.getpid(), self._but())
+        below = descendants(os.getpid(), self._but())
         if self._adopts:
-            return found
+            return below
         # Orphans are no longer descendants, but were known before.
-        self._known = {pid for pid in self._known | found if send(os.kill, pid, 0)}
+        self._known = {pid for pid in self._known | below if send(os.kill, pid, 0)}
         return self._known | ({self._group} if self._group and send(os.killpg, self._group, 0) else set())
 
     def wait(self, until: float) -> bool:

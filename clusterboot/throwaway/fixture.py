@@ -52,17 +52,17 @@ def cluster(
 
 def _running(file: Path) -> ClusterAddress:
     """Return the cluster of a topology. Raises ClusterbootError with every reason why it is not Ready."""
-    from clusterboot.disk import credentials
+    from clusterboot.disk.credentials import load
     from clusterboot.disk.topology_file import read
 
     topology = read(file)
-    found = credentials.load(topology)
-    result = _in_a_thread(_look(topology, found))
+    credentials = load(topology)
+    result = _in_a_thread(_look(topology, credentials))
     if not result.ready:
         head = Problem("not-ready", "the cluster of the topology is not Ready.", exit=Exit.NOT_READY)
         raise from_problems((head, *result.verdict.reasons))
     first = next(row.address for row in result.nodes if row.role == "primary")
-    username, password = found[topology.nodes[0].name]
+    username, password = credentials[topology.nodes[0].name]
     options: dict[str, Any] = {"username": username, "password": password} if password else {}
     if topology.tls is not None:
         options |= _tls(topology.tls)
@@ -70,11 +70,11 @@ def _running(file: Path) -> ClusterAddress:
     return tuple(node.address for node in topology.nodes), f"{scheme}://{first}", options
 
 
-async def _look(topology: Topology, found: Mapping[str, Credential]) -> StatusResult:
+async def _look(topology: Topology, credentials: Mapping[str, Credential]) -> StatusResult:
     from clusterboot.loop.status import status
     from clusterboot.wire.client import Fleet
 
-    fleet = Fleet(topology, lambda node: found[node.name])
+    fleet = Fleet(topology, lambda node: credentials[node.name])
     try:
         async with asyncio.timeout(_LOOK_SECONDS):
             return await status(topology, fleet)

@@ -196,9 +196,9 @@ class Guardian:
         while len(self._read) < length:
             if not self._more():
                 return
-        said, self._read = self._read[:length], self._read[length:]
-        shared, ignored, count, path, *words = said.split(b"\0")
-        group, ignore = int(shared), [int(number) for number in ignored.split()]
+        packed, self._read = self._read[:length], self._read[length:]
+        given, ignored, count, path, *words = packed.split(b"\0")
+        group, ignore = int(given), [int(number) for number in ignored.split()]
         parent = os.getpid()
         failed, fail = os.pipe()
         pid = os.fork()
@@ -219,7 +219,7 @@ class Guardian:
                 os._exit(127)
         if group == 0:
             _lead(pid)
-        # In the same session, but another group, it would count as a shell that can resume it after Ctrl-Z.
+        # In the command's session but not its group, this would count as a shell that can resume it (Ctrl-Z).
         os.setsid()
         os.close(fail)
         for number in self._handed:

@@ -177,14 +177,13 @@ class Keeper:
 
 def _inherited() -> list[int]:
     """Return the inheritable descriptors of this process, without the streams."""
-    numbers = [int(name) for name in os.listdir("/dev/fd")]  # noqa: PTH208
-    found = []
-    for number in numbers:
+    inheritable = []
+    for number in map(int, os.listdir("/dev/fd")):  # noqa: PTH208
         # The one that listed /dev/fd is closed by now.
         with contextlib.suppress(OSError):
             if number > 2 and os.get_inheritable(number):
-                found.append(number)
-    return found
+                inheritable.append(number)
+    return inheritable
 
 
 def _gone() -> ClusterbootError:

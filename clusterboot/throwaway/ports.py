@@ -24,19 +24,17 @@ def free_ports(count: int, taken: Collection[int] = ()) -> list[int]:
     enough.
     """
     used = {*taken, *(port + BUS_OFFSET for port in taken)}
-    found: list[int] = []
+    free: list[int] = []
     for port in random.sample(PORTS, len(PORTS)):
-        if len(found) == count:
-            return found
         if used.isdisjoint((port, port + BUS_OFFSET)) and _free(port) and _free(port + BUS_OFFSET):
-            found.append(port)
+            free.append(port)
             used |= {port, port + BUS_OFFSET}
-    if len(found) == count:
-        return found
+        if len(free) == count:
+            return free
     raise NodeFailed(
         Problem(
             "no-free-ports",
-            f"{HOST} has only {len(found)} of the {count} free ports needed in {PORTS[0]}-{PORTS[-1]}.",
+            f"{HOST} has only {len(free)} of the {count} free ports needed in {PORTS[0]}-{PORTS[-1]}.",
             hint="stop what listens there, or run fewer nodes",
             exit=Exit.NODE,
         )

@@ -67,16 +67,16 @@ def settings(topology: Topology, given: Sequence[str]) -> tuple[tuple[str, str],
 
     Raises UsageError with every setting that is not allowed.
     """
-    found = dict(topology.servers.config)
+    chosen = dict(topology.servers.config)
     problems = []
-    for words in given:
-        name, equals, value = words.partition("=")
+    for text in given:
+        name, equals, value = text.partition("=")
         name = name.strip().lower()
         if equals and name:
-            found[name] = value.strip()
+            chosen[name] = value.strip()
         else:
             problems.append(
-                usage_error(f"--set takes NAME=VALUE, not {words!r}.", "use it as in --set maxmemory=64mb")
+                usage_error(f"--set takes NAME=VALUE, not {text!r}.", "use it as in --set maxmemory=64mb")
             )
     if given:
         # Imported late, because it is slow to import.
@@ -84,16 +84,16 @@ def settings(topology: Topology, given: Sequence[str]) -> tuple[tuple[str, str],
 
         problems += [
             usage_error(f"{name} is set by clusterboot: {OWN_SETTINGS[name]}.", "leave it out")
-            for name in found
+            for name in chosen
             if name in OWN_SETTINGS
         ]
     problems += [
         usage_error(
             f"the servers of a throwaway cluster have no password, so {name} cannot be set.", "leave it out"
         )
-        for name in found
+        for name in chosen
         if name in _PASSWORDS
     ]
     if problems:
         raise UsageError(*(problem for error in problems for problem in error.problems))
-    return tuple(found.items())
+    return tuple(chosen.items())
