@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from clusterboot.errors import UsageError, usage_error
 from clusterboot.throwaway.ports import HOST, PORTS
-from clusterboot.topology import MAX_NODES, Node, Topology
+from clusterboot.topology import MAX_NODES, OWN_SETTINGS, Node, Topology
 from clusterboot.wording import count
 
 # Passwords would be needed by all clients; the servers listen only on loopback.
@@ -79,9 +79,6 @@ def settings(topology: Topology, given: Sequence[str]) -> tuple[tuple[str, str],
                 usage_error(f"--set takes NAME=VALUE, not {text!r}.", "use it as in --set maxmemory=64mb")
             )
     if given:
-        # Imported late, because it is slow to import.
-        from clusterboot.topology.options import OWN_SETTINGS
-
         problems += [
             usage_error(f"{name} is set by clusterboot: {OWN_SETTINGS[name]}.", "leave it out")
             for name in chosen
