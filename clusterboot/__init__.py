@@ -1,3 +1,3 @@
-"""Make a Redis or Valkey Cluster out of running nodes."""
+"""Joins running Redis or Valkey nodes into a cluster."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""Run clusterboot as `python -m clusterboot`, and the entry point of the command."""
+"""The entry point of the command, and of `python -m clusterboot`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 def main() -> None:
     """Run the command line; see `clusterboot.cli`."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        # Ctrl-C while the modules are imported ends the process without a traceback; commands catch it.
+        # Ctrl-C during the imports ends the process without a traceback. Commands set handlers of their own.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from clusterboot.cli import main as run
 

@@ -77,6 +77,11 @@ class UsageError(ClusterbootError):
     """Flags or arguments that do not fit."""
 
 
+def usage_error(message: str, hint: str) -> UsageError:
+    """Return the error for flags or arguments that do not fit."""
+    return UsageError(Problem("usage", message, hint=hint, exit=Exit.USAGE))
+
+
 class TopologyError(ClusterbootError):
     """A topology file that cannot be used; `problems` has every problem of the file."""
 

@@ -1,12 +1,11 @@
-"""The pytest plugin: `redis_cluster` is a real cluster for the session, `clean_redis_cluster` an empty one.
+"""The pytest plugin: a real cluster for the session, and the same cluster emptied for each test.
 
     def test_orders(clean_redis_cluster):
         client = clean_redis_cluster.client(decode_responses=True)
         client.set("order:1", "tea")
 
-Nothing starts before a test asks for a fixture. Every process of pytest-xdist has a cluster of its own.
-pytest imports this file in every run of an environment that has clusterboot, so all else waits until a
-fixture is asked for.
+The cluster starts with the first test that uses it; each pytest-xdist worker has its own. pytest imports this
+module in every run where clusterboot is installed, so the fixtures import everything else.
 """
 
 from __future__ import annotations
@@ -32,10 +31,10 @@ _OPTIONS = {
 
 
 class RedisCluster:
-    """A running cluster: `nodes` are all its nodes as `host:port`, `url` is the URL of one primary."""
+    """A running cluster: `nodes` are its nodes as `host:port`, `url` is the URL of one primary."""
 
     def __init__(self, nodes: tuple[str, ...], url: str, options: Mapping[str, Any]) -> None:
-        """Take the nodes, the URL, and what a client needs beyond an address (credentials, TLS)."""
+        """Take the nodes, the URL, and further options for clients (credentials, TLS)."""
         self.nodes = nodes
         self.url = url
         self._options = options
@@ -45,18 +44,18 @@ class RedisCluster:
         return f"<RedisCluster {self.url} of {len(self.nodes)}>"
 
     def client(self, **options: Any) -> Client:
-        """Return a new client of redis-py, which takes `options`; it is closed when the session ends."""
+        """Return a new redis-py client with these options; it is closed when the session ends."""
         client = self._connect(options)
         self._clients.callback(client.close)
         return client
 
     def flush(self) -> None:
-        """Delete all keys, and return when the replicas have done so too."""
-        # A new client, for a test may have moved primaries.
+        """Delete all keys, on replicas too."""
+        # A new client, because a test may have caused a failover.
         client: Any = self._connect({})
         try:
             for node in client.get_primaries():
-                # One connection for all of it: WAIT is about the writes of its own connection.
+                # One connection: WAIT covers only the writes of its own connection.
                 with client.get_redis_connection(node).client() as primary:
                     primary.flushall()
                     replicas = primary.info("replication")["connected_slaves"]
@@ -76,13 +75,13 @@ class RedisCluster:
         nodes = [make(host.strip("[]"), int(port)) for host, _, port in parts]
         given = {**self._options, **options}
         if (tls := given.pop("tls", None)) is not None:
-            # Only with a URL does redis-py ask for connections in the way that it was told.
+            # redis-py uses the connection pool class only with a URL.
             given |= {"url": self.url, "connection_pool_class": _pool(*tls)}
         return cluster.RedisCluster(startup_nodes=nodes, **given)
 
 
 def _pool(context: SSLContext, server_name: str | None) -> type[ConnectionPool]:
-    """Return a pool of connections with this TLS context, to servers whose certificates have this name."""
+    """Return a connection pool class with this TLS context, for certificates with this server name."""
     from redis import connection
 
     class Connection(connection.SSLConnection):
@@ -97,7 +96,7 @@ def _pool(context: SSLContext, server_name: str | None) -> type[ConnectionPool]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add an option and an ini setting for each thing that the cluster can be told."""
+    """Add the options and ini settings of the cluster."""
     group = parser.getgroup("clusterboot", "a Redis or Valkey Cluster for tests")
     for name, (metavar, text) in _OPTIONS.items():
         group.addoption(f"--redis-cluster-{name}", metavar=metavar, default=None, help=text)
@@ -106,7 +105,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def redis_cluster(request: pytest.FixtureRequest) -> Iterator[RedisCluster]:
-    """A real cluster, Ready, for the whole session: .nodes, .url, .client()."""
+    """A real, Ready cluster for the whole session: .nodes, .url, .client()."""
     from clusterboot.errors import ClusterbootError
     from clusterboot.throwaway import fixture
 
@@ -121,7 +120,7 @@ def redis_cluster(request: pytest.FixtureRequest) -> Iterator[RedisCluster]:
                 for problem in failed.problems
             )
         if reason:
-            # Not in the handler: pytest would show what it handles as well.
+            # Not in the except block, where pytest would also show the exception.
             pytest.fail(f"there is no cluster for this test: {reason}", pytrace=False)
         cluster = RedisCluster(*found)
         stack.callback(cluster.close)
@@ -130,7 +129,7 @@ def redis_cluster(request: pytest.FixtureRequest) -> Iterator[RedisCluster]:
 
 @pytest.fixture
 def clean_redis_cluster(redis_cluster: RedisCluster) -> RedisCluster:
-    """The cluster of the session without a single key: FLUSHALL before each test that asks for it."""
+    """The same cluster, emptied: FLUSHALL before each test that uses it."""
     redis_cluster.flush()
     return redis_cluster
 

@@ -121,6 +121,19 @@ MODULES: dict[str, dict[str, set[str]]] = {
         "records": {"errors", "topology", "private"},
         "topology_file": {"errors", "topology"},
     },
+    "local": {
+        "binary": {"errors"},
+        "process": set(),
+        "server": {"binary", "errors"},
+        "failures": {"server", "errors"},
+        "launch": {"binary", "process", "server", "failures", "errors"},
+        "spawned": {"process", "server", "disk/records", "errors", "topology"},
+        "wanted": {"binary", "server", "spawned", "disk/records", "errors", "topology", "wording"},
+        "clusters": {
+            *("binary", "process", "server", "launch", "spawned", "wanted", "disk/records", "errors"),
+            "topology",
+        },
+    },
     "loop": {
         "observe": _VIEWS,
         "act": {*_VIEWS, "observe"},

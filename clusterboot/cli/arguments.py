@@ -1,4 +1,4 @@
-"""Words of the command line before they are parsed, and what the parser says of them. Pure."""
+"""The command line before it is parsed, and the error messages of the parser. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _FLAGS = frozenset({"-q", "--quiet", "--debug", "--no-color"})
 
 
 def globals_first(arguments: Sequence[str]) -> list[str]:
-    """Move the global options in front of the command, so that they may stand anywhere before `--`."""
+    """Move the global options before the command, so that they can be given anywhere before `--`."""
     front: list[str] = []
     rest: list[str] = []
     words = iter(arguments)
@@ -33,19 +33,19 @@ _PLAINLY = (
     (r"Input should be a valid number.*", "it is not a number."),
     (r"Input should be a finite number.*", "it is not a finite number."),
     (r"Input should be a valid integer.*", "it is not a whole number."),
-    (r"Input should be greater than or equal to (.*)", r"it has to be \1 or more."),
+    (r"Input should be greater than or equal to (.*)", r"it must be \1 or more."),
 )
 
 
 def plainly(message: str) -> str:
-    """Return what the parser of options says, without the words of its own trade."""
+    """Return an error message of the parser in plain English."""
     for technical, plain in _PLAINLY:
         message = re.sub(technical, plain, message, flags=re.DOTALL)
     return message if message.endswith((".", "?")) else f"{message}."
 
 
 def formats(arguments: Sequence[str]) -> set[str]:
-    """The output formats asked for, known before the options are parsed: also for errors in them."""
+    """Return the values of --output, which apply to errors of the parser too."""
     return {
         *(value for flag, value in pairwise(arguments) if flag in ("-o", "--output")),
         *(word.removeprefix("--output=") for word in arguments if word.startswith("--output=")),

@@ -1,7 +1,8 @@
-"""The app: the global options, and the flags of each command; commands import what they need as they run."""
+"""The app: the global options, and the flags of each command. Commands import what they need as they run."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
@@ -10,14 +11,13 @@ import typer
 from typer.core import TyperCommand
 
 from clusterboot import __version__, commands
-from clusterboot.cli.options import AskPass, File, FileOrName, FormingTimeout, LookTimeout, Strategy, Timeout
-from clusterboot.commands import Reach, UpOptions
+from clusterboot.commands import ConnectOptions, UpOptions
 from clusterboot.commands.shell import Shell, leave
 
 app = typer.Typer(
     name="clusterboot",
-    help="Make a Redis or Valkey Cluster out of running nodes: declarative, safe to repeat, never hanging.",
-    epilog="Global options may stand before or after the command.",
+    help="Join running Redis or Valkey nodes into a cluster: declarative, safe to repeat, never hanging.",
+    epilog="Global options can be given before or after the command.",
     context_settings={"help_option_names": ["-h", "--help"]},
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -27,9 +27,37 @@ shell = Shell()
 _GLOBAL = "Global options, before or after the command: {}-q/--quiet, --no-color, --debug."
 
 
+def _topology(text: str) -> Any:
+    return typer.Argument(metavar="TOPOLOGY", help=text, show_default=False)
+
+
+def _seconds(limit: str) -> Any:
+    text = f"{limit} Default: one second per node, at least 60."
+    return typer.Option("--timeout", metavar="SECONDS", min=0.1, help=text, show_default=False)
+
+
+def _option(name: str, metavar: str | None, text: str) -> Any:
+    return typer.Option(name, metavar=metavar, help=text, show_default=False)
+
+
+File = Annotated[Path, _topology("The topology file (YAML).")]
+FileOrName = Annotated[
+    Path, _topology("The topology file (YAML), or the name of a spawned cluster as 'ls' shows it.")
+]
+Strategy = Annotated[
+    Literal["star", "chain"] | None, _option("--strategy", None, "How the nodes meet; overrides the file.")
+]
+Timeout = Annotated[float | None, _seconds("Time limit for the run.")]
+LookTimeout = Annotated[float | None, _seconds("Time limit for the run; with --watch, for each look.")]
+FormingTimeout = Annotated[float | None, _seconds("Time limit for forming the cluster.")]
+AskPass = Annotated[
+    bool, typer.Option("--ask-pass", help="Prompt for the password of nodes without one in the topology.")
+]
+
+
 class _Command(TyperCommand):
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        # typer puts braces around an argument that has to be there.
+        # typer puts braces around a required argument.
         return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
 
 
@@ -45,9 +73,9 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _globals(
     output: Annotated[
-        Literal["text", "json"], typer.Option("--output", "-o", help="What goes to stdout.")
+        Literal["text", "json"], typer.Option("--output", "-o", help="Output format.")
     ] = "text",
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Nothing but errors.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
     no_color: Annotated[bool, typer.Option("--no-color", help="No colour; NO_COLOR does the same.")] = False,
     version: Annotated[
@@ -60,7 +88,7 @@ def _globals(
 
 @_command()
 def validate(topology: File) -> None:
-    """Check a topology file. All its problems are told at once, each with line and column."""
+    """Check a topology file. Reports all problems at once, with line and column."""
     _run("validate", lambda: commands.validate(shell, topology))
 
 
@@ -69,15 +97,13 @@ def plan(
     topology: File,
     form: Annotated[
         Literal["table", "json", "commands"] | None,
-        typer.Option(
-            "--format",
-            help="'commands' is a shell script of redis-cli lines that does the same. Default: table.",
-            show_default=False,
+        _option(
+            "--format", None, "'commands' is a shell script of equivalent redis-cli commands. Default: table."
         ),
     ] = None,
     strategy: Strategy = None,
 ) -> None:
-    """Print the plan for fresh nodes, without touching any."""
+    """Print the plan for fresh nodes, without connecting."""
     _run("plan", lambda: commands.plan(shell, topology, form, strategy))
 
 
@@ -86,53 +112,55 @@ def up(
     topology: File,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Look at the live nodes and print what is missing; change nothing."),
+        typer.Option("--dry-run", help="Print the steps that are missing on the live nodes; change nothing."),
     ] = False,
     strategy: Strategy = None,
-    meet_only: Annotated[bool, typer.Option("--meet-only", help="Stop at the full mesh.")] = False,
+    meet_only: Annotated[
+        bool, typer.Option("--meet-only", help="Only join the nodes; assign no slots or replicas.")
+    ] = False,
     no_boost: Annotated[
-        bool, typer.Option("--no-boost", help="Leave the timers of fresh nodes alone; much slower.")
+        bool, typer.Option("--no-boost", help="Do not lower the timers of fresh nodes; much slower.")
     ] = False,
     spawn: Annotated[
-        bool, typer.Option("--spawn", help="First start a local server for every loopback node without one.")
+        bool,
+        typer.Option(
+            "--spawn", help="First start a local server for each loopback node that does not answer."
+        ),
     ] = False,
     timeout: Timeout = None,
     ask_pass: AskPass = False,
 ) -> None:
-    """Make the nodes one cluster, and end when it is Ready. Safe to run again, at any time."""
+    """Join the nodes into one cluster, and exit once it is usable. Safe to run again at any time."""
     options = UpOptions(dry_run, strategy, meet_only, not no_boost, spawn)
-    _run("up", lambda: commands.up(shell, topology, options, Reach(timeout, ask_pass)))
+    _run("up", lambda: commands.up(shell, topology, options, ConnectOptions(timeout, ask_pass)))
 
 
 @_command()
 def status(
     topology: File,
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Keep looking and refresh in place, until Ctrl-C.")
-    ] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Refresh the report in place until Ctrl-C.")] = False,
     timeout: LookTimeout = None,
     ask_pass: AskPass = False,
 ) -> None:
-    """Tell whether the cluster is Ready, and every reason why not. Changes nothing."""
-    _run("status", lambda: commands.status(shell, topology, Reach(timeout, ask_pass), watch=watch))
+    """Report whether the cluster is Ready, and every reason why not. Changes nothing."""
+    _run("status", lambda: commands.status(shell, topology, ConnectOptions(timeout, ask_pass), watch=watch))
 
 
 @_command()
 def down(
     topology: FileOrName,
     reset: Annotated[
-        bool, typer.Option("--reset", help="Return live nodes to single nodes that know nobody. Needs --yes.")
+        bool,
+        typer.Option("--reset", help="Reset live nodes to standalone nodes without slots. Needs --yes."),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do it without asking.")] = False,
-    flush: Annotated[bool, typer.Option("--flush", help="With --reset: delete all keys as well.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Confirm --reset.")] = False,
+    flush: Annotated[bool, typer.Option("--flush", help="With --reset: also delete all keys.")] = False,
     timeout: Timeout = None,
     ask_pass: AskPass = False,
 ) -> None:
-    """Stop what 'up --spawn' started; with --reset: empty live nodes."""
-    _run(
-        "down",
-        lambda: commands.down(shell, topology, Reach(timeout, ask_pass), reset=reset, yes=yes, flush=flush),
-    )
+    """Stop what 'up --spawn' started; with --reset, reset live nodes."""
+    options = ConnectOptions(timeout, ask_pass)
+    _run("down", lambda: commands.down(shell, topology, options, reset=reset, yes=yes, flush=flush))
 
 
 @_command()
@@ -146,64 +174,44 @@ class _Run(_Command):
         return [*super().collect_usage_pieces(ctx), "-- COMMAND [ARGS]..."]
 
 
-# Its stdout is the command's: no --output.
+# No --output: stdout belongs to the user's command.
 @app.command(cls=_Run, epilog=_GLOBAL.format(""))
 def run(
     context: typer.Context,
     topology: Annotated[
         Path | None,
-        typer.Argument(
-            metavar="TOPOLOGY",
-            help="Names, roles, slots, replicas, zones and servers of this file; its addresses are replaced "
-            "by free ports of loopback, without auth and TLS.",
-            show_default=False,
+        _topology(
+            "Take names, roles, slots, replicas, zones and servers from this file; free loopback ports "
+            "replace its addresses, and auth and TLS are left out."
         ),
     ] = None,
-    primaries: Annotated[
-        int | None, typer.Option("--primaries", metavar="N", help="Default: 3.", show_default=False)
-    ] = None,
-    replicas: Annotated[
-        int | None,
-        typer.Option("--replicas", metavar="N", help="For each primary. Default: 1.", show_default=False),
-    ] = None,
-    server: Annotated[
-        str | None,
-        typer.Option("--server", metavar="PATH", help="The server to start.", show_default=False),
-    ] = None,
+    primaries: Annotated[int | None, _option("--primaries", "N", "Number of primaries. Default: 3.")] = None,
+    replicas: Annotated[int | None, _option("--replicas", "N", "Replicas per primary. Default: 1.")] = None,
+    server: Annotated[str | None, _option("--server", "PATH", "The server to start.")] = None,
     settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="K=V", help="A setting of all servers; repeat it.", show_default=False),
+        list[str] | None, _option("--set", "K=V", "A setting of all servers; can be repeated.")
     ] = None,
-    info: Annotated[
-        Path | None,
-        typer.Option("--info", metavar="FILE", help="Write the nodes there as JSON.", show_default=False),
-    ] = None,
+    info: Annotated[Path | None, _option("--info", "FILE", "Write the nodes to this file as JSON.")] = None,
     keep_logs: Annotated[
-        Path | None,
-        typer.Option(
-            "--keep-logs",
-            metavar="DIR",
-            help="Where to keep the servers' logs when it fails.",
-            show_default=False,
-        ),
+        Path | None, _option("--keep-logs", "DIR", "Copy the servers' logs there if the run fails.")
     ] = None,
     timeout: FormingTimeout = None,
 ) -> None:
-    """Run a command with a throwaway cluster of its own.
+    """Run a command with a throwaway cluster, which is always removed.
 
-    The command is written behind two dashes: clusterboot run -- pytest -q. It finds the cluster in
-    CLUSTERBOOT_NODES and REDIS_CLUSTER_NODES (host:port,...) and in CLUSTERBOOT_URL and REDIS_URL
-    (redis://host:port). Its exit status is the one of `run`; 125 means that clusterboot itself failed,
-    126 that the command cannot be executed, 127 that it is not there.
+    The command follows two dashes: clusterboot run -- pytest -q. It finds the cluster in CLUSTERBOOT_NODES
+    and REDIS_CLUSTER_NODES (host:port,...) and in CLUSTERBOOT_URL and REDIS_URL (redis://host:port). 'run'
+    exits with the status of the command; 125 means that clusterboot itself failed, 126 that the command
+    cannot be executed, 127 that it was not found.
     """
     from clusterboot.commands.run import RunOptions
-    from clusterboot.commands.run import run as throwaway
+    from clusterboot.commands.run import run as run_command
 
     options = RunOptions(
         context.obj or (), topology, primaries, replicas, server, settings or (), info, keep_logs, timeout
     )
-    leave(throwaway(shell, options))
+    leave(run_command(shell, options))
 
 
-def _run(command: str, work: commands.Work) -> NoReturn:
+def _run(command: str, work: Callable[[], int]) -> NoReturn:
     leave(shell.guard(command, work))

@@ -1,19 +1,15 @@
-"""The commands: each reads its topology, does its work and hands a result to the shell for printing.
+"""The commands, one module each: read the topology, do the work, hand a result to the shell for printing.
 
-Everything heavy (redis-py, asyncio, rich, yaml) is imported where it is used, so that a command pays
-only for what it needs.
+May import: all rooms but cli and the pytest plugin. redis-py, asyncio, rich and yaml are imported where they
+are used, so that a command loads only what it needs.
 """
 
-from collections.abc import Callable
-from typing import TypeAlias
-
-from clusterboot.commands.connect import Reach
-from clusterboot.commands.down import down, ls
-from clusterboot.commands.plan import plan, validate
+from clusterboot.commands.connect import ConnectOptions
+from clusterboot.commands.down import down
+from clusterboot.commands.ls import ls
+from clusterboot.commands.plan import plan
 from clusterboot.commands.status import status
 from clusterboot.commands.up import UpOptions, up
-from clusterboot.errors import Exit
+from clusterboot.commands.validate import validate
 
-__all__ = ["Reach", "UpOptions", "Work", "down", "ls", "plan", "status", "up", "validate"]
-
-Work: TypeAlias = Callable[[], Exit]
+__all__ = ["ConnectOptions", "UpOptions", "down", "ls", "plan", "status", "up", "validate"]

@@ -1,4 +1,4 @@
-"""Reaching the nodes of a topology: the deadline, the password from the prompt, the connections."""
+"""Connecting to the nodes of a topology: time limit, passwords and connections."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clusterboot.errors import Exit, Problem, UsageError
+from clusterboot.errors import Exit, Problem, usage_error
 
 if TYPE_CHECKING:
     from clusterboot.loop.standby import Standby
@@ -20,39 +19,44 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Reach:
-    """How commands that talk to nodes do it: the deadline in seconds, and a password from the prompt."""
+class ConnectOptions:
+    """The flags of all commands that connect to nodes: the time limit in seconds, and --ask-pass."""
 
     timeout: float | None = None
     ask_pass: bool = False
 
-    def deadline(self, topology: Topology) -> float:
-        """Return the deadline: the one given, else a second per node and at least a minute."""
+    def seconds(self, topology: Topology) -> float:
+        """Return the time limit: the one given, else one second per node and at least 60."""
         return self.timeout if self.timeout is not None else max(60.0, len(topology.nodes))
 
-    @cached_property
-    def _began(self) -> float:
-        return time.monotonic()
+
+class Deadline:
+    """The time limit of one command, which its parts share; it runs from the creation of this object."""
+
+    def __init__(self, seconds: float) -> None:
+        """Take the limit in seconds."""
+        self.seconds = seconds
+        self._start = time.monotonic()
 
     def spent(self) -> float:
-        """Return the seconds since this was first asked: the parts of one command share its deadline."""
-        return time.monotonic() - self._began
+        """Return the seconds that have passed."""
+        return time.monotonic() - self._start
 
-    def left(self, topology: Topology) -> float:
-        """Return how much of the deadline is left, and a moment at least."""
-        return max(0.1, self.deadline(topology) - self.spent())
+    def left(self) -> float:
+        """Return the seconds that are left, at least 0.1."""
+        return max(0.1, self.seconds - self.spent())
 
 
 @contextlib.asynccontextmanager
 async def connected(
     topology: Topology, credentials: Mapping[str, Credential], seconds: float | None = None
 ) -> AsyncIterator[Fleet]:
-    """Yield a fleet, and close it; `seconds` bound every connect and request."""
+    """Yield a fleet and close it; `seconds` limit all its connects and requests."""
     import asyncio
 
     from clusterboot.wire.client import Fleet
 
-    # Before the deadline of the whole, so that the end of it can still name who did not answer.
+    # Before the deadline of the run, which can then still name the nodes that did not answer.
     deadline = asyncio.get_running_loop().time() + 0.9 * seconds if seconds is not None else None
     fleet = Fleet(topology, lambda node: credentials[node.name], deadline)
     try:
@@ -62,48 +66,47 @@ async def connected(
 
 
 def standby(topology: Topology, credentials: Mapping[str, Credential], seconds: float) -> Standby:
-    """Return the helper of a run of `seconds`, not started yet."""
+    """Return the helper process for a run of `seconds`, not started yet."""
     from clusterboot.loop.standby import Standby
 
-    # Longer than a run may take: one that is stopped and not gone ends here as well.
+    # Longer than a run may take, so that it also ends if the run is stopped (SIGSTOP) and never ends.
     return Standby(topology, credentials, seconds + 10.0)
 
 
-def careless(topology: Topology, file: Path) -> tuple[Problem, ...]:
-    """Return warnings about passwords that others can read and certificates that nobody checks."""
+def security_warnings(topology: Topology, file: Path) -> tuple[Problem, ...]:
+    """Return warnings about passwords that other users can read and certificates that are not verified."""
     from clusterboot.disk import credentials
 
-    found = credentials.warnings(topology, str(file))
+    warnings = credentials.warnings(topology, str(file))
     if topology.tls is not None and not topology.tls.verify:
-        found += (
+        warnings += (
             Problem(
                 "tls-unverified",
-                "certificates are not checked (tls.verify: false): anybody on the way can read and change "
-                "everything, passwords included.",
-                hint="give tls.ca instead",
+                "certificates are not verified (tls.verify: false): an attacker on the network can read and "
+                "change all traffic, including passwords.",
+                hint="set tls.ca instead",
                 exit=Exit.DONE,
             ),
         )
-    return found
+    return warnings
 
 
-def passwords(topology: Topology, reach: Reach) -> Mapping[str, Credential]:
-    """Return user names and passwords by node name, with the one from the prompt where --ask-pass is given.
+def passwords(topology: Topology, options: ConnectOptions) -> Mapping[str, Credential]:
+    """Return user names and passwords by node name; with --ask-pass, also the one typed at the prompt.
 
-    To be called once in a command: what names a password may be a pipe. Raises UsageError with every
-    password that is missing.
+    Call it once per command: a password file may be a pipe. Raises UsageError with every password that is
+    missing, and when --ask-pass has no terminal.
     """
     from clusterboot.disk import credentials
 
-    return credentials.load(topology, _ask(reach))
+    return credentials.load(topology, _prompt() if options.ask_pass else None)
 
 
-def _ask(reach: Reach) -> str | None:
-    """Return the password typed at the prompt with --ask-pass, else None; UsageError without a terminal."""
-    if not reach.ask_pass:
-        return None
+def _prompt() -> str:
     if not sys.stdin.isatty():
-        raise usage("--ask-pass needs a terminal", "use password_env or password_file in the topology")
+        raise usage_error(
+            "--ask-pass needs a terminal.", "set password_env or password_file in the topology instead"
+        )
     import getpass
 
     try:
@@ -111,10 +114,5 @@ def _ask(reach: Reach) -> str | None:
     except EOFError:
         password = ""
     if not password:
-        raise usage("no password was typed", "type it, or leave out --ask-pass")
+        raise usage_error("no password was entered.", "enter it at the prompt, or leave out --ask-pass")
     return password
-
-
-def usage(message: str, hint: str) -> UsageError:
-    """Return the error for flags that do not fit, with the next step."""
-    return UsageError(Problem("usage", f"{message}.", hint=hint, exit=Exit.USAGE))

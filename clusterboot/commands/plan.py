@@ -1,4 +1,4 @@
-"""`validate` and `plan`: what a topology file comes to on fresh nodes, without touching any."""
+"""`plan`: the plan for fresh nodes, without connecting."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from clusterboot.commands.connect import careless
-from clusterboot.commands.shell import Shell, write
-from clusterboot.errors import Exit, Problem, UsageError
+from clusterboot.commands.connect import security_warnings
+from clusterboot.commands.shell import Shell
+from clusterboot.commands.streams import write
+from clusterboot.errors import Exit, usage_error
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,45 +18,20 @@ if TYPE_CHECKING:
     from clusterboot.topology import Topology
 
 Strategy: TypeAlias = Literal["star", "chain"]
+PlanFormat: TypeAlias = Literal["table", "json", "commands"]
 
 
-def validate(shell: Shell, file: Path) -> Exit:
-    """Check a topology file and tell what it comes to."""
-    from clusterboot.render import json
-
-    result = _fresh(shell, file)
-    found = careless(result.topology, file)
-    shell.warn(found)
-
-    def text(console: Console) -> None:
-        from clusterboot.render.text import validated
-
-        validated(console, result, str(file))
-
-    shell.result(lambda: json.validated(result, warnings=found), text)
-    return Exit.DONE
-
-
-def plan(
-    shell: Shell, file: Path, form: Literal["table", "json", "commands"] | None, strategy: Strategy | None
-) -> Exit:
-    """Print the plan for fresh nodes, without touching any; without a `form` as all commands print."""
+def plan(shell: Shell, file: Path, form: PlanFormat | None, strategy: Strategy | None) -> Exit:
+    """Print the plan for fresh nodes; a `form` of None is that of the other commands."""
     from clusterboot.render import json
 
     if shell.json and form in ("table", "commands"):
-        raise UsageError(
-            Problem(
-                "usage",
-                f"--format {form} and -o json contradict each other.",
-                hint="leave one of them out",
-                exit=Exit.USAGE,
-            )
-        )
+        raise usage_error(f"--format {form} and -o json contradict each other.", "leave one of them out")
     if form == "json":
         shell = replace(shell, json=True)
-    result = _fresh(shell, file, strategy)
-    found = careless(result.topology, file)
-    shell.warn(found)
+    result = plan_fresh(shell, file, strategy)
+    warnings = security_warnings(result.topology, file)
+    shell.warn(warnings)
     if form == "commands":
         from clusterboot.render.script import script
 
@@ -67,24 +43,25 @@ def plan(
 
         draw(console, result)
 
-    shell.result(lambda: json.validated(result, "plan", found), text)
+    shell.result(lambda: json.validated(result, "plan", warnings), text)
     return Exit.DONE
 
 
-def restyled(topology: Topology, strategy: Strategy | None) -> Topology:
-    """Return the topology with the strategy asked for, without the hub of another; None leaves the file's."""
+def with_strategy(topology: Topology, strategy: Strategy | None) -> Topology:
+    """Return the topology with this strategy, without its hub if it is another one; None changes nothing."""
     if strategy is None or strategy == topology.strategy:
         return topology
     return replace(topology, strategy=strategy, hub=None)
 
 
-def _fresh(shell: Shell, file: Path, strategy: Strategy | None = None) -> Validated:
+def plan_fresh(shell: Shell, file: Path, strategy: Strategy | None = None) -> Validated:
+    """Read a topology file and plan it for fresh nodes; print its warnings."""
     from clusterboot.core.placement import place
     from clusterboot.core.plan import plan as make_plan
     from clusterboot.core.results import Validated
     from clusterboot.disk.topology_file import read
 
-    topology = restyled(read(file), strategy)
+    topology = with_strategy(read(file), strategy)
     placement = place(topology)
     shell.warn((*topology.warnings, *placement.warnings))
     return Validated(topology, placement, make_plan(topology, placement))

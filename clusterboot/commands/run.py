@@ -1,4 +1,4 @@
-"""The command `run`: a throwaway cluster around one command of the user's."""
+"""`run`: a throwaway cluster for one command."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clusterboot.commands.shell import Shell, check_interrupted, run_async
-from clusterboot.errors import SIGNALS, ClusterbootError, Exit, Interrupted, Problem, UsageError
+from clusterboot.commands.shell import Shell
+from clusterboot.commands.signals import check_interrupted, run_async
+from clusterboot.errors import ClusterbootError, Interrupted, UsageError, usage_error
 from clusterboot.throwaway import child, shape
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What `run` was told; numbers are None where they were not, `timeout` is in seconds."""
+    """The arguments of `run`; those not given are None or empty, `timeout` is in seconds."""
 
     command: Sequence[str]
     topology: Path | None = None
@@ -37,39 +38,34 @@ class RunOptions:
 
 
 def run(shell: Shell, options: RunOptions) -> int:
-    """Run the user's command within a throwaway cluster and return the exit status of `run`.
+    """Run a command in a throwaway cluster and return the exit status of `run`.
 
-    That is the command's own (128 + n where signal n killed it); 126 and 127 where it cannot be run, 130
-    or 143 where a signal came before it began, 125 where clusterboot itself failed.
+    This is the command's own status, or 128 + n if signal n killed it; 126 or 127 if it cannot be executed or
+    found; 128 + n if signal n came before it began; 125 if clusterboot itself failed.
     """
-    ended: list[int] = []
-    # Asked before anybody here catches signals for himself.
-    ignore = child.ignored()
-
-    def work() -> Exit:
-        try:
-            ended.append(_run(options, ignore))
-        except Interrupted as stopped:
-            first = stopped.problems[0]
-            message = f"stopped by {first.exit.name} before the command began; the servers are gone."
-            raise Interrupted(replace(first, message=message, hint=None)) from stopped
-        except child.NotStarted as failed:
-            ended.append(failed.status)
-            shell.fail("run", failed.problems)
-        return Exit.DONE
-
     if shell.json:
         shell.json = False
-        refused = _usage("`run` has no JSON output: stdout is the command's.", "--info FILE writes JSON")
+        refused = usage_error("'run' has no JSON output: stdout is the command's.", "use --info FILE")
         shell.fail("run", refused.problems)
         return child.FAILED
-    failed = shell.guard("run", work)
-    if ended:
-        return ended[0]
-    return failed if failed in SIGNALS else child.FAILED
+    # Before clusterboot sets handlers of its own.
+    ignored = child.ignored()
+    return shell.guard("run", lambda: _run(shell, options, ignored), failed=child.FAILED)
 
 
-def _run(options: RunOptions, ignore: frozenset[signal.Signals]) -> int:
+def _run(shell: Shell, options: RunOptions, ignored: frozenset[signal.Signals]) -> int:
+    try:
+        return _run_in_cluster(options, ignored)
+    except child.NotStarted as failed:
+        shell.fail("run", failed.problems)
+        return failed.status
+    except Interrupted as stopped:
+        first = stopped.problems[0]
+        message = f"stopped by {first.exit.name} before the command began; all servers are stopped."
+        raise Interrupted(replace(first, message=message, hint=None)) from stopped
+
+
+def _run_in_cluster(options: RunOptions, ignored: frozenset[signal.Signals]) -> int:
     if not options.command:
         raise no_command()
     child.find(options.command[0])
@@ -88,7 +84,7 @@ def _run(options: RunOptions, ignore: frozenset[signal.Signals]) -> int:
                 _write(options.info, result, cluster.url)
             env = {**os.environ, **cluster.environment}
             check_interrupted()
-            status = child.execute(options.command, env, cluster.keeper, ignore)
+            status = child.execute(options.command, env, cluster.keeper, ignored)
         finally:
             if status != 0 and options.keep_logs is not None:
                 _keep_logs(cluster, options.keep_logs)
@@ -100,37 +96,39 @@ def _topology(options: RunOptions) -> Topology:
         primaries = 3 if options.primaries is None else options.primaries
         return shape.plain(primaries, 1 if options.replicas is None else options.replicas)
     if options.primaries is not None or options.replicas is not None:
-        raise _usage("the topology says how many nodes there are.", "leave out --primaries and --replicas")
+        raise usage_error(
+            "the topology file determines the number of nodes.", "leave out --primaries and --replicas"
+        )
     from clusterboot.disk.topology_file import read
 
     return read(options.topology)
 
 
 def _form(cluster: Throwaway, timeout: float) -> UpResult:
-    """Form the cluster; on one that is gone then, nobody is told to run `up` again."""
+    """Form the cluster; replace a hint to run `up` again, because its servers are stopped by then."""
     try:
         cluster.wait(timeout)
         return run_async(cluster.form(timeout))
     except ClusterbootError as failed:
         first, *rest = failed.problems
         if first.code == "out-of-time":
-            first = replace(first, hint="--timeout gives it longer")
+            first = replace(first, hint="give it more time with --timeout")
         raise type(failed)(first, *rest) from failed
 
 
 def _keep_logs(cluster: Throwaway, folder: Path) -> None:
-    """Keep the logs; where that fails the user is told, and what ended the run stays what it was."""
+    """Keep the logs; if that fails, print why and let the run end as it would."""
     try:
         cluster.keep_logs(folder)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        print(f"clusterboot: the logs cannot be kept in {folder}: {reason}", file=sys.stderr)
+        print(f"clusterboot: the logs cannot be written to {folder}: {reason}", file=sys.stderr)
     else:
         print(f"clusterboot: the logs of the servers are in {folder}", file=sys.stderr)
 
 
 def _write(file: Path, result: UpResult, url: str) -> None:
-    """Write where the cluster is, whole or not at all: somebody may be waiting for the file."""
+    """Write the addresses of the cluster in one step, because another program may wait for the file."""
     from clusterboot.render import json
 
     document = {"schema": json.SCHEMA, "url": url, "nodes": json.nodes(result.nodes, result.topology)}
@@ -142,13 +140,11 @@ def _write(file: Path, result: UpResult, url: str) -> None:
         with suppress(OSError):
             temporary.unlink()
         reason = (error.strerror or str(error)).lower()
-        raise _usage(f"--info {file} cannot be written: {reason}.", "name another file") from error
+        raise usage_error(f"--info {file} cannot be written: {reason}.", "name another file") from error
 
 
 def no_command() -> UsageError:
-    """Return what is said where nothing stands behind two dashes."""
-    return _usage("there is no command to run.", "write it behind two dashes: clusterboot run -- pytest -q")
-
-
-def _usage(message: str, hint: str) -> UsageError:
-    return UsageError(Problem("usage", message, hint=hint, exit=Exit.USAGE))
+    """Return the error for a `run` without a command after the two dashes."""
+    return usage_error(
+        "there is no command to run.", "write it after two dashes: clusterboot run -- pytest -q"
+    )

@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clusterboot.commands.connect import Reach, careless, connected, passwords, usage
-from clusterboot.commands.shell import Shell, reader_gone, run_async, unread
-from clusterboot.errors import Exit, Interrupted
+from clusterboot.commands.connect import ConnectOptions, connected, passwords, security_warnings
+from clusterboot.commands.shell import Shell
+from clusterboot.commands.signals import run_async
+from clusterboot.commands.streams import reader_gone, unread
+from clusterboot.errors import Exit, Interrupted, usage_error
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
     from clusterboot.core.results import StatusResult
 
 
-def status(shell: Shell, file: Path, reach: Reach, *, watch: bool) -> Exit:
-    """Tell whether a cluster is Ready, and why not; with `watch`, again and again until Ctrl-C."""
+def status(shell: Shell, file: Path, options: ConnectOptions, *, watch: bool) -> Exit:
+    """Report whether a cluster is Ready, and why not; with `watch`, repeatedly until Ctrl-C."""
     import asyncio
 
     from clusterboot.disk.topology_file import read
@@ -27,26 +29,26 @@ def status(shell: Shell, file: Path, reach: Reach, *, watch: bool) -> Exit:
     from clusterboot.render import json
 
     if watch and shell.json:
-        raise usage("--watch shows text only", "leave out --watch or -o json")
+        raise usage_error("--watch shows text only.", "leave out --watch or -o json")
     if watch and shell.quiet:
-        raise usage("--watch does nothing but show", "leave out --watch or --quiet")
+        raise usage_error("--watch with --quiet shows nothing.", "leave out --watch or --quiet")
     topology = read(file)
-    credentials = passwords(topology, reach)
+    credentials = passwords(topology, options)
 
     async def once(seconds: float) -> StatusResult:
         async with connected(topology, credentials, seconds) as fleet:
             return await look(topology, fleet, seconds)
 
     async def looks() -> AsyncGenerator[StatusResult, None]:
-        if reach.timeout is not None:
-            # The deadline of a fleet is one for all it does: each look gets one of its own.
+        if options.timeout is not None:
+            # A fleet has one deadline for all it does, so each look gets a fleet.
             while True:
-                yield await once(reach.timeout)
+                yield await once(options.timeout)
         async with connected(topology, credentials) as fleet:
             while True:
-                yield await look(topology, fleet, reach.deadline(topology))
+                yield await look(topology, fleet, options.seconds(topology))
 
-    async def again_and_again() -> None:
+    async def keep_looking() -> None:
         from clusterboot.render.live import watch as screen
 
         async with contextlib.aclosing(looks()) as results:
@@ -59,15 +61,15 @@ def status(shell: Shell, file: Path, reach: Reach, *, watch: bool) -> Exit:
 
     if watch:
         try:
-            run_async(again_and_again())
+            run_async(keep_looking())
         except Interrupted as stopped:
-            # Ctrl-C is the way out, and nothing was borrowed.
+            # Ctrl-C is the normal end.
             if stopped.exit is not Exit.SIGINT:
                 raise
             return Exit.SIGINT
         return Exit.DONE
-    result = run_async(once(reach.left(topology)))
-    result = replace(result, warnings=(*result.warnings, *careless(topology, file)))
+    result = run_async(once(options.seconds(topology)))
+    result = replace(result, warnings=(*result.warnings, *security_warnings(topology, file)))
 
     def text(console: Console) -> None:
         from clusterboot.render.text import status as draw

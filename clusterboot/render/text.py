@@ -212,7 +212,8 @@ def down(console: Console, result: DownResult) -> None:
     if result.left and not (result.stopped or result.gone or result.reset):
         page.paragraph(
             ("  → ", DIM),
-            "--spawn started none of them; --reset --yes makes live nodes single and empty-handed again",
+            "stop them the way they were started; --reset --yes stops nothing: it removes live nodes from "
+            "their cluster",
             hang=4,
         )
     page.print()

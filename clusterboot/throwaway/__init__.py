@@ -1,4 +1,4 @@
-"""Throwaway clusters: servers on free ports, one cluster, and nothing left when the command ends.
+"""Throwaway clusters: servers on free ports, one cluster, and nothing left of them when the command ends.
 
-May import: bootstrap, loop, local, disk, wire, core, topology, background, errors.
+May import: bootstrap, loop, local, disk, wire, core, topology, background, wording, addresses, errors.
 """

@@ -1,12 +1,12 @@
-"""A throwaway cluster: servers on free ports under a guardian, made one cluster, gone with this process.
+"""A throwaway cluster: servers on free ports under a guardian, which ends them with this process.
 
     with Throwaway(topology, binary, settings) as cluster:    # the servers are starting
         cluster.wait(timeout=60)                              # they answer
-        await cluster.form(timeout=60)                        # they are one cluster, and it is Ready
+        await cluster.form(timeout=60)                        # they are a cluster, and it is Ready
         print(cluster.url)
 
-Servers start before anything heavy is imported: their first two seconds, in which no node of a cluster
-says that it is fine, pass while clusterboot gets ready and makes them meet.
+Servers start before the slow imports: a node reports cluster_state:fail for its first two seconds
+(CLUSTER_WRITABLE_DELAY), and these pass meanwhile.
 """
 
 from __future__ import annotations
@@ -19,25 +19,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clusterboot.errors import NodeFailed, OutOfTime
-from clusterboot.local.records import folder_name
-from clusterboot.local.servers import LOG, Server, answers, check_able, died, mute, prepare
+from clusterboot.local.failures import died, mute
+from clusterboot.local.launch import answers
+from clusterboot.local.server import LOG, Server, check_able, folder_name, prepare
 from clusterboot.throwaway.keeper import Keeper
 from clusterboot.throwaway.ports import HOST, free_ports
 from clusterboot.throwaway.shape import moved
 
 if TYPE_CHECKING:
-    from clusterboot.core.events import Event
     from clusterboot.core.results import UpResult
     from clusterboot.local.binary import Binary
     from clusterboot.topology import Topology
 
-# So often a server may find its port taken between our look and its bind before we call it a fault.
-_TRIES = 5
+# A port can be taken between our check and the server's bind; so many retries per server.
+_MAX_RETRIES = 5
 _POLL = 0.01
 
 
 class Throwaway:
-    """A throwaway cluster; a context manager that starts its servers and leaves nothing of them."""
+    """A throwaway cluster: a context manager that starts its servers and removes everything at the end.
+
+    Entering it raises UsageError for settings that cannot be used, NodeFailed if there are no free ports.
+    """
 
     def __init__(
         self,
@@ -47,10 +50,7 @@ class Throwaway:
         *,
         command: bool = False,
     ) -> None:
-        """Take the shape, the server, the settings of all servers, and whether a command is to be run in it.
-
-        Raises UsageError for bad settings.
-        """
+        """Take the shape, the server, the settings of all servers, and whether to run a command in it."""
         self._shape = topology
         self._binary = binary
         self._settings = tuple(settings)
@@ -88,7 +88,7 @@ class Throwaway:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """The variables that tell a program where the cluster is."""
+        """The environment variables with the addresses of the cluster."""
         nodes = ",".join(self.addresses)
         return {
             "CLUSTERBOOT_NODES": nodes,
@@ -98,23 +98,23 @@ class Throwaway:
         }
 
     def wait(self, timeout: float) -> None:
-        """Wait until every server answers; one whose port was taken meanwhile starts on another.
+        """Wait until every server answers; a server whose port was taken starts again on another one.
 
-        Nothing heavy is imported before that: it would keep the CPU from the servers, whose two seconds
-        begin when they do. Raises NodeFailed when one dies, OutOfTime `timeout` seconds after the start.
+        Raises NodeFailed when one dies, OutOfTime `timeout` seconds after the start.
         """
-        tries = 0
+        retries = _MAX_RETRIES * len(self._servers)
         silent = list(self._servers)
         while silent:
             self.keeper.listen()
             for server in silent[:]:
                 try:
-                    self._check(server)
+                    if server.port in self.keeper.ended:
+                        raise NodeFailed(died(server, self.keeper.ended[server.port]))
                     if answers(server):
                         silent.remove(server)
                 except NodeFailed as failed:
-                    tries += 1
-                    if failed.problems[0].code != "port-in-use" or tries > _TRIES * len(self._servers):
+                    retries -= 1
+                    if failed.problems[0].code != "port-in-use" or retries < 0:
                         raise
                     silent[silent.index(server)] = self._elsewhere(server)
             if silent and time.monotonic() - self._began > timeout:
@@ -123,10 +123,9 @@ class Throwaway:
                 time.sleep(_POLL)
 
     async def form(self, timeout: float) -> UpResult:
-        """Make the servers, which answer (see `wait`), one cluster; returns when it is Ready.
+        """Form the cluster, after `wait`; return when it is Ready.
 
-        `timeout` in seconds counts from the start of the servers. Raises OutOfTime, and as
-        `clusterboot.bootstrap.up` does.
+        `timeout` in seconds counts from the start of the servers. Raises as `clusterboot.bootstrap.up` does.
         """
         from clusterboot import bootstrap
         from clusterboot.wire.client import Fleet
@@ -135,15 +134,15 @@ class Throwaway:
         fleet = Fleet(topology, lambda node: (None, None))
         try:
             spent = time.monotonic() - self._began
-            # No helper: the guardian ends the servers, so nothing stays lowered.
-            run = bootstrap.Run(topology, fleet, _nobody, timeout, spent=spent, boost=topology.boost)
+            # No progress is reported. No helper process: if we die, the guardian ends the servers.
+            run = bootstrap.Run(topology, fleet, lambda _: None, timeout, spent=spent, boost=topology.boost)
             self.result = await bootstrap.up(run)
         finally:
             await fleet.close()
         return self.result
 
     def keep_logs(self, folder: Path) -> None:
-        """Copy the servers' logs to `folder`, one file for each node; raises OSError."""
+        """Copy the servers' logs to `folder`, one file per node. Raises OSError."""
         folder.mkdir(parents=True, exist_ok=True)
         for node, server in zip(self._shape.nodes, self._servers, strict=True):
             named = node.name != node.address
@@ -158,11 +157,6 @@ class Throwaway:
         prepare(server)
         self.keeper.tell("start", server.port)
 
-    def _check(self, server: Server) -> None:
-        """Raise NodeFailed with its last words when the server has died."""
-        if server.port in self.keeper.ended:
-            raise NodeFailed(died(server, self.keeper.ended[server.port]))
-
     def _elsewhere(self, server: Server) -> Server:
         self.keeper.tell("stop", server.port)
         taken = [server.port for server in self._servers]
@@ -170,7 +164,3 @@ class Throwaway:
         self._servers[self._servers.index(server)] = fresh
         self._start(fresh)
         return fresh
-
-
-def _nobody(event: Event) -> None:
-    """Nobody watches a throwaway cluster form: what goes wrong is an error, the rest is noise."""

@@ -1,7 +1,7 @@
-"""The processes below the guardian: keep them below it, find them, end them.
+"""The descendants of the guardian: adopt, find and end them.
 
-On Linux the guardian is a subreaper (prctl(2), PR_SET_CHILD_SUBREAPER): a process whose parent has ended
-becomes its child instead of init's, so no daemon leaves it, double fork and setsid or not. Elsewhere only
+On Linux the guardian is a subreaper (prctl(2), PR_SET_CHILD_SUBREAPER): a process whose parent ends becomes
+its child instead of init's, so no daemon escapes, not even with a double fork and setsid. Elsewhere only
 processes with living parents are found, and the members of one process group.
 """
 
@@ -15,17 +15,17 @@ from collections.abc import Callable, Collection, Iterator
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _POLL = 0.02
-# How long processes may take to go after SIGKILL, in seconds.
-_KILLED = 2.0
+# Time for processes to end after SIGKILL, in seconds.
+_KILL_SECONDS = 2.0
 
 
 def adopt_orphans() -> bool:
-    """Become the parent of every descendant whose own parent ends; returns whether that is so (Linux)."""
+    """Become the parent of every descendant whose own parent ends; return whether this works (Linux)."""
     return _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def die_with(parent: int, number: int) -> None:
-    """Let this process, just forked, get a signal when `parent` ends; on Linux."""
+    """Have this process, just forked, get a signal when `parent` ends (Linux only)."""
     if _prctl(_PR_SET_PDEATHSIG, number) and os.getppid() != parent:
         os._exit(128 + number)  # It has ended already.
 
@@ -38,31 +38,31 @@ def _prctl(option: int, value: int) -> bool:
 
         return bool(ctypes.CDLL(None).prctl(option, value, 0, 0, 0) == 0)
     except (ImportError, OSError, AttributeError):
-        return False  # A Python without ctypes: as where there is no prctl.
+        return False  # Python without ctypes, or a system without prctl.
 
 
 class Family:
-    """All processes below this one but some. `group` is a process group that belongs to it as well."""
+    """All descendants of this process but some, and the members of the process group `group`."""
 
     def __init__(self, adopts: bool, but: Callable[[], Collection[int]] = tuple, group: int = 0) -> None:
-        """Take what `adopt_orphans` has said, and who with his descendants is none of it."""
+        """Take the result of `adopt_orphans`, and the pids to leave out with their descendants."""
         self._adopts = adopts
         self._but = but
-        # Where orphans stay with us, all members of the group are found without asking for it.
+        # With adopted orphans, `descendants` finds all members of the group.
         self._group = 0 if adopts else group
         self._known: set[int] = set()
 
     def left(self) -> set[int]:
         """Return the processes that still run."""
-        found = descendants(os.getpid(), self._but())
+        below = descendants(os.getpid(), self._but())
         if self._adopts:
-            return found
-        # One that is an orphan by now was known before.
-        self._known = {pid for pid in self._known | found if send(os.kill, pid, 0)}
+            return below
+        # Orphans are no longer descendants, but were known before.
+        self._known = {pid for pid in self._known | below if send(os.kill, pid, 0)}
         return self._known | ({self._group} if self._group and send(os.killpg, self._group, 0) else set())
 
     def wait(self, until: float) -> bool:
-        """Wait until none is left, or until that moment of the monotonic clock; returns whether none is."""
+        """Wait until none is left, at most to `until` on the monotonic clock; return whether none is left."""
         while self.left():
             if time.monotonic() > until:
                 return False
@@ -72,21 +72,21 @@ class Family:
     def end(self, grace: float) -> None:
         """End all: SIGTERM, and SIGKILL after `grace` seconds."""
         self._all(signal.SIGTERM)
-        # A process that is stopped takes its SIGTERM only when it goes on.
+        # A stopped process handles SIGTERM only after SIGCONT.
         self._all(signal.SIGCONT)
         if self.wait(time.monotonic() + grace):
             return
-        until = time.monotonic() + _KILLED
-        # Again and again, for a process may have forked since it was looked for.
+        until = time.monotonic() + _KILL_SECONDS
+        # Repeated, because a process may have forked since the last look.
         while self.left() and time.monotonic() < until:
             self._all(signal.SIGKILL)
             time.sleep(_POLL)
 
     def _all(self, number: int) -> None:
-        everybody = self.left()
+        pids = self.left()
         if self._group:
             send(os.killpg, self._group, number)
-        for pid in everybody:
+        for pid in pids:
             if not self._group or _group(pid) != self._group:
                 send(os.kill, pid, number)
 
@@ -107,7 +107,7 @@ def descendants(pid: int, but: Collection[int] = ()) -> set[int]:
 
 
 def _parents() -> Iterator[tuple[int, int]]:
-    """Return the pid and the parent's pid of every process that is more than a zombie."""
+    """Yield the pid and the parent's pid of every process that is not a zombie."""
     if not os.path.exists("/proc/self/stat"):  # noqa: PTH110 (pathlib would double the time to start)
         with os.popen("ps -A -o pid= -o ppid= -o state=") as lines:  # noqa: S605, S607 (a fixed command)
             for line in lines:
@@ -135,7 +135,7 @@ def _group(pid: int) -> int:
 
 
 def send(how: Callable[[int, int], None], pid: int, number: int) -> bool:
-    """Call `how` (os.kill, say) on what may be gone; returns whether it was there."""
+    """Call `how`, such as os.kill, on a process that may be gone; return whether it existed."""
     try:
         how(pid, number)
     except OSError:

@@ -1,4 +1,4 @@
-"""What the pytest plugin does once a test asks for a cluster: start a throwaway one, or use a running one."""
+"""The cluster of the pytest fixture: a throwaway one, or the running one of a topology file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from clusterboot.errors import Exit, Problem, UsageError, from_problems
+from clusterboot.errors import Exit, Problem, from_problems, usage_error
 
 if TYPE_CHECKING:
     from clusterboot.core.results import StatusResult
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from clusterboot.topology import Tls, Topology
 
 T = TypeVar("T")
-# Addresses of all nodes, the URL of one primary, and what a client of redis-py needs beyond them.
-Found = tuple[tuple[str, ...], str, Mapping[str, Any]]
+# Addresses of all nodes, the URL of one primary, and more options for a client of redis-py.
+ClusterAddress = tuple[tuple[str, ...], str, Mapping[str, Any]]
 
 _LOOK_SECONDS = 20.0
 
@@ -26,14 +26,16 @@ _LOOK_SECONDS = 20.0
 @contextmanager
 def cluster(
     primaries: str | None, replicas: str | None, server: str | None, topology: str | None, root: Path
-) -> Iterator[Found]:
-    """Give a cluster that is Ready: that of a topology file (relative to `root`), else a throwaway one.
+) -> Iterator[ClusterAddress]:
+    """Yield a Ready cluster: that of a topology file (relative to `root`), else a throwaway one.
 
-    Raises ClusterbootError when there is none.
+    Raises ClusterbootError if there is none.
     """
     if topology is not None:
         if primaries or replicas or server:
-            raise _usage("a topology is of running nodes.", "leave out primaries, replicas and server")
+            raise usage_error(
+                "the nodes of a topology are not started here.", "leave out primaries, replicas and server"
+            )
         yield _running(root / topology)
         return
     from clusterboot.local.binary import find_server
@@ -48,19 +50,19 @@ def cluster(
         yield throwaway.addresses, throwaway.url, {}
 
 
-def _running(file: Path) -> Found:
-    """Look at the nodes of a topology; raises ClusterbootError with every reason why they are not Ready."""
-    from clusterboot.disk import credentials
+def _running(file: Path) -> ClusterAddress:
+    """Return the cluster of a topology. Raises ClusterbootError with every reason why it is not Ready."""
+    from clusterboot.disk.credentials import load
     from clusterboot.disk.topology_file import read
 
     topology = read(file)
-    found = credentials.load(topology)
-    result = _in_a_thread(_look(topology, found))
+    credentials = load(topology)
+    result = _in_a_thread(_look(topology, credentials))
     if not result.ready:
         head = Problem("not-ready", "the cluster of the topology is not Ready.", exit=Exit.NOT_READY)
         raise from_problems((head, *result.verdict.reasons))
     first = next(row.address for row in result.nodes if row.role == "primary")
-    username, password = found[topology.nodes[0].name]
+    username, password = credentials[topology.nodes[0].name]
     options: dict[str, Any] = {"username": username, "password": password} if password else {}
     if topology.tls is not None:
         options |= _tls(topology.tls)
@@ -68,11 +70,11 @@ def _running(file: Path) -> Found:
     return tuple(node.address for node in topology.nodes), f"{scheme}://{first}", options
 
 
-async def _look(topology: Topology, found: Mapping[str, Credential]) -> StatusResult:
+async def _look(topology: Topology, credentials: Mapping[str, Credential]) -> StatusResult:
     from clusterboot.loop.status import status
     from clusterboot.wire.client import Fleet
 
-    fleet = Fleet(topology, lambda node: found[node.name])
+    fleet = Fleet(topology, lambda node: credentials[node.name])
     try:
         async with asyncio.timeout(_LOOK_SECONDS):
             return await status(topology, fleet)
@@ -84,7 +86,7 @@ def _tls(tls: Tls) -> dict[str, Any]:
     if tls.server_name is not None or tls.min_version is not None:
         from clusterboot.wire.tls import context
 
-        # redis-py checks certificates against the address alone, and its cluster client drops the version.
+        # redis-py verifies certificates only for the address, and its cluster client ignores the version.
         return {"tls": (context(tls), tls.server_name)}
     return {
         "ssl": True,
@@ -97,7 +99,7 @@ def _tls(tls: Tls) -> dict[str, Any]:
 
 
 def _in_a_thread(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end in a thread of its own: a test suite may have a loop in this one."""
+    """Run a coroutine in a new thread, because this one may already run an event loop."""
     outcome: list[T] = []
     failed: list[BaseException] = []
 
@@ -119,8 +121,6 @@ def _number(name: str, text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise _usage(f"redis-cluster-{name} is a number, not {text!r}.", "as in 3") from None
-
-
-def _usage(message: str, hint: str) -> UsageError:
-    return UsageError(Problem("usage", message, hint=hint, exit=Exit.USAGE))
+        raise usage_error(
+            f"redis-cluster-{name} must be a number, not {text!r}.", "give a number such as 3"
+        ) from None

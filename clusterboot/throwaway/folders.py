@@ -1,7 +1,7 @@
-"""The folders of throwaway clusters: each locked by those who need it, removed by whoever finds it unlocked.
+"""The folders of throwaway clusters: locked by the processes that use them, removed when unlocked.
 
-A guardian removes its own folder. One that was killed together with all around it (a CI job, a container,
-out of memory) cannot; the guardian of the next run of the same user does it then.
+A guardian removes its own folder. If it is killed with everything around it (a CI job, a container, out of
+memory), the guardian of the next run of the same user removes that folder.
 """
 
 from __future__ import annotations
@@ -17,10 +17,7 @@ _TRIES, _POLL = 50, 0.02
 
 
 def make(folder: str) -> int:
-    """Make a folder for this user alone, and lock it; the lock lasts as long as the descriptor returned.
-
-    Raises OSError where it cannot be made.
-    """
+    """Create a private folder and lock it; return the descriptor that holds the lock. Raises OSError."""
     while True:
         os.mkdir(folder, 0o700)  # noqa: PTH102 (pathlib would double the time to start)
         try:
@@ -28,22 +25,22 @@ def make(folder: str) -> int:
             if os.path.samestat(os.fstat(lock), os.lstat(folder)):
                 return lock
         except FileNotFoundError:
-            continue  # Somebody swept it before it was locked.
+            continue  # Another run swept it before it was locked.
 
 
 def hold(folder: str) -> int:
-    """Lock a folder, together with others who hold it; returns the descriptor that holds the lock."""
+    """Add a shared lock to a folder; return the descriptor that holds it."""
     lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    # Some network file systems cannot; there nobody can sweep it either.
+    # Some network file systems have no locks; there `sweep` fails too.
     with suppress(OSError):
         fcntl.flock(lock, fcntl.LOCK_SH)
     return lock
 
 
 def sweep(place: str) -> None:
-    """Remove the folders in `place` that are this user's and that nobody holds.
+    """Remove the unlocked folders of this user in `place`.
 
-    Links are not followed: `place` is open to everybody as a rule.
+    Links are not followed: `place` is usually writable for all users.
     """
     try:
         names = [name for name in os.listdir(place) if name.startswith(PREFIX)]  # noqa: PTH208
@@ -65,14 +62,14 @@ def sweep(place: str) -> None:
 
 
 def remove(folder: str) -> None:
-    """Remove a folder and what is in it; a child of a server may still be dying in there for a moment."""
+    """Remove a folder and its contents; retry, because a dying child of a server may still write to it."""
     for _ in range(_TRIES):
         try:
             for _, folders, files, here in os.fwalk(folder, topdown=False):
                 for name in files:
                     os.unlink(name, dir_fd=here)
                 for name in folders:
-                    # A link to a folder is listed among them.
+                    # Includes links to folders.
                     link = stat.S_ISLNK(os.stat(name, dir_fd=here, follow_symlinks=False).st_mode)
                     (os.unlink if link else os.rmdir)(name, dir_fd=here)
             os.rmdir(folder)  # noqa: PTH106

@@ -1,21 +1,19 @@
-"""The guardian of a throwaway cluster: a small process that ends it, whatever ended clusterboot.
+"""The guardian of a throwaway cluster: a small process that ends it, however clusterboot itself ends.
 
-clusterboot starts it (see `clusterboot.throwaway.keeper`) and holds the other end of its socket, alone. The
-guardian starts the servers and the user's command as children of its own, so none can be started without
-it knowing, and adopts whatever the command leaves behind. When that other end closes, be it because
-clusterboot is done or because it was killed, the guardian ends the command and all below it, then the
-servers, then their folder, then itself. Its own parent is a second process that does nothing but wait:
-where the guardian is killed, it does the same. Where both are, the system ends the servers (Linux).
+clusterboot holds the only other end of its socket (`clusterboot.throwaway.keeper`). The guardian is the
+parent of the servers and of the user's command, and adopts what the command leaves behind. When the socket
+closes, because clusterboot has finished or was killed, it ends the command with its descendants, then the
+servers, removes their folder, and exits. Its parent, a second process, only waits: if the guardian is killed,
+it does the same. If both are killed, the system ends the servers (Linux).
 
-It imports next to nothing: it runs with `-I -S`, and nothing of the cluster can start before it does. Its
-command line does not name clusterboot, so that `pkill -f clusterboot` passes it by.
+It imports almost nothing (`-I -S`), because nothing of the cluster can start before it does.
 
 Lines on its socket, each with one number:      Lines that it writes back, each with two:
     start PORT      start SERVER in FOLDER/PORT     started PORT PID
-    stop PORT       kill that one                   ended PORT STATUS   (minus the signal that killed it)
+    stop PORT       kill that server                ended PORT STATUS   (minus the signal that killed it)
     command LENGTH  so many bytes follow:           began PID GROUP
                     see `packed`                    failed ERRNO 0      it cannot be executed
-    signal NUMBER   send that to the command        over PID STATUS     (as for servers)
+    signal NUMBER   send it to the command          over PID STATUS     (as for servers)
 """
 
 from __future__ import annotations
@@ -29,23 +27,23 @@ from clusterboot.throwaway import folders
 from clusterboot.throwaway.family import Family, adopt_orphans, die_with, send
 
 CONFIG, LOG = "server.conf", "log"
-# How long the user's command has between SIGTERM and SIGKILL when clusterboot is gone, in seconds.
+# Seconds between SIGTERM and SIGKILL for the user's command when clusterboot is gone.
 GRACE = 1.0
-# How long what the command leaves running may end by itself: the last writer of a pipeline, say.
+# Seconds for processes that the command leaves running to end by themselves, such as the end of a pipeline.
 LINGER = 0.5
-# Ctrl-C, a closing terminal and a polite kill are for clusterboot; all that ends the guardian is its socket.
-_DEAF = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE)
+# These are for clusterboot; the guardian ends when its socket closes.
+_IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE)
 _STREAMS = (0, 1, 2)
 
 
 def main(folder: str, server: str, control: int, inherited: Sequence[int]) -> None:
-    """Guard a throwaway cluster from a process of its own, and end it where that one is killed.
+    """Guard a throwaway cluster in a child process, and end the cluster if the child is killed.
 
-    `control` is the socket; `inherited` are descriptors that the user's command is to have, with its streams.
+    `control` is the socket; `inherited` are further descriptors for the user's command, beside its streams.
     """
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
-    for deaf in _DEAF:
-        signal.signal(deaf, signal.SIG_IGN)
+    for ignored in _IGNORED:
+        signal.signal(ignored, signal.SIG_IGN)
     streams = [os.dup(number) for number in _STREAMS]
     null = os.open(os.devnull, os.O_RDWR)
     for number in _STREAMS:
@@ -76,7 +74,7 @@ class Guardian:
     def __init__(
         self, folder: str, server: str, control: int, handed: Sequence[int], mask: set[int | signal.Signals]
     ) -> None:
-        """Take what `main` has; `handed` are first the streams of the command, then what else it inherits."""
+        """Take what `main` has; `handed` are the streams of the command, then its other descriptors."""
         self._folder = folder
         self._server = server
         self._control = control
@@ -91,11 +89,11 @@ class Guardian:
         self._over = 0.0
 
     def guard(self) -> None:
-        """Obey what the socket says until it closes; then end everything, remove the folder, and exit."""
+        """Follow the lines on the socket until it closes; then end everything and exit."""
         signal.signal(signal.SIGCHLD, self._reap)
         try:
             for word, number in self._lines():
-                # Not to be told of a death before its pid is written down.
+                # A child must not be reaped before its pid is recorded.
                 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
                 if word == "start":
                     self._start(number)
@@ -104,11 +102,11 @@ class Guardian:
                 elif word == "command":
                     self._begin(number)
                 elif word == "signal" and self._command:
-                    # Where the group is not its own, the others in it are nobody's business here.
+                    # Not to the other members of a group that it does not lead.
                     send(os.killpg if self._leads else os.kill, self._command, number)
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
         finally:
-            # Also when no process can be forked any more: clusterboot is told by the closed socket.
+            # Also if a fork fails: clusterboot notices the closed socket.
             self._end()
         os._exit(0)
 
@@ -122,7 +120,7 @@ class Guardian:
         for pid in self._servers.values():
             os.waitpid(pid, 0)
         try:
-            # A server that is a script may have left something.
+            # A server that is a script may have left processes behind.
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
             Family(self._adopts).end(0.0)
@@ -167,11 +165,11 @@ class Guardian:
         try:
             os.write(self._control, f"{line}\n".encode())
         except OSError:
-            return  # Nobody listens any more; the end of the input will tell.
+            return  # clusterboot is gone; reading the socket ends the loop.
 
     def _start(self, port: int) -> None:
         if not self._servers:
-            # Never given back: it ends with this process.
+            # This lock ends with the process.
             folders.hold(self._folder)
         parent = os.getpid()
         pid = os.fork()
@@ -179,7 +177,7 @@ class Guardian:
             try:
                 os.setpgid(0, 0)
                 die_with(parent, signal.SIGKILL)
-                _plain(())
+                _reset_signals(())
                 os.umask(0o077)
                 os.chdir(f"{self._folder}/{port}")
                 log = os.open(LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -198,9 +196,9 @@ class Guardian:
         while len(self._read) < length:
             if not self._more():
                 return
-        said, self._read = self._read[:length], self._read[length:]
-        shared, ignored, count, path, *words = said.split(b"\0")
-        group, ignore = int(shared), [int(number) for number in ignored.split()]
+        packed, self._read = self._read[:length], self._read[length:]
+        given, ignored, count, path, *words = packed.split(b"\0")
+        group, ignore = int(given), [int(number) for number in ignored.split()]
         parent = os.getpid()
         failed, fail = os.pipe()
         pid = os.fork()
@@ -212,7 +210,7 @@ class Guardian:
                     os.dup2(stream, number)
                 for number in self._handed[len(_STREAMS) :]:
                     os.set_inheritable(number, True)
-                _plain(ignore, self._mask)
+                _reset_signals(ignore, self._mask)
                 env = dict(word.split(b"=", 1) for word in words[int(count) :])
                 os.execve(path, words[: int(count)], env)  # noqa: S606 (no shell is wanted)
             except OSError as error:
@@ -221,7 +219,7 @@ class Guardian:
                 os._exit(127)
         if group == 0:
             _lead(pid)
-        # A parent in its session but not in its group would count as a shell that can wake it after Ctrl-Z.
+        # In the command's session but not its group, this would count as a shell that can resume it (Ctrl-Z).
         os.setsid()
         os.close(fail)
         for number in self._handed:
@@ -238,22 +236,22 @@ class Guardian:
         os.chdir("/")
 
 
-def _plain(ignore: Sequence[int], mask: Collection[int] = ()) -> None:
-    """Leave none of our ways with signals to a process that we start; it is to ignore what is given."""
-    # SIGPIPE and SIGXFSZ are ignored by Python, which is no business of others.
-    for number in (*_DEAF, signal.SIGXFSZ, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD):
+def _reset_signals(ignore: Sequence[int], mask: Collection[int] = ()) -> None:
+    """Reset signal handling in a new process, before exec; it ignores only `ignore`."""
+    # SIGPIPE and SIGXFSZ are ignored by Python.
+    for number in (*_IGNORED, signal.SIGXFSZ, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD):
         signal.signal(number, signal.SIG_IGN if number in ignore else signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _lead(pid: int) -> None:
-    """Let a child lead a group, as it does itself: whichever comes first, it is there before a signal is."""
+    """Make a child the leader of a group. It does so too: whichever is first, the group exists in time."""
     send(os.setpgid, pid, pid)
 
 
 def packed(
     path: str, words: Sequence[str], env: Mapping[str, str], group: int, ignore: Collection[int]
 ) -> bytes:
-    """Return a command as the guardian takes it; in `group`, or leading one of its own where that is 0."""
+    """Return a command as bytes for the guardian; it joins `group`, or leads its own if that is 0."""
     fields = [str(group), " ".join(str(int(number)) for number in ignore), str(len(words)), path, *words]
     return b"\0".join(map(os.fsencode, [*fields, *(f"{name}={value}" for name, value in env.items())]))

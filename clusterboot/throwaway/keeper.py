@@ -1,4 +1,4 @@
-"""Our end of the guardian (`clusterboot.throwaway.guardian`): start it, tell it, hear of what ended."""
+"""Our end of the guardian's socket (`clusterboot.throwaway.guardian`)."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from clusterboot.background import python_command
 from clusterboot.errors import ClusterbootError, Exit, Problem
 from clusterboot.throwaway import family, folders, guardian
 
-# More than enough for the guardian: the grace of the command, and a machine that is busy.
+# Enough for the grace period of the command, even on a busy machine.
 _END_SECONDS = 10.0
 
 
 class Keeper:
-    """A folder for a throwaway cluster and the guardian over it, which ends all when this process does.
+    """The folder of a throwaway cluster and its guardian, which ends everything when this process ends.
 
-    `pids` are the servers that run, by port. `ended` are those that do not, with their exit status
-    (minus the signal that killed them). `command` is the pid of the user's command once it has begun, `over`
-    how it ended, and `failed` the error number where it could not be executed.
+    `pids` are the running servers by port, `ended` the exit statuses of the others (minus the signal that
+    killed them). `command` is the pid of the user's command once it has begun, `over` its exit status, and
+    `failed` the error number if it could not be executed.
     """
 
     def __init__(self, server: str, *, command: bool = False) -> None:
-        """Start the guardian for servers of the binary `server` and make the folder. Waits for nothing.
+        """Start the guardian for servers of the binary `server` and create the folder, without waiting.
 
-        With `command` it can run one, which gets the streams, the folder and the terminal of this process.
+        With `command` it can run one, with the streams, working folder and terminal of this process.
         """
-        # Random, so that nobody can have made it before us; not there before the guardian is.
+        # A random name, so that no other user can create it first. Created after the guardian has started.
         name = f"{folders.PREFIX}{os.urandom(8).hex()}"
         self.folder = Path(os.path.realpath(tempfile.gettempdir()), name)
         self.pids: dict[int, int] = {}
@@ -57,7 +57,7 @@ class Keeper:
                 pass_fds=[theirs.fileno(), *inherited],
                 env=env,
                 cwd=None if command else "/",
-                # A command needs the terminal, and so the session that has it.
+                # A command needs the terminal, hence our session.
                 process_group=0 if command else None,
                 start_new_session=not command,
             )
@@ -68,23 +68,23 @@ class Keeper:
             raise
 
     def fileno(self) -> int:
-        """Return what to wait on for the guardian to say something."""
+        """Return the descriptor to poll for lines of the guardian."""
         return self._socket.fileno()
 
     def tell(self, word: str, number: int) -> None:
-        """Send one line of `throwaway.guardian`; raises ClusterbootError when the guardian is gone."""
+        """Send one line to the guardian. Raises ClusterbootError if it was killed."""
         if word == "start":
             self.ended.pop(number, None)
         self._send(f"{word} {number}\n".encode())
 
     def listen(self) -> None:
-        """Take in what the guardian has said. Raises ClusterbootError when it is gone."""
+        """Handle the lines that the guardian has sent. Raises ClusterbootError if it was killed."""
         with contextlib.suppress(BlockingIOError):
             while self._receive(socket.MSG_DONTWAIT):
                 pass
             raise _gone()
 
-    def _hear(self, word: str, first: int, second: int) -> None:
+    def _handle(self, word: str, first: int, second: int) -> None:
         if word == "started":
             self.pids[first] = second
         elif word == "ended":
@@ -106,18 +106,18 @@ class Keeper:
         group: int,
         ignore: Collection[int] = (),
     ) -> None:
-        """Let the guardian start a command in process group `group`, or one of its own where that is 0.
+        """Have the guardian start a command in process group `group`, or in a new one if that is 0.
 
-        It ignores the signals in `ignore`. Raises ClusterbootError when the guardian is gone.
+        It ignores the signals in `ignore`. Raises ClusterbootError if the guardian was killed.
         """
         command = guardian.packed(path, words, env, group, ignore)
         self._send(b"command %d\n%b" % (len(command), command))
 
     def close(self) -> None:
-        """End the command and all servers, remove the folder, and return when that is done.
+        """End the command and all servers, and remove the folder.
 
-        Where somebody has killed the guardian and its parent, this process does their work. Raises
-        ClusterbootError when servers do not end.
+        If the guardian and its parent were killed, this process does their work. Raises ClusterbootError when
+        servers do not end.
         """
         if self._socket.fileno() < 0:
             return
@@ -126,7 +126,7 @@ class Keeper:
             self._socket.shutdown(socket.SHUT_WR)
         self._socket.settimeout(_END_SECONDS)
         try:
-            # Its end closes when it has done all of that, even where its parent is gone.
+            # The guardian closes its end when it is done.
             while self._receive():
                 pass
             status = self._process.wait(max(0.0, until - time.monotonic()))
@@ -135,7 +135,7 @@ class Keeper:
                 Problem(
                     "guardian-stuck",
                     f"the servers in {self.folder} did not end within {_END_SECONDS:g} s.",
-                    hint=f"end them yourself; the process {self._process.pid} waits for them",
+                    hint=f"kill them yourself; process {self._process.pid} waits for them",
                     exit=Exit.DEFECT,
                 )
             ) from None
@@ -161,7 +161,7 @@ class Keeper:
             raise _gone() from error
 
     def _receive(self, flags: int = 0) -> bool:
-        """Take in what comes next; returns False when nothing will. Raises TimeoutError, BlockingIOError."""
+        """Handle the next lines; return False at the end. Raises TimeoutError, BlockingIOError."""
         try:
             data = self._socket.recv(65536, flags)
         except (TimeoutError, BlockingIOError):
@@ -171,28 +171,27 @@ class Keeper:
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             word, *numbers = line.decode().split()
-            self._hear(word, *map(int, numbers))
+            self._handle(word, *map(int, numbers))
         return bool(data)
 
 
 def _inherited() -> list[int]:
-    """Return the descriptors beyond the streams that a program started by this one is to have."""
-    numbers = [int(name) for name in os.listdir("/dev/fd")]  # noqa: PTH208
-    found = []
-    for number in numbers:
-        # That of /dev/fd itself is closed by now.
+    """Return the inheritable descriptors of this process, without the streams."""
+    inheritable = []
+    for number in map(int, os.listdir("/dev/fd")):  # noqa: PTH208
+        # The one that listed /dev/fd is closed by now.
         with contextlib.suppress(OSError):
             if number > 2 and os.get_inheritable(number):
-                found.append(number)
-    return found
+                inheritable.append(number)
+    return inheritable
 
 
 def _gone() -> ClusterbootError:
     return ClusterbootError(
         Problem(
             "guardian-gone",
-            "the guardian of the throwaway cluster was killed, and so the cluster has to go.",
-            hint="find out what kills processes here (out of memory?), then run it again",
+            "the guardian of the throwaway cluster was killed, so the cluster was stopped.",
+            hint="find out what killed it (out of memory?), then run it again",
             exit=Exit.DEFECT,
         )
     )

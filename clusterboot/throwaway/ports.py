@@ -1,8 +1,7 @@
-"""Free ports for throwaway servers: client ports between 10000 and 22000, each with its bus port.
+"""Free ports for throwaway servers: client ports from 10000 to 22000, each with its bus port.
 
-Below 10000 live services, and from 32768 on most systems take ports for outgoing connections; the bus
-port is 10000 above the client port. Free now is not free later: a server that finds its port taken is
-started again on another one.
+Services use ports below 10000, outgoing connections those from 32768 on. A free port may be taken later: a
+server that finds it taken is started again on another one.
 """
 
 from __future__ import annotations
@@ -21,24 +20,21 @@ PORTS = range(10000, 22001)
 def free_ports(count: int, taken: Collection[int] = ()) -> list[int]:
     """Return `count` client ports that are free now with their bus ports, none of them in `taken`.
 
-    Chosen at random, so that many that choose at once seldom choose the same. Raises NodeFailed when
-    there are not enough.
+    They are random, so that runs at the same time rarely choose the same. Raises NodeFailed if there are not
+    enough.
     """
     used = {*taken, *(port + BUS_OFFSET for port in taken)}
-    found: list[int] = []
+    free: list[int] = []
     for port in random.sample(PORTS, len(PORTS)):
-        if len(found) == count:
-            return found
         if used.isdisjoint((port, port + BUS_OFFSET)) and _free(port) and _free(port + BUS_OFFSET):
-            found.append(port)
+            free.append(port)
             used |= {port, port + BUS_OFFSET}
-    if len(found) == count:
-        return found
+        if len(free) == count:
+            return free
     raise NodeFailed(
         Problem(
             "no-free-ports",
-            f"{HOST} has only {len(found)} of the {count} free ports between {PORTS[0]} and {PORTS[-1]} "
-            f"that are needed.",
+            f"{HOST} has only {len(free)} of the {count} free ports needed in {PORTS[0]}-{PORTS[-1]}.",
             hint="stop what listens there, or run fewer nodes",
             exit=Exit.NODE,
         )
@@ -47,7 +43,7 @@ def free_ports(count: int, taken: Collection[int] = ()) -> list[int]:
 
 def _free(port: int) -> bool:
     with socket.socket() as probe:
-        # As the servers do: a port whose last connections are only fading away can be used.
+        # As the servers do: a port with connections in TIME-WAIT can be used.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))

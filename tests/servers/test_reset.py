@@ -111,8 +111,8 @@ def test_a_half_built_cluster_is_reset_as_well(nodes: Take) -> None:
 def test_reset_wants_yes_and_flush_wants_reset(any_nodes: Take) -> None:
     two = any_nodes(2)
     cases: dict[tuple[str, ...], str] = {
-        ("--reset",): "--reset takes every node of the topology out of its cluster for good.",
-        ("--flush",): "--flush goes with --reset.",
+        ("--reset",): "--reset permanently removes every node of the topology from its cluster.",
+        ("--flush",): "--flush needs --reset.",
     }
     for flags, message in cases.items():
         outcome = clusterboot("down", two.file(), *flags, "-o", "json")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from clusterboot import commands
-from clusterboot.commands import Reach, UpOptions
+from clusterboot.commands import ConnectOptions, UpOptions
 from clusterboot.commands.shell import Shell
 from clusterboot.errors import Exit
 from tests.harness import resp
@@ -34,7 +34,7 @@ def clean(text: str, where: str) -> None:
         assert canary not in text, f"{canary} in {where}: {text}"
 
 
-def everything(shell: Shell, file: Path, reach: Reach) -> dict[str, Exit]:
+def everything(shell: Shell, file: Path, reach: ConnectOptions) -> dict[str, Exit]:
     """Run every command; how each ended."""
     works: dict[str, Callable[[Shell], Exit]] = {
         "validate": lambda shell: commands.validate(shell, file),
@@ -61,7 +61,7 @@ def search(
     """Run every command in every form; nothing that it prints may hold a canary. Returns how each ended."""
     ends: dict[str, set[Exit]] = {}
     for options in forms:
-        for name, end in everything(Shell(**options), file, Reach(timeout)).items():
+        for name, end in everything(Shell(**options), file, ConnectOptions(timeout)).items():
             ends.setdefault(name, set()).add(end)
         out, err = capfd.readouterr()
         clean(out + err, str(options))
@@ -155,9 +155,9 @@ def test_no_node_brings_its_password_onto_the_screen(
                 status = shell.guard(
                     command,
                     lambda shell=shell, command=command: (  # type: ignore[misc]
-                        commands.up(shell, path, UpOptions(), Reach(0.5))
+                        commands.up(shell, path, UpOptions(), ConnectOptions(0.5))
                         if command == "up"
-                        else commands.status(shell, path, Reach(1.5), watch=False)
+                        else commands.status(shell, path, ConnectOptions(1.5), watch=False)
                     ),
                 )
                 assert status in (Exit.NODE, Exit.NOT_READY)
@@ -266,7 +266,7 @@ def test_a_password_that_is_no_text_is_told_by_the_name_of_its_source(
     monkeypatch.setenv("CANARY", os.fsdecode(RIGHT.encode() + b"\xff"))
     shell = Shell(debug=True)
     file = write(tmp_path, None, auth={"password_env": "CANARY"})
-    status = shell.guard("up", lambda: commands.up(shell, file, UpOptions(), Reach(1.0)))
+    status = shell.guard("up", lambda: commands.up(shell, file, UpOptions(), ConnectOptions(1.0)))
     out, err = capfd.readouterr()
     assert status == Exit.USAGE
     assert "the environment variable CANARY for a password is not UTF-8 text." in err

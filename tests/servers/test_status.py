@@ -212,7 +212,7 @@ def test_watch_is_text_only(any_nodes: Take) -> None:
     outcome = _status(any_nodes(2).file(), "--watch", "-o", "json", exit=2)
     assert [(p["code"], p["message"]) for p in problems(outcome)] == [("usage", "--watch shows text only.")]
     outcome = _status(any_nodes(2).file(), "--watch", "--quiet", exit=2)
-    assert outcome.err.startswith("error: --watch does nothing but show.")
+    assert outcome.err.startswith("error: --watch with --quiet shows nothing.")
 
 
 def test_a_dry_run_prints_the_missing_steps_and_changes_nothing(nodes: Take) -> None:

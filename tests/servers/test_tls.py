@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from clusterboot import commands
-from clusterboot.commands import Reach, UpOptions
+from clusterboot.commands import ConnectOptions, UpOptions
 from clusterboot.commands.shell import Shell
 from clusterboot.core.timers import NO_FAILOVER
 from clusterboot.errors import Exit
@@ -143,7 +143,7 @@ def test_verify_false_works_and_warns_on_every_run(mutual: Secured, tmp_path: Pa
     for command in ("status", "up", "status"):
         outcome = clusterboot(command, file)
         assert outcome.exit in (0, 4), outcome
-        assert "certificates are not checked (tls.verify: false)" in _one_line(outcome)
+        assert "certificates are not verified (tls.verify: false)" in _one_line(outcome)
 
 
 def _one_line(outcome: Outcome) -> str:
@@ -291,7 +291,7 @@ def test_files_that_cannot_be_used_are_named_before_anything_is_connected_to(
         # Nobody listens there: a connection would end with another status.
         file.write_text(f"version: 1\nnodes: ['127.0.0.1:1']\ntls: {{{entries}}}\n")
         shell = Shell(json=True)
-        status = shell.guard("up", lambda: commands.up(shell, file, UpOptions(), Reach(5.0)))  # noqa: B023
+        status = shell.guard("up", lambda: commands.up(shell, file, UpOptions(), ConnectOptions(5.0)))  # noqa: B023
         assert status is Exit.USAGE
         (problem,) = json.loads(capsys.readouterr().out)["errors"]
         assert problem["code"] == "tls-file"

@@ -8,12 +8,13 @@ from contextlib import ExitStack
 
 import pytest
 
+from clusterboot.addresses import BUS_OFFSET
 from clusterboot.core.placement import place
 from clusterboot.errors import NodeFailed, UsageError
-from clusterboot.local import find_server
+from clusterboot.local.binary import find_server
 from clusterboot.throwaway import cluster, shape
 from clusterboot.throwaway.cluster import Throwaway
-from clusterboot.throwaway.ports import BUS, HOST, PORTS, free_ports
+from clusterboot.throwaway.ports import HOST, PORTS, free_ports
 from clusterboot.topology import load
 from tests.harness.resp import call
 from tests.harness.servers import any_kind, binary
@@ -41,7 +42,7 @@ def listener() -> Iterator[socket.socket]:
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("bus", [0, BUS])
+@pytest.mark.parametrize("bus", [0, BUS_OFFSET])
 def test_a_server_whose_port_was_taken_meanwhile_starts_elsewhere(
     bus: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,14 +90,14 @@ def test_a_stranger_that_speaks_redis_is_not_taken_for_a_server_of_ours(
 
 def test_ports_and_bus_ports_never_meet(listener: socket.socket) -> None:
     ports = free_ports(200, [12000])
-    every = [*ports, *(port + BUS for port in ports)]
+    every = [*ports, *(port + BUS_OFFSET for port in ports)]
     assert len(set(every)) == 400
     assert all(port in PORTS for port in ports)
     assert not {12000, 22000, 2000, listener.getsockname()[1]} & set(every)
 
 
 def test_too_many_nodes_for_the_ports_is_a_sentence() -> None:
-    with pytest.raises(NodeFailed, match=r"has only .* of the 13000 free ports"):
+    with pytest.raises(NodeFailed, match=r"has only .* of the 13000 free ports needed"):
         free_ports(13000)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from clusterboot.commands import shell
+from clusterboot.commands import signals
 from clusterboot.errors import Interrupted
 from clusterboot.throwaway.child import NotStarted, find
 from tests.harness.marked import wait_until
@@ -182,7 +182,7 @@ def test_the_info_file_is_there_whole_and_stdout_stays_clean(at_once: dict[str, 
 def test_a_command_that_is_not_there_is_127_before_anything_starts(start: Callable[..., Running]) -> None:
     ended = start("--", "no-such-command-here").end()
     assert ended.exit == 127
-    assert ended.err.startswith(b"error: the command no-such-command-here is not there on PATH.\n")
+    assert ended.err.startswith(b"error: no-such-command-here: command not found.\n")
     assert not list(ended.run.folder.iterdir())
 
 
@@ -199,9 +199,7 @@ def test_a_folder_on_path_that_cannot_be_read_is_as_good_as_none(
     start: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended = start("--", "no-such-command-here", env={"PATH": "x" * 5000}).end()
-    assert (ended.exit, ended.err[:51]) == (127, b"error: the command no-such-command-here is not ther"), (
-        ended
-    )
+    assert (ended.exit, ended.err[:46]) == (127, b"error: no-such-command-here: command not found"), ended
 
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
@@ -225,12 +223,15 @@ def test_a_command_that_the_system_refuses_is_126(at_once: dict[str, Ended]) -> 
         ((), b"there is no command to run"),
         (("--primaries", "0", "--", "true"), b"0 primaries with 1 replica each do not make"),
         (("no-such.yaml", "--", "true"), b"there is no such file"),
-        (("no-such.yaml", "--primaries", "3", "--", "true"), b"the topology says how many nodes there are"),
+        (
+            ("no-such.yaml", "--primaries", "3", "--", "true"),
+            b"the topology file determines the number of nodes",
+        ),
         (("--server", "no-such-server", "--", "true"), b"there is no no-such-server on PATH"),
         (("--set", "port=1", "--", "true"), b"port is set by clusterboot"),
         (("--set", "requirepass=x", "--", "true"), b"have no password, so requirepass cannot be set"),
         (("--nonsense", "--", "true"), b"No such option: --nonsense"),
-        (("-o", "json", "--", "true"), b"`run` has no JSON output"),
+        (("-o", "json", "--", "true"), b"'run' has no JSON output"),
     ],
 )
 def test_what_clusterboot_cannot_do_is_125(
@@ -249,7 +250,7 @@ def test_options_of_the_command_are_left_alone(at_once: dict[str, Ended]) -> Non
 def test_a_server_that_dies_at_once_is_125_with_its_words(start: Callable[..., Running], place: Path) -> None:
     ended = start("--set", "maxmemory=much", "--keep-logs", place / "dead", "--", "true").end()
     assert ended.exit == 125
-    assert b"the server died at once" in ended.err
+    assert b"the server exited immediately" in ended.err
     assert b"maxmemory" in ended.err
     assert list((place / "dead").iterdir())
     ended.run.check_nothing_left([])
@@ -294,16 +295,16 @@ def test_a_signal_whose_exception_python_swallows_ends_the_run_all_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As when it comes while a finalizer runs: Python prints such exceptions and goes on."""
-    monkeypatch.setattr(shell, "_caught", [])
-    shell.check_interrupted()
+    monkeypatch.setattr(signals, "_caught", [])
+    signals.check_interrupted()
     kept = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(signal, "signal", lambda *_: kept)
     with suppress(Interrupted):
-        shell._interrupt(signal.SIGTERM, None)
+        signals._interrupt(signal.SIGTERM, None)
     with pytest.raises(Interrupted, match="SIGTERM"):
-        shell.check_interrupted()
+        signals.check_interrupted()
     with pytest.raises(Interrupted, match="SIGTERM"):
-        shell.run_async(asyncio.sleep(0))
+        signals.run_async(asyncio.sleep(0))
 
 
 def test_ignored_signals_stay_ignored_and_no_others(at_once: dict[str, Ended]) -> None:

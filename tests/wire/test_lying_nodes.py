@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clusterboot import commands
-from clusterboot.commands import Reach, UpOptions
+from clusterboot.commands import ConnectOptions, UpOptions
 from clusterboot.commands.shell import Shell
 from clusterboot.errors import Exit
 from tests.harness.cli import Outcome, clusterboot
@@ -104,8 +104,8 @@ def run(command: str, file: Path, capsys: pytest.CaptureFixture[str], *, json: b
     """Run a command in this process, without the half second that a new one takes to start."""
     shell = Shell(json=json)
     work = {
-        "status": lambda: commands.status(shell, file, Reach(5.0), watch=False),
-        "up": lambda: commands.up(shell, file, UpOptions(boost=False), Reach(0.5)),
+        "status": lambda: commands.status(shell, file, ConnectOptions(5.0), watch=False),
+        "up": lambda: commands.up(shell, file, UpOptions(boost=False), ConnectOptions(0.5)),
     }[command]
     status = shell.guard(command, work)
     out, err = capsys.readouterr()
