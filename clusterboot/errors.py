@@ -63,12 +63,15 @@ class Problem:
 class ClusterbootError(Exception):
     """The root: anything that ends a command without success.
 
-    Takes one problem or several that were found together; `problems` keeps their order.
+    Takes one problem or several that were found together; `problems` keeps their order. A run of `up` adds
+    its `warnings`, and as `outcome` the `results.UpResult` of what it did before the error.
     """
 
     def __init__(self, *problems: Problem) -> None:
         super().__init__("; ".join(problem.message for problem in problems))
         self.problems = problems
+        self.warnings: tuple[Problem, ...] = ()
+        self.outcome: object = None
 
     @property
     def exit(self) -> Exit:

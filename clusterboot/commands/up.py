@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,13 +59,12 @@ def up(shell: Shell, file: Path, options: UpOptions, reach: Reach) -> Exit:
     started = _spawn(shell, topology, file, reach, credentials) if options.spawn else _NOTHING
 
     from clusterboot import bootstrap
-    from clusterboot.render import github, json
+    from clusterboot.render import github
 
-    async def work() -> Callable[[], Exit]:
-        # What is printed is printed after the screen is clear and the loop has ended.
+    async def form() -> UpResult:
         with github.reporter(shell.console(stderr=True), quiet=shell.quiet) as report:
             async with connected(topology, credentials, reach.left(topology)) as fleet:
-                run = bootstrap.Run(
+                asked = bootstrap.Request(
                     topology,
                     fleet,
                     report,
@@ -75,26 +74,30 @@ def up(shell: Shell, file: Path, options: UpOptions, reach: Reach) -> Exit:
                     mesh_only=options.mesh_only,
                     boost=options.boost,
                     dry_run=options.dry_run,
+                    warnings=(*careless(topology, file), *started.warnings),
                 )
-                run.warn(careless(topology, file))
-                run.warn(started.warnings)
-                try:
-                    result = await bootstrap.up(run)
-                except Interrupted:
-                    raise
-                except ClusterbootError as failed:
-                    problems = failed.problems
-                    if run.goal is None or not run.actor.done:
-                        failure = json.failure("up", problems, tuple(run.warned), failed.exit)
-                        return lambda: shell.fail("up", problems, failure)
-                    # Part of it was done: the document tells which steps, beside why it ended.
-                    far = bootstrap.outcome(run)
-                    shell.summarise(lambda: github.summary(far, problems))
-                    document = json.up(far, problems, failed.exit)
-                    return lambda: shell.fail("up", problems, document)
-        return lambda: _show(shell, replace(result, started=started.servers))
+                return await bootstrap.up(asked)
 
-    return run_async(work())()
+    # Nothing is printed before the screen is clear and the event loop has ended.
+    try:
+        result = run_async(form())
+    except Interrupted:
+        raise
+    except ClusterbootError as failed:
+        return _fail(shell, failed)
+    return _show(shell, replace(result, started=started.servers))
+
+
+def _fail(shell: Shell, failed: ClusterbootError) -> Exit:
+    """Print why a run failed, and in JSON and the job summary also what it had done before."""
+    from clusterboot.core.results import UpResult
+    from clusterboot.render import github, json
+
+    problems, partial = failed.problems, failed.outcome
+    if not isinstance(partial, UpResult):
+        return shell.fail("up", problems, json.failure("up", problems, failed.warnings, failed.exit))
+    shell.summarise(lambda: github.summary(partial, problems))
+    return shell.fail("up", problems, json.up(partial, problems, failed.exit))
 
 
 def _show(shell: Shell, result: UpResult) -> Exit:

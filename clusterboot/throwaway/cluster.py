@@ -136,8 +136,8 @@ class Throwaway:
         try:
             spent = time.monotonic() - self._began
             # No helper: the guardian ends the servers, so nothing stays lowered.
-            run = bootstrap.Run(topology, fleet, _nobody, timeout, spent=spent, boost=topology.boost)
-            self.result = await bootstrap.up(run)
+            asked = bootstrap.Request(topology, fleet, _nobody, timeout, spent=spent, boost=topology.boost)
+            self.result = await bootstrap.up(asked)
         finally:
             await fleet.close()
         return self.result

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from clusterboot import bootstrap
+from clusterboot.core.events import Event, Warned
 from clusterboot.core.results import UpResult
 from clusterboot.core.timers import BARRIER, NO_FAILOVER, to_lower
 from clusterboot.errors import ClusterbootError, NodeFailed, Problem, Refused
@@ -94,16 +95,20 @@ def up(
     cancelled = options.pop("cancelled", None)
 
     async def main() -> tuple[Ended, list[Problem]]:
-        run = bootstrap.Run(
-            topology, fleet, lambda event: None, **{"timeout": 12.0, **options}, helper=helper
-        )
-        task = asyncio.ensure_future(bootstrap.up(run))
+        warned: list[Problem] = []
+
+        def report(event: Event) -> None:
+            if isinstance(event, Warned):
+                warned.append(event.problem)
+
+        asked = bootstrap.Request(topology, fleet, report, **{"timeout": 12.0, **options}, helper=helper)
+        task = asyncio.ensure_future(bootstrap.up(asked))
         if cancelled is not None:
             asyncio.get_running_loop().call_later(cancelled, task.cancel)
         try:
-            return await task, list(run.warned)
+            return await task, warned
         except (ClusterbootError, asyncio.CancelledError) as ended:
-            return ended, list(run.warned)
+            return ended, warned
 
     return virtual.run(main())
 

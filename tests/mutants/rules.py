@@ -313,14 +313,14 @@ RULES = (
     Rule(
         "nothing is sent before permissions are known",
         "bootstrap",
-        "problems += await forbidden(run.fleet, goal.plan.steps, goal.observed.views)",
+        "problems += await forbidden(run.fleet, commands(missing.steps, views))",
         "pass",
         _ORDER,
     ),
     Rule(
         "nothing is sent before it is known that no keys are stranded",
         "bootstrap",
-        "problems = await stranded(run.fleet, goal.plan.steps, goal.observed.views)",
+        "problems = await stranded(run.fleet, missing.steps, views)",
         "problems = []",
         _ORDER,
     ),
@@ -328,16 +328,16 @@ RULES = (
         "a refusal comes before the boost",
         "bootstrap",
         "            if problems:\n                raise from_problems(problems)\n"
-        "            if run.dry_run:",
+        "            if asked.dry_run:",
         "            await form(run, goal, boost)\n            if problems:\n"
-        "                raise from_problems(problems)\n            if run.dry_run:",
+        "                raise from_problems(problems)\n            if asked.dry_run:",
         _ORDER,
     ),
     Rule(
         "nothing is sent where a node is away",
         "loop/run",
-        'if any(problem.code != "loading" for problem in problems):\n            raise NodeFailed(*problems)',
-        "if False:\n            raise NodeFailed(*problems)",
+        'if any(problem.code != "loading" for problem in observed.away.values()):\n        raise',
+        "if False:\n        raise",
         _ORDER,
     ),
     Rule(
@@ -350,14 +350,14 @@ RULES = (
     Rule(
         "a dry run sends nothing",
         "bootstrap",
-        "            if run.dry_run:\n                return dry(run, goal)\n",
+        "            if asked.dry_run:\n                return dry(run, goal)\n",
         "",
         _ORDER,
     ),
     Rule(
         "a dry run does not even restore",
         "loop/ending",
-        "wanted=boost.owes and not run.dry_run",
+        "wanted=boost.owes and not run.asked.dry_run",
         "wanted=boost.owes",
         _ORDER,
     ),
@@ -416,8 +416,8 @@ RULES = (
     Rule(
         "a large cluster is Ready by one snapshot of all nodes only",
         "loop/follow",
-        "            verdict = replace(verdict, ready=False)\n",
-        "            pass\n",
+        "        verdict = replace(verdict, ready=False)\n",
+        "        pass\n",
         _ORDER,
     ),
     Rule(
@@ -431,7 +431,7 @@ RULES = (
     Rule(
         "no reset of nodes that know strangers",
         "loop/reset",
-        'problems = [found for found in preflight.refusals(topology, views) if found.code == "stranger"]',
+        'problems = [each for each in preflight.refusals(topology, views) if each.code == "stranger"]',
         "problems: list[Problem] = []",
         _ORDER,
     ),
@@ -445,14 +445,14 @@ RULES = (
     Rule(
         "no reset of some nodes where one is away",
         "loop/reset",
-        "    if observed.away:\n        raise NodeFailed(*observed.away.values())\n",
+        "            if observed.away:\n                raise NodeFailed(*observed.away.values())\n",
         "",
         _ORDER,
     ),
     Rule(
         "no reset before permissions are known",
         "loop/reset",
-        "problems = await _forbidden(fleet, views)",
+        "problems = await forbidden(fleet, wanted)",
         "pass",
         _ORDER,
     ),
