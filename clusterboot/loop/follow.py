@@ -11,8 +11,9 @@ from dataclasses import replace
 from enum import Enum, auto
 
 from clusterboot.core.events import Looked, Phase, PhaseName
-from clusterboot.core.health import Judge, Verdict
+from clusterboot.core.health import Judge
 from clusterboot.core.plan import Replicate, Views
+from clusterboot.core.verdict import Verdict
 from clusterboot.loop.meets import ExtraMeets
 from clusterboot.loop.observe import SMALL, Observed, Watch
 from clusterboot.loop.run import Goal, Run

@@ -10,10 +10,10 @@ import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from math import inf
 
-from clusterboot.core.health import Verdict
 from clusterboot.core.moved import moved
 from clusterboot.core.newcomers import hurry, newcomers, pause
 from clusterboot.core.plan import Meet, group
+from clusterboot.core.verdict import Verdict
 from clusterboot.loop.act import Actor
 from clusterboot.loop.observe import SMALL, Watch
 from clusterboot.topology import Topology
