@@ -21,7 +21,6 @@ from clusterboot.loop.act import commands, forbidden, stranded
 from clusterboot.loop.boost import Boost
 from clusterboot.loop.ending import dry, end_early, no_boost, outcome, restore_settings
 from clusterboot.loop.follow import Followed, follow, handshake_seconds
-from clusterboot.loop.observe import Observed
 from clusterboot.loop.run import LATE_SECONDS, Goal, Request, Run, assess, first_look, full_look
 from clusterboot.wire.lookup import announced
 from clusterboot.wording import count
@@ -47,7 +46,7 @@ async def up(asked: Request) -> UpResult:
             # Refuses what is unsafe, and plans what is missing.
             goal = assess(run, await first_look(run))
             limit.reschedule(run.deadline)
-            missing, views = goal.plan, goal.observed.views
+            missing, views = goal.plan, goal.views
             problems = await stranded(run.fleet, missing.steps, views)
             if not asked.dry_run:
                 problems += await forbidden(run.fleet, commands(missing.steps, views))
@@ -76,12 +75,12 @@ async def form(run: Run, goal: Goal, boost: Boost) -> None:
     declined = no_boost(run, goal)
     if declined is None:
         run.report(Phase("lower", count(len(run.names), "node")))
-        wait = handshake_seconds(await boost.lower(goal.observed.views))
+        wait = handshake_seconds(await boost.lower(goal.views))
     else:
-        wait = handshake_seconds(await boost.decline(declined, goal.observed.views))
+        wait = handshake_seconds(await boost.decline(declined, goal.views))
     again, stuck = False, True
     while True:
-        views = goal.observed.views
+        views = goal.views
         await run.actor.send([step for step in goal.plan.steps if step.kind in ("epoch", "slots")], views)
         if meets := run.meets.not_recently_sent(goal.plan.meets, 0.0 if stuck else wait):
             run.report(Phase("meet", describe(meets)))
@@ -89,7 +88,7 @@ async def form(run: Run, goal: Goal, boost: Boost) -> None:
         # Sends REPLICATE to each replica as soon as it knows its primary.
         followed = await follow(run, goal, wait, boost.nudge)
         if followed is Followed.READY:
-            run.goal = replace(goal, observed=Observed(run.views, {}))
+            run.goal = replace(goal, views=run.views)
             return
         # Nothing moved for as long as a handshake lives, so what is still missing was lost; or roles have
         # changed. All of it is looked at again: a node that was away may have been replaced.

@@ -12,7 +12,7 @@ from clusterboot.core.timers import lowered_found, refusal
 from clusterboot.errors import ClusterbootError, Exit, OutOfTime, Problem
 from clusterboot.loop.boost import GRACE, Boost
 from clusterboot.loop.investigate import why
-from clusterboot.loop.observe import SMALL, survey
+from clusterboot.loop.observe import SMALL, now, survey
 from clusterboot.loop.run import Goal, Run
 from clusterboot.wording import duration
 
@@ -35,10 +35,10 @@ def outcome(run: Run, plan: Plan | None = None) -> UpResult:
         target=goal.target,
         plan=plan or goal.plan,
         verdict=run.verdict,
-        nodes=rows(run.topology, goal.observed.views, run.verdict, goal.judge.ids),
+        nodes=rows(run.topology, goal.views, run.verdict, goal.judge.ids),
         steps=tuple(run.actor.done),
         boost=boost if boost is not None and (boost.used or boost.reason) else None,
-        seconds=asyncio.get_running_loop().time() - run.start,
+        seconds=now() - run.start,
         dry_run=run.asked.dry_run,
         mesh_only=run.mesh_only,
         warnings=tuple(run.warned),
@@ -47,7 +47,7 @@ def outcome(run: Run, plan: Plan | None = None) -> UpResult:
 
 def dry(run: Run, goal: Goal) -> UpResult:
     """Return what `up` would do, without doing it."""
-    run.warn(lowered_found(goal.observed.views))
+    run.warn(lowered_found(goal.views))
     reason = no_boost(run, goal)
     run.boost_report = BoostReport(reason is None and bool(goal.plan.steps), {}, reason=reason)
     return outcome(run)
@@ -56,9 +56,7 @@ def dry(run: Run, goal: Goal) -> UpResult:
 def no_boost(run: Run, goal: Goal) -> str | None:
     """Return why timers may not be lowered, or None if they may be."""
     replicas = any(spot.primary is not None for spot in goal.target.spots.values())
-    return refusal(
-        run.topology, goal.observed.views, wanted=run.asked.boost, replicas=replicas and not run.mesh_only
-    )
+    return refusal(run.topology, goal.views, wanted=run.asked.boost, replicas=replicas and not run.mesh_only)
 
 
 async def restore_settings(run: Run, boost: Boost) -> bool:
@@ -81,7 +79,8 @@ async def end_early(run: Run, boost: Boost, ended: BaseException) -> BaseExcepti
     boost.notice(run.views)
     if run.asked.dry_run:
         run.warn(lowered_found(run.views))
-    restoring = asyncio.ensure_future(_restored(boost, wanted=boost.owes and not run.asked.dry_run))
+    owed = boost.owes and not run.asked.dry_run
+    restoring = asyncio.ensure_future(boost.restore_within_grace() if owed else asyncio.sleep(0))
     try:
         if isinstance(ended, TimeoutError):
             ended = await _out_of_time(run)
@@ -89,18 +88,13 @@ async def end_early(run: Run, boost: Boost, ended: BaseException) -> BaseExcepti
         # Restoring still goes on to its end, and the error tells what is left.
         ended = signalled
     await restoring
-    ended = boost.ending(ended)
+    ended = boost.to_raise(ended)
     run.warn(boost.warnings)
     run.boost_report = boost.report()
     if isinstance(ended, ClusterbootError):
         ended.warnings = tuple(run.warned)
         ended.outcome = outcome(run) if run.actor.done else None
     return ended
-
-
-async def _restored(boost: Boost, *, wanted: bool) -> None:
-    if wanted:
-        await boost.cut_short()
 
 
 async def _out_of_time(run: Run) -> OutOfTime:
@@ -115,7 +109,7 @@ async def _out_of_time(run: Run) -> OutOfTime:
         return OutOfTime(head, *run.away.values())
     met = [(done.step.node, done.step.peer) for done in run.actor.done if isinstance(done.step, Meet)]
     await _last_look(run)
-    left = run.deadline + GRACE - asyncio.get_running_loop().time()
+    left = run.deadline + GRACE - now()
     seconds = max(0.2, min(1.0, left))
     reasons = await why(run.fleet, run.topology, run.views, run.verdict, met, seconds=seconds, fresh=False)
     return OutOfTime(head, *dict.fromkeys((*run.actor.failures.values(), *_refusals(run), *reasons)))
@@ -128,7 +122,7 @@ async def _last_look(run: Run) -> None:
     """
     if run.goal is None or len(run.names) > SMALL:
         return
-    until = asyncio.get_running_loop().time() + _LOOK_SECONDS
+    until = now() + _LOOK_SECONDS
     observed = await survey(run.fleet, run.names, run.seen, until=until)
     run.views = {**run.views, **observed.views}
     away = {name: problem for name, problem in observed.away.items() if name not in run.views}

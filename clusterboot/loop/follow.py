@@ -15,7 +15,7 @@ from clusterboot.core.health import Judge
 from clusterboot.core.plan import Replicate, Views
 from clusterboot.core.verdict import Verdict
 from clusterboot.loop.meets import ExtraMeets
-from clusterboot.loop.observe import SMALL, Observed, Watch
+from clusterboot.loop.observe import SMALL, Observed, Watch, now
 from clusterboot.loop.run import Goal, Run
 
 # The pause between two rounds: as long as the round itself took, on large clusters twice as long, so that
@@ -53,7 +53,7 @@ async def follow(run: Run, goal: Goal, patience: float, nudge: Nudge) -> Followe
     Ends early if nothing has moved for `patience` seconds, and if a node that serves has taken another role
     than planned. `run.views` and `run.verdict` are those of the last look.
     """
-    watch = Watch(run.fleet, goal.observed.views, goal.judge, run.seen)
+    watch = Watch(run.fleet, goal.views, goal.judge, run.seen)
     small = len(watch.views) <= SMALL
     serving = _serving(goal.judge.verdict(watch.views), watch.views)
     pending = {step for step in goal.plan.steps if isinstance(step, Replicate)}
@@ -61,16 +61,19 @@ async def follow(run: Run, goal: Goal, patience: float, nudge: Nudge) -> Followe
     extra = ExtraMeets(run.topology, run.meets, run.actor, watch) if run.topology.extra_meets else None
     nudging = _Nudging(nudge, pairs=len(goal.judge.ids) ** 2)
     stagnation = _Stagnation(patience)
-    phases = _Phases(run)
+    reported: set[PhaseName] = set()
     while True:
-        began = _now()
+        began = now()
         observed, verdict = await _look(watch, goal.judge, snapshot=not small and not pending)
         run.verdict, run.views = verdict, watch.views
         known = sum(view.known for view in watch.views.values())
         # Not every node of a large cluster was read whole by now, but each told how many it knows.
         links = verdict.links if small else max(verdict.links, known - len(watch.views))
         run.report(Looked(replace(verdict, links=min(links, verdict.total)), tuple(observed.away)))
-        phases.report(verdict, unattached=bool(pending))
+        phase: PhaseName = "mesh" if not verdict.mesh else "replicate" if pending else "ready"
+        if phase not in reported and (phase == "mesh" or not run.mesh_only):
+            reported.add(phase)
+            run.report(Phase(phase))
         if verdict.ready:
             return Followed.READY
         if not observed.away and _role_changed(serving, verdict, watch.views):
@@ -85,7 +88,7 @@ async def follow(run: Run, goal: Goal, patience: float, nudge: Nudge) -> Followe
         if stagnation.over(verdict.links, verdict.complete, -len(pending), known):
             return Followed.STUCK
         if not attached:
-            took = _now() - began
+            took = now() - began
             await asyncio.sleep(min(_MAX_PAUSE, max(_MIN_PAUSE, took * (1 if small else 2))))
 
 
@@ -173,11 +176,11 @@ class _Nudging:
 
     async def nudge_when_known(self, known: int) -> None:
         """Nudge if `known` of all pairs are enough."""
-        if self._nudge is None or known < _KNOWN_BEFORE_NUDGE * self._pairs or _now() <= self._quiet_until:
+        if self._nudge is None or known < _KNOWN_BEFORE_NUDGE * self._pairs or now() <= self._quiet_until:
             return
         if not await self._nudge():
             self._nudge = None
-        self._quiet_until = _now() + _BETWEEN_NUDGES
+        self._quiet_until = now() + _BETWEEN_NUDGES
 
 
 class _Stagnation:
@@ -186,33 +189,12 @@ class _Stagnation:
     def __init__(self, patience: float) -> None:
         self._patience = patience
         self._best: tuple[int, ...] = ()
-        self._moved_at = _now()
+        self._moved_at = now()
 
     def over(self, *reached: int) -> bool:
         """Whether patience is over: none of the numbers `reached` is higher than ever before in this time."""
-        now = _now()
+        time = now()
         if not self._best or any(new > old for new, old in zip(reached, self._best, strict=True)):
             self._best = tuple(map(max, reached, self._best)) if self._best else reached
-            self._moved_at = now
-        return now - self._moved_at > self._patience
-
-
-class _Phases:
-    """Reports each phase once: mesh, replicate, ready."""
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self._reported: set[str] = set()
-
-    def report(self, verdict: Verdict, *, unattached: bool) -> None:
-        """Report the phase that `verdict` shows; `unattached` if nodes have yet to become replicas."""
-        phase: PhaseName = "mesh" if not verdict.mesh else "replicate" if unattached else "ready"
-        if self._run.mesh_only and phase != "mesh":
-            return
-        if phase not in self._reported:
-            self._reported.add(phase)
-            self._run.report(Phase(phase))
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
+            self._moved_at = time
+        return time - self._moved_at > self._patience

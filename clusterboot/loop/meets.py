@@ -6,7 +6,6 @@ addresses (`core.newcomers`, `core.moved`).
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from math import inf
 
@@ -15,7 +14,7 @@ from clusterboot.core.newcomers import hurry, newcomers, pause
 from clusterboot.core.plan import Meet, group
 from clusterboot.core.verdict import Verdict
 from clusterboot.loop.act import Actor
-from clusterboot.loop.observe import SMALL, Watch
+from clusterboot.loop.observe import SMALL, Watch, now
 from clusterboot.topology import Topology
 
 Pair = tuple[str, str]
@@ -43,31 +42,32 @@ class SentMeets:
 
         Until then the handshake of the pair may still be alive.
         """
-        now = _now()
-        chosen = [meet for meet in meets if now - self._planned.get((meet.node, meet.peer), -inf) >= seconds]
-        self._planned |= {(meet.node, meet.peer): now for meet in chosen}
+        time = now()
+        chosen = [meet for meet in meets if time - self._planned.get((meet.node, meet.peer), -inf) >= seconds]
+        self._planned |= {(meet.node, meet.peer): time for meet in chosen}
         return chosen
 
     def resting(self) -> set[Pair]:
         """Return the pairs that were sent an extra MEET too recently for another one."""
-        now = _now()
-        return {pair for pair, (last, sent) in self._extra.items() if now - last < pause(_PAIR_SECONDS, sent)}
+        time = now()
+        return {
+            pair for pair, (last, sent) in self._extra.items() if time - last < pause(_PAIR_SECONDS, sent)
+        }
 
     def rests(self, meet: Meet, seconds: float) -> bool:
         """Whether the pause of a pair, `seconds` at first, is not over yet."""
         last, sent = self._extra.get((meet.node, meet.peer), (-seconds, 0))
-        return _now() - last < pause(seconds, sent)
+        return now() - last < pause(seconds, sent)
 
     def let_rest(self, pairs: Iterable[Pair]) -> None:
         """Start the pause of pairs for which planned MEETs are making links."""
-        self._extra |= dict.fromkeys(pairs, (_now(), 0))
+        self._extra |= dict.fromkeys(pairs, (now(), 0))
 
     def note_extra(self, meets: Iterable[Meet]) -> None:
         """Note extra MEETs as sent. Either direction gives the pair a new link, so both have to wait."""
-        now = _now()
         for meet in meets:
             for pair in ((meet.node, meet.peer), (meet.peer, meet.node)):
-                self._extra[pair] = now, self._extra.get(pair, (now, 0))[1] + 1
+                self._extra[pair] = now(), self._extra.get(pair, (0.0, 0))[1] + 1
 
 
 class ExtraMeets:
@@ -115,7 +115,3 @@ class ExtraMeets:
                 # A peer of a large cluster may have been read long ago; how many it knows is always new.
                 if self._small or meet.node not in health.unseen or receiver.known < len(self._nodes):
                     yield meet
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -18,13 +18,15 @@ from clusterboot.loop.act import forbidden
 from clusterboot.loop.boost import Boost, Helper
 from clusterboot.loop.follow import handshake_seconds
 from clusterboot.loop.investigate import silent
-from clusterboot.loop.observe import Asker, survey
+from clusterboot.loop.observe import Asker, now, survey
 from clusterboot.topology import Topology
 from clusterboot.wire.replies import Command, Rejected, explain
 from clusterboot.wording import count, duration
 
 # Seconds after the deadline in which the nodes that do not answer are found out.
 _LATE_SECONDS = 0.5
+# Max seconds for one node: FLUSHALL takes long with many keys.
+_RESET_SECONDS = 30.0
 
 
 async def reset(
@@ -43,7 +45,7 @@ async def reset(
     """
     names = tuple(node.name for node in topology.nodes)
     boost = Boost(fleet, names, helper)
-    until = asyncio.get_running_loop().time() + timeout
+    until = now() + timeout
     try:
         # The first look ends a little later than the deadline, to name the nodes that did not answer.
         async with asyncio.timeout_at(until + 2 * _LATE_SECONDS) as limit:
@@ -60,9 +62,9 @@ async def reset(
                 await boost.restore()
     except BaseException as ended:
         if boost.owes:
-            await boost.cut_short()
+            await boost.restore_within_grace()
         over = await _out_of_time(fleet, names, timeout) if isinstance(ended, TimeoutError) else ended
-        raise boost.ending(over) from ended.__cause__
+        raise boost.to_raise(over) from ended.__cause__
     finally:
         for problem in boost.warnings:
             report(Warned(problem))
@@ -95,7 +97,7 @@ async def _refuse(topology: Topology, fleet: Asker, views: Views, *, flush: bool
 
 async def _reset(fleet: Asker, views: Views, boost: Boost) -> None:
     """Reset nodes again and again, until none has a peer or slots; the caller bounds it."""
-    await _empty_all(fleet, views.values())
+    await _empty(fleet, views.values())
     # The nodes serve nothing any more, so short timers are safe, and handshakes expire in one second.
     wait = handshake_seconds(await boost.lower(views))
     while True:
@@ -104,27 +106,27 @@ async def _reset(fleet: Asker, views: Views, boost: Boost) -> None:
         left = [view for view in observed.views.values() if len(view.peers) > 1 or view.me.slots]
         if not left and not observed.away:
             return
-        await _empty_all(fleet, left)
+        await _empty(fleet, left)
 
 
-async def _empty_all(fleet: Asker, views: Iterable[View]) -> None:
+async def _empty(fleet: Asker, views: Iterable[View]) -> None:
     """Empty the nodes, all at once; raises NodeFailed with each failure once all have been tried."""
-    failures = await asyncio.gather(*(_empty(fleet, view) for view in views))
+
+    async def empty(view: View) -> list[Problem]:
+        commands = _commands(view)
+        try:
+            replies = await fleet.ask(view.name, *commands, timeout=_RESET_SECONDS)
+        except NodeFailed as failed:
+            return list(failed.problems)
+        return [
+            explain(reply, view.name, sent)
+            for sent, reply in zip(commands, replies, strict=True)
+            if isinstance(reply, Rejected)
+        ]
+
+    failures = await asyncio.gather(*map(empty, views))
     if any(failures):
         raise NodeFailed(*(problem for problems in failures for problem in problems))
-
-
-async def _empty(fleet: Asker, view: View) -> list[Problem]:
-    commands = _commands(view)
-    try:
-        replies = await fleet.ask(view.name, *commands, timeout=30.0)
-    except NodeFailed as failed:
-        return list(failed.problems)
-    return [
-        explain(reply, view.name, sent)
-        for sent, reply in zip(commands, replies, strict=True)
-        if isinstance(reply, Rejected)
-    ]
 
 
 def _commands(view: View) -> list[Command]:

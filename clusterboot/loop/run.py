@@ -23,7 +23,7 @@ from clusterboot.errors import NodeFailed, Problem, from_problems
 from clusterboot.loop.act import Actor
 from clusterboot.loop.boost import Helper
 from clusterboot.loop.meets import SentMeets
-from clusterboot.loop.observe import Asker, Observed, survey
+from clusterboot.loop.observe import Asker, Observed, now, survey
 from clusterboot.topology import Topology
 
 # Seconds after the deadline in which the first look names the nodes that did not answer.
@@ -63,7 +63,7 @@ class Run:
         self.mesh_only = asked.mesh_only or asked.topology.slots == "none"
         self.fleet = asked.fleet
         self.report = asked.report
-        self.start = asyncio.get_running_loop().time() - asked.spent
+        self.start = now() - asked.spent
         self.deadline = self.start + asked.timeout
         self.actor = Actor(self.fleet, self.report)
         self.meets = SentMeets()
@@ -87,15 +87,15 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """The outcome of a full look: the views, the target for them, the plan to get there."""
+    """What one full look leads to: its views, the target around them, the plan to get there."""
 
-    observed: Observed
+    views: Views
     target: Placement
     plan: Plan
     judge: Judge
 
 
-async def first_look(run: Run) -> Observed:
+async def first_look(run: Run) -> Views:
     """Look at every node, and wait until none is loading its data.
 
     Raises NodeFailed with every node that cannot be used, and TimeoutError if nodes are still loading at the
@@ -110,7 +110,7 @@ async def first_look(run: Run) -> Observed:
             while observed.away:
                 await asyncio.sleep(_RETRY_SECONDS)
                 observed = _usable(run, await survey(run.fleet, run.names, run.seen))
-    return await _recheck(run, observed)
+    return await _recheck(run, observed.views)
 
 
 def _usable(run: Run, observed: Observed) -> Observed:
@@ -121,25 +121,25 @@ def _usable(run: Run, observed: Observed) -> Observed:
     return observed
 
 
-async def _recheck(run: Run, observed: Observed) -> Observed:
+async def _recheck(run: Run, views: Views) -> Views:
     """Look once more if something would be refused that may be transient; note what is found again."""
-    doubtful = held(adopt(run.topology, observed.views).refusals)
+    doubtful = held(adopt(run.topology, views).refusals)
     if not doubtful:
-        return observed
+        return views
     await asyncio.sleep(AGAIN)
     again = await survey(run.fleet, run.names, run.seen, until=run.deadline)
     if again.away:
-        return observed
+        return views
     run.confirmed = doubtful & held(adopt(run.topology, again.views).refusals)
-    return again
+    return again.views
 
 
-async def full_look(run: Run, goal: Goal) -> Observed:
+async def full_look(run: Run, goal: Goal) -> Views:
     """Look until all nodes answer in one look: one that restarts is waited for. The caller bounds it."""
     while True:
         observed = await survey(run.fleet, run.names, run.seen)
         if not observed.away:
-            return observed
+            return observed.views
         # The last views of nodes that are away are kept: without them the others would seem incomplete.
         run.views = {**run.views, **observed.views}
         run.verdict = goal.judge.verdict(observed.views, observed.away)
@@ -147,13 +147,12 @@ async def full_look(run: Run, goal: Goal) -> Observed:
         await asyncio.sleep(_RETRY_SECONDS)
 
 
-def assess(run: Run, observed: Observed, *, stuck: bool = False) -> Goal:
+def assess(run: Run, views: Views, *, stuck: bool = False) -> Goal:
     """Compare a full look with the topology; returns the target and the plan, which `run` keeps too.
 
     `stuck` says that nothing has moved for so long that gossip alone will not help. Raises the exception of
     everything that forbids to go on.
     """
-    views = {name: observed.views[name] for name in run.names}
     first = run.goal is None
     if first:
         run.warn((*elections_off(views), *marks_alone(views)))
@@ -183,5 +182,5 @@ def assess(run: Run, observed: Observed, *, stuck: bool = False) -> Goal:
     judge = Judge(adopted.target, ids, mesh_only=run.mesh_only)
     run.views = views
     run.verdict = judge.verdict(views)
-    run.goal = Goal(Observed(views, {}), adopted.target, steps, judge)
+    run.goal = Goal(views, adopted.target, steps, judge)
     return run.goal

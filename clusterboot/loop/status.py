@@ -16,7 +16,7 @@ from clusterboot.core.verdict import Verdict
 from clusterboot.core.views import View
 from clusterboot.errors import Problem
 from clusterboot.loop.investigate import why
-from clusterboot.loop.observe import Asker, Observed, survey
+from clusterboot.loop.observe import Asker, Observed, now, survey
 from clusterboot.topology import Topology
 
 _FIRST = "mend what is named above first, then run 'clusterboot up': it does what is missing"
@@ -28,7 +28,7 @@ async def status(topology: Topology, fleet: Asker, within: float | None = None) 
     A node that has not answered everything `within` seconds is away; finding out why the cluster is not
     Ready takes a second more at most.
     """
-    until = None if within is None else asyncio.get_running_loop().time() + within
+    until = None if within is None else now() + within
     observed = await survey(fleet, (node.name for node in topology.nodes), until=until)
     ids = {name: view.id for name, view in observed.views.items()}
     ids |= _guess(topology, fleet, observed, ids)

@@ -33,14 +33,14 @@ RULES = (
     Rule(
         "calm is waited for while timers are low",
         "loop/restore",
-        "while self._owed() and not self._calm() and clock() - start < calm:",
+        "while self._owed() and not self._calm() and now() - start < calm:",
         "while False:",
         _RESTORING,
     ),
     Rule(
         "calm is waited for no longer than asked",
         "loop/restore",
-        "not self._calm() and clock() - start < calm:",
+        "not self._calm() and now() - start < calm:",
         "not self._calm():",
         _RESTORING,
     ),
@@ -61,7 +61,7 @@ RULES = (
     Rule(
         "timeouts before elections",
         "loop/restore",
-        "await self._put({name: timeout_to_restore(state.now) for name, state in self._states.items()})",
+        "await self._restore(self._names, timeout_to_restore)",
         "pass",
         _RESTORING,
     ),
@@ -96,15 +96,15 @@ RULES = (
     Rule(
         "the replica of a dead primary is released after twice the timeout",
         "loop/restore",
-        "free = self._names if clock() >= over else self._unthreatened()",
+        "free = self._names if now() >= over else self._unthreatened()",
         "free = self._unthreatened()",
         _RESTORING,
     ),
     Rule(
         "and not before",
         "loop/restore",
-        "over = over or clock() + 2 * self._longest() + 1.0",
-        "over = over or clock() + self._longest()",
+        "over = over or now() + 2 * self._longest() + 1.0",
+        "over = over or now() + self._longest()",
         _RESTORING,
     ),
     Rule(
@@ -247,38 +247,38 @@ RULES = (
     Rule(
         "the helper is dismissed only when nothing is left",
         "loop/boost",
-        "            self.left = self._not_restored(self._restoring.left)\n        elif self._helper",
-        "            self.left = self._not_restored(self._restoring.left)\n        if self._helper",
+        "            self.left = self._not_restored(restoring.left)\n        elif self._helper",
+        "            self.left = self._not_restored(restoring.left)\n        if self._helper",
         _ORDER,
     ),
     Rule(
         "what is lowered is owed before it is sent, since the reply may be lost",
         "loop/boost",
-        "            self._own[view.name] = own\n            now, refused = await self._configure.put("
+        "            self._own[view.name] = own\n            current, refused = await self._configure.put("
         "view.name, wanted)\n",
-        "            now, refused = await self._configure.put(view.name, wanted)\n"
+        "            current, refused = await self._configure.put(view.name, wanted)\n"
         "            self._own[view.name] = own\n",
         _BOOST,
     ),
     Rule(
         "own values are read anew before they are lowered",
         "loop/boost",
-        "own = own_values(view, now)",
-        "own = own_values(view, view.config)",
+        "own = timers.own_values(view, current)",
+        "own = timers.own_values(view, view.config)",
         _BOOST,
     ),
     Rule(
         "a node that another run has restored is not lowered again",
         "loop/boost",
-        "if kept(now) is None or now[TIMEOUT] != str(min(expected, number(own[TIMEOUT]))):\n",
+        "if kept(current) is None or current[TIMEOUT] != str(min(expected, number(own[TIMEOUT]))):\n",
         "if False:\n",
         _BOOST,
     ),
     Rule(
         "a cancelled run restores",
         "loop/ending",
-        "    if wanted:\n        await boost.cut_short()",
-        "    if wanted:\n        pass",
+        "boost.restore_within_grace() if owed else asyncio.sleep(0)",
+        "asyncio.sleep(0)",
         _ORDER,
     ),
     Rule(
@@ -357,8 +357,8 @@ RULES = (
     Rule(
         "a dry run does not even restore",
         "loop/ending",
-        "wanted=boost.owes and not run.asked.dry_run",
-        "wanted=boost.owes",
+        "owed = boost.owes and not run.asked.dry_run",
+        "owed = boost.owes",
         _ORDER,
     ),
     Rule(
