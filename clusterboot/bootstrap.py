@@ -17,7 +17,7 @@ from clusterboot.core.events import Phase
 from clusterboot.core.plan import Meet
 from clusterboot.core.results import UpResult
 from clusterboot.errors import from_problems
-from clusterboot.loop.act import commands, forbidden, stranded
+from clusterboot.loop.act import command, forbidden, stranded
 from clusterboot.loop.boost import Boost
 from clusterboot.loop.ending import dry, end_early, no_boost, outcome, restore_settings
 from clusterboot.loop.follow import Followed, follow, handshake_seconds
@@ -49,7 +49,8 @@ async def up(asked: Request) -> UpResult:
             missing, views = goal.plan, goal.views
             problems = await stranded(run.fleet, missing.steps, views)
             if not asked.dry_run:
-                problems += await forbidden(run.fleet, commands(missing.steps, views))
+                wanted = [(step.node, command(step, views)) for step in missing.steps]
+                problems += await forbidden(run.fleet, wanted)
             if problems:
                 raise from_problems(problems)
             if asked.dry_run:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from clusterboot.core.events import Done, Reporter
 from clusterboot.core.plan import AddSlots, Meet, Replicate, SetEpoch, Step
@@ -40,11 +40,6 @@ def command(step: Step, views: Mapping[str, View]) -> Command:
             return ("CLUSTER", "REPLICATE", views[primary].id)
 
 
-def commands(steps: Iterable[Step], views: Mapping[str, View]) -> Iterator[tuple[str, Command]]:
-    """Yield the node and the command of each step."""
-    return ((step.node, command(step, views)) for step in steps)
-
-
 def probe(command: Command) -> Command:
     """Return a command of the same name that every server refuses, changing nothing.
 
@@ -55,9 +50,9 @@ def probe(command: Command) -> Command:
 
 
 async def forbidden(fleet: Asker, commands: Iterable[tuple[str, Command]]) -> list[Problem]:
-    """Return a problem for every node and command (see `commands`) that its user may not run.
+    """Return a problem for every node and command that its user may not run; changes nothing.
 
-    Changes nothing. Raises NodeFailed when a node does not answer.
+    Raises NodeFailed when a node does not answer.
     """
     probes: dict[str, dict[Command, None]] = defaultdict(dict)
     for node, wanted in commands:

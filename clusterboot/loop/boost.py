@@ -238,7 +238,11 @@ class Boost:
     def _note_restored(self, restoring: Restoring) -> None:
         others = [name for name in restoring.restored if name in self._found and name not in self._own]
         if others:
-            self.warnings.append(_restored_for_others(others))
+            message = (
+                f"{count(len(others), 'node')} had lowered settings of another run, active or interrupted; "
+                f"they are restored on {shortened(others)}."
+            )
+            self.warnings.append(Problem("lowered-timers-found", message, others[0], exit=Exit.DONE))
         self._restored |= set(restoring.restored)
 
     def _not_restored(self, left: Settings) -> Problem:
@@ -272,13 +276,3 @@ class Boost:
             restored=len(self._restored & lowered_here),
             reason=self._reason,
         )
-
-
-def _restored_for_others(names: list[str]) -> Problem:
-    return Problem(
-        "lowered-timers-found",
-        f"{count(len(names), 'node')} had lowered settings of another run, active or interrupted; they are "
-        f"restored on {shortened(names)}.",
-        node=names[0],
-        exit=Exit.DONE,
-    )

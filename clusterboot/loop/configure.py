@@ -56,7 +56,7 @@ class Configurator:
             before, _ = await self.read(name)
             sets = _sets(settings)
         now, replies = await self.read(name, ahead=sets)
-        wrong = _wrong(settings, now)
+        wrong = next((key for key, value in settings.items() if now.get(key) != value), None)
         if wrong is None:
             return now, None
         # A value that was set by hand at this moment stays.
@@ -67,10 +67,6 @@ class Configurator:
             now, _ = await self.read(name, ahead=_sets(changed))
         refused = next((reply for reply in replies if isinstance(reply, Rejected)), None)
         return now, f"{name} refused CONFIG SET {wrong}" + (f": {refused}" if refused else "")
-
-
-def _wrong(settings: Mapping[str, str], now: Mapping[str, str]) -> str | None:
-    return next((key for key, value in settings.items() if now.get(key) != value), None)
 
 
 def _sets(settings: Mapping[str, str]) -> tuple[Command, ...]:

@@ -192,9 +192,8 @@ class _Stagnation:
         self._moved_at = now()
 
     def over(self, *reached: int) -> bool:
-        """Whether patience is over: none of the numbers `reached` is higher than ever before in this time."""
-        time = now()
-        if not self._best or any(new > old for new, old in zip(reached, self._best, strict=True)):
-            self._best = tuple(map(max, reached, self._best)) if self._best else reached
-            self._moved_at = time
-        return time - self._moved_at > self._patience
+        """Whether none of the numbers `reached` has been higher than ever before for too long."""
+        best = tuple(map(max, reached, self._best or reached))
+        if best != self._best:
+            self._best, self._moved_at = best, now()
+        return now() - self._moved_at > self._patience

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from clusterboot.addresses import BUS_OFFSET, Endpoint
 from clusterboot.core.plan import Views
-from clusterboot.core.verdict import NodeHealth, Verdict
+from clusterboot.core.verdict import Verdict
 from clusterboot.core.views import number, parse_fields, parse_nodes
 from clusterboot.diagnosis.blocked import Evidence
 from clusterboot.diagnosis.bus import Reach
@@ -69,19 +69,14 @@ async def why(
     here = {name: view for name, view in views.items() if name not in away}
     reach = Reach(topology, here, met)
     unsynced = [each.node for each in verdict.reasons if each.code == "replica-out-of-sync" and each.node]
-    doubtful = [name for name in here if _is_doubtful(verdict.nodes.get(name))]
-    if doubtful:
-        # The others follow: servers tell each other which nodes they were told to forget.
-        doubtful = list(dict.fromkeys((*doubtful, *here)))
+    lacks = {name for name, each in verdict.nodes.items() if each.unseen or each.stale or each.handshakes}
+    # The others come last: servers tell each other which nodes they were told to forget.
+    doubtful = sorted(here, key=lambda name: name not in lacks) if lacks & here.keys() else []
     inquiry = _Inquiry(fleet, reach, max(0.1, end - now()))
     with suppress(TimeoutError):
         async with asyncio.timeout(inquiry.seconds):
             await asyncio.gather(*inquiry.questions(unsynced, doubtful))
     return diagnose(reach, verdict, inquiry.evidence)
-
-
-def _is_doubtful(health: NodeHealth | None) -> bool:
-    return health is not None and bool(health.unseen or health.stale or health.handshakes)
 
 
 async def silent(fleet: Asker, names: Iterable[str], seconds: float) -> list[Problem]:
@@ -169,7 +164,8 @@ class _Inquiry:
             }
             made = dict.fromkeys(where.values(), False)
             for link in links:
-                fields = _fields(link)
+                words = [str(word) for word in link] if isinstance(link, list) else []
+                fields = dict(zip(words[::2], words[1::2], strict=False))
                 if fields.get("direction") == "to" and fields.get("node") in where:
                     # While the connection is being made, the link waits for no event.
                     made[where[fields["node"]]] = "r" in fields.get("events", "")
@@ -238,12 +234,6 @@ class _Inquiry:
 
 def _first(found: Iterable[T]) -> list[T]:
     return list(dict.fromkeys(found))[:MAX_ASKED]
-
-
-def _fields(link: Reply) -> dict[str, str]:
-    if not isinstance(link, list):
-        return {}
-    return {str(key): str(value) for key, value in zip(link[::2], link[1::2], strict=False)}
 
 
 def _syncs(stats: Reply) -> int:

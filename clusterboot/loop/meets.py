@@ -47,17 +47,10 @@ class SentMeets:
         self._planned |= {(meet.node, meet.peer): time for meet in chosen}
         return chosen
 
-    def resting(self) -> set[Pair]:
-        """Return the pairs that were sent an extra MEET too recently for another one."""
+    def resting(self, seconds: float = _PAIR_SECONDS) -> set[Pair]:
+        """Return the pairs whose pause since the last extra MEET, `seconds` at first, is not over."""
         time = now()
-        return {
-            pair for pair, (last, sent) in self._extra.items() if time - last < pause(_PAIR_SECONDS, sent)
-        }
-
-    def rests(self, meet: Meet, seconds: float) -> bool:
-        """Whether the pause of a pair, `seconds` at first, is not over yet."""
-        last, sent = self._extra.get((meet.node, meet.peer), (-seconds, 0))
-        return now() - last < pause(seconds, sent)
+        return {pair for pair, (last, sent) in self._extra.items() if time - last < pause(seconds, sent)}
 
     def let_rest(self, pairs: Iterable[Pair]) -> None:
         """Start the pause of pairs for which planned MEETs are making links."""
@@ -96,8 +89,8 @@ class ExtraMeets:
     def _of_moved(self) -> list[Meet]:
         lost = moved(self._nodes, self._watch.views) if self._moved else ()
         self._moved = bool(lost)
-        seconds = _PAIR_SECONDS if self._small else _LARGE_PAIR_SECONDS
-        return [meet for meet in lost if not self._sent.rests(meet, seconds)]
+        resting = self._sent.resting(_PAIR_SECONDS if self._small else _LARGE_PAIR_SECONDS) if lost else ()
+        return [meet for meet in lost if (meet.node, meet.peer) not in resting]
 
     def _of_newcomers(self, verdict: Verdict, attaching: Mapping[str, str]) -> Iterator[Meet]:
         if not self._joining:

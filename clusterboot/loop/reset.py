@@ -86,8 +86,15 @@ async def _out_of_time(fleet: Asker, names: Iterable[str], timeout: float) -> Ou
 async def _refuse(topology: Topology, fleet: Asker, views: Views, *, flush: bool) -> None:
     """Raise everything that forbids a reset: half a reset is worse than none."""
     problems = [each for each in preflight.refusals(topology, views) if each.code == "stranger"]
+    hint = "add --flush to delete them too"
     if not flush:
-        problems += [_keys(name, view) for name, view in views.items() if view.keys]
+        problems += [
+            Problem(
+                "has-keys", f"{name} holds {count(view.keys, 'key')}.", name, hint=hint, exit=Exit.REFUSED
+            )
+            for name, view in views.items()
+            if view.keys
+        ]
     if not problems:
         wanted = [(name, command) for name, view in views.items() for command in _commands(view)]
         problems = await forbidden(fleet, wanted)
@@ -132,13 +139,3 @@ async def _empty(fleet: Asker, views: Iterable[View]) -> None:
 def _commands(view: View) -> list[Command]:
     reset: Command = ("CLUSTER", "RESET", "HARD")
     return [("FLUSHALL",), reset] if view.keys and not view.me.replica else [reset]
-
-
-def _keys(name: str, view: View) -> Problem:
-    return Problem(
-        "has-keys",
-        f"{name} holds {count(view.keys, 'key')}.",
-        node=name,
-        hint="add --flush to delete them too",
-        exit=Exit.REFUSED,
-    )

@@ -155,11 +155,10 @@ class Restoring:
         lost = {name: self._lowered[name] for name in known if self._states[name].own is None}
         await self._put({name: marked_again(own, self._states[name].settings) for name, own in lost.items()})
         # Nodes without any lowered value, as after a restart, need nothing.
-        self.restored += [name for name in lost if self._is_back(name) and name not in self.restored]
-
-    def _is_back(self, name: str) -> bool:
-        settings = self._states[name].settings
-        return kept(settings) is None and not marked_again(self._lowered[name], settings)
+        for name, own in lost.items():
+            settings = self._states[name].settings
+            if name not in self.restored and kept(settings) is None and not marked_again(own, settings):
+                self.restored.append(name)
 
     def _fell_silent(self, name: str, why: str) -> None:
         self._silent[name] = why

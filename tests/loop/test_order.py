@@ -207,6 +207,38 @@ def test_without_a_helper_that_starts_nothing_is_lowered() -> None:
     assert not [command for command in fleet.changes if command[0] == "CONFIG"]
 
 
+def test_without_a_boost_no_helper_is_started_and_no_setting_changed() -> None:
+    fleet = Fleet()
+    helper = Helper(fleet)
+    ended, _ = up(fleet, helper, timeout=60.0, boost=False)
+    assert isinstance(ended, UpResult)
+    assert ended.boost is not None
+    assert (ended.boost.used, ended.boost.reason) == (False, "switched off")
+    assert not [command for command in fleet.changes if command[0] == "CONFIG"]
+    assert helper.started == []
+
+
+def test_a_run_that_did_a_part_tells_it_with_its_error() -> None:
+    fleet = Fleet()
+    fleet.low()
+    denied = Rejected("ERR something that nobody has ever seen")
+    fleet.instead = lambda name, command: denied if command[:2] == ("CLUSTER", "MEET") else None
+    ended, warned = up(fleet)
+    assert isinstance(ended, NodeFailed)
+    assert isinstance(ended.outcome, UpResult)
+    assert {done.step.kind for done in ended.outcome.steps} == {"epoch", "slots"}
+    assert not ended.outcome.ready
+    assert ended.warnings == ended.outcome.warnings == tuple(warned)
+
+
+def test_a_run_that_did_nothing_has_no_outcome() -> None:
+    ended, warned = up(_refused("stranger"), warnings=(Problem("tls-unverified", "told before."),))
+    assert isinstance(ended, Refused)
+    assert ended.outcome is None
+    assert ended.warnings == tuple(warned)
+    assert [problem.code for problem in warned] == ["tls-unverified"]
+
+
 def test_a_run_that_is_cancelled_restores_and_dismisses_the_helper() -> None:
     for moment in range(1, 30, 2):
         fleet = Fleet()

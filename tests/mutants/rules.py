@@ -217,9 +217,8 @@ RULES = (
     Rule(
         "what was set is read back, whatever the replies said",
         "loop/configure",
-        "        wrong = _wrong(settings, now)\n        if wrong is None:",
-        "        wrong = next((k for k in settings for r in replies if isinstance(r, Rejected)), None)\n"
-        "        if wrong is None:",
+        "        wrong = next((key for key, value in settings.items() if now.get(key) != value), None)\n",
+        "        wrong = next((k for k in settings for r in replies if isinstance(r, Rejected)), None)\n",
         _RESTORING + _BOOST,
     ),
     Rule(
@@ -313,7 +312,7 @@ RULES = (
     Rule(
         "nothing is sent before permissions are known",
         "bootstrap",
-        "problems += await forbidden(run.fleet, commands(missing.steps, views))",
+        "problems += await forbidden(run.fleet, wanted)",
         "pass",
         _ORDER,
     ),
