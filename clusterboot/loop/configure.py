@@ -79,12 +79,12 @@ def _together(commands: Sequence[Command]) -> tuple[Command, ...]:
 
 def _pairs(replies: Sequence[Reply]) -> dict[str, str]:
     """Return the settings in replies to CONFIG GET, also those that EXEC has put into one reply."""
-    found: dict[str, str] = {}
+    settings: dict[str, str] = {}
     for reply in replies:
         if not isinstance(reply, list):
             continue
         if any(isinstance(part, list) for part in reply):
-            found |= _pairs(reply)
+            settings |= _pairs(reply)
         else:
-            found |= {str(key): str(value) for key, value in zip(reply[::2], reply[1::2], strict=False)}
-    return {key: value for key, value in found.items() if key in SETTINGS}
+            settings |= {str(key): str(value) for key, value in zip(reply[::2], reply[1::2], strict=False)}
+    return {key: value for key, value in settings.items() if key in SETTINGS}

@@ -73,7 +73,7 @@ class Restoring:
     @property
     def left(self) -> dict[str, str]:
         """The nodes that are not known to be restored, with the reason."""
-        why = "a primary is failing or was a moment ago" if self._looked else "there was no time"
+        why = "a primary is failing or was failing just before" if self._looked else "there was no time"
         owed = {name: self._refused.get(name, why) for name in self._owed()}
         return {**owed, **(self._silent if self._looked else dict.fromkeys(self._names, why))}
 
