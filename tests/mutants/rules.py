@@ -12,7 +12,6 @@ _LOWERED = ("tests/core/test_lowered.py",)
 _RESTORING = ("tests/loop/test_restoring.py",)
 _ORDER = ("tests/loop/test_order.py",)
 _BOOST = ("tests/loop/test_boost.py",)
-_SCRIPT = ("tests/loop/test_any_script.py",)
 _PREFLIGHT = ("tests/core/test_preflight.py",)
 _ADOPT = ("tests/core/test_adopt.py",)
 
@@ -365,7 +364,7 @@ RULES = (
         "loop/act",
         "        if final:\n            raise NodeFailed(*final)\n",
         "",
-        _SCRIPT,
+        _ORDER,
     ),
     # What forbids a change.
     Rule("strangers", "core/preflight", "        *_strangers(views, away),\n", "", _PREFLIGHT),
