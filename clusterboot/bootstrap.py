@@ -16,11 +16,12 @@ from dataclasses import replace
 from clusterboot.core.events import Phase
 from clusterboot.core.plan import Meet
 from clusterboot.core.results import UpResult
+from clusterboot.core.timers import handshake_seconds
 from clusterboot.errors import from_problems
 from clusterboot.loop.act import command, forbidden, stranded
 from clusterboot.loop.boost import Boost
 from clusterboot.loop.ending import dry, end_early, no_boost, outcome, restore_settings
-from clusterboot.loop.follow import Followed, follow, handshake_seconds
+from clusterboot.loop.follow import Followed, follow
 from clusterboot.loop.run import LATE_SECONDS, Goal, Request, Run, assess, first_look, full_look
 from clusterboot.wire.lookup import announced
 from clusterboot.wording import count

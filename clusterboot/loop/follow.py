@@ -12,8 +12,9 @@ from enum import Enum, auto
 
 from clusterboot.core.events import Looked, Phase, PhaseName
 from clusterboot.core.health import Judge
-from clusterboot.core.plan import Replicate, Views
+from clusterboot.core.plan import Replicate
 from clusterboot.core.verdict import Verdict
+from clusterboot.core.views import Views
 from clusterboot.loop.meets import ExtraMeets
 from clusterboot.loop.observe import SMALL, Observed, Watch, now
 from clusterboot.loop.run import Goal, Run
@@ -36,15 +37,6 @@ class Followed(Enum):
     READY = auto()
     STUCK = auto()
     ROLES_CHANGED = auto()
-
-
-def handshake_seconds(node_timeout: float) -> float:
-    """Return after how many seconds a handshake must have expired, at this cluster-node-timeout.
-
-    Servers drop a node in handshake after max(cluster-node-timeout, 1 s) and look every 100 ms
-    (cluster_legacy.c, clusterCron).
-    """
-    return max(node_timeout, 1.0) + 0.3
 
 
 async def follow(run: Run, goal: Goal, patience: float, nudge: Nudge) -> Followed:

@@ -17,11 +17,10 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from clusterboot.addresses import BUS_OFFSET, Endpoint
-from clusterboot.core.plan import Views
 from clusterboot.core.verdict import Verdict
-from clusterboot.core.views import number, parse_fields, parse_nodes
+from clusterboot.core.views import Views, number, parse_fields, parse_nodes
 from clusterboot.diagnosis.blocked import Evidence
-from clusterboot.diagnosis.bus import Reach
+from clusterboot.diagnosis.bus import BusView
 from clusterboot.diagnosis.diagnose import diagnose
 from clusterboot.errors import Exit, NodeFailed, Problem
 from clusterboot.loop.observe import CLUSTER_INFO, CLUSTER_NODES, PERSISTENCE, REPLICATION, Asker, now, text
@@ -67,16 +66,16 @@ async def why(
         verdict = replace(verdict, reasons=(*gone, *verdict.reasons))
         away |= {problem.node for problem in gone}
     here = {name: view for name, view in views.items() if name not in away}
-    reach = Reach(topology, here, met)
+    bus = BusView(topology, here, met)
     unsynced = [each.node for each in verdict.reasons if each.code == "replica-out-of-sync" and each.node]
     lacks = {name for name, each in verdict.nodes.items() if each.unseen or each.stale or each.handshakes}
     # The others come last: servers tell each other which nodes they were told to forget.
     doubtful = sorted(here, key=lambda name: name not in lacks) if lacks & here.keys() else []
-    inquiry = _Inquiry(fleet, reach, max(0.1, end - now()))
+    inquiry = _Inquiry(fleet, bus, max(0.1, end - now()))
     with suppress(TimeoutError):
         async with asyncio.timeout(inquiry.seconds):
             await asyncio.gather(*inquiry.questions(unsynced, doubtful))
-    return diagnose(reach, verdict, inquiry.evidence)
+    return diagnose(bus, verdict, inquiry.evidence)
 
 
 async def silent(fleet: Asker, names: Iterable[str], seconds: float) -> list[Problem]:
@@ -102,13 +101,13 @@ async def silent(fleet: Asker, names: Iterable[str], seconds: float) -> list[Pro
 
 
 class _Inquiry:
-    """Collects `evidence`: about the gaps of `reach`, about replicas, about nodes told to forget others."""
+    """Collects `evidence`: about the gaps of `bus`, about replicas, about nodes told to forget others."""
 
-    def __init__(self, fleet: Asker, reach: Reach, seconds: float) -> None:
+    def __init__(self, fleet: Asker, bus: BusView, seconds: float) -> None:
         self._fleet = fleet
-        self._reach = reach
-        self._views = reach.views
-        self._names = {view.id: name for name, view in reach.views.items()}
+        self._bus = bus
+        self._views = bus.views
+        self._names = {view.id: name for name, view in bus.views.items()}
         self.seconds = seconds
         self.evidence = Evidence()
 
@@ -116,8 +115,8 @@ class _Inquiry:
         self, unsynced: Iterable[str], doubtful: Sequence[str]
     ) -> Iterator[Coroutine[Any, Any, None]]:
         """Yield what is to be asked, all at the same time; none of it raises NodeFailed."""
-        gaps = tuple(self._reach.gaps.values())
-        ends = [gap.at for gap in gaps] + [self._reach.endpoint(peer) for _, peer in self._reach.unlisted()]
+        gaps = tuple(self._bus.gaps.values())
+        ends = [gap.at for gap in gaps] + [self._bus.endpoint(peer) for _, peer in self._bus.unlisted()]
         yield from map(self._probe, _first(end for end in ends if numeric(end[0])))
         yield from map(self._settle, _first(name for gap in gaps for name in (gap.node, gap.peer)))
         replicas = _first(name for name in unsynced if name in self._views)
@@ -132,7 +131,7 @@ class _Inquiry:
     async def _settle(self, name: str) -> None:
         """Ask a node until all its gaps are closed or have lasted: a link may just be in the making."""
         end = now() + self.seconds * 0.8
-        gaps = [gap for gap in self._reach.gaps.values() if gap.node == name]
+        gaps = [gap for gap in self._bus.gaps.values() if gap.node == name]
         while True:
             await self._links(name)
             # A port that refuses us or does not answer us will not answer other nodes soon either.

@@ -1,7 +1,7 @@
 """The MEETs of one run: when each pair was sent one, and those beyond the minimal plan.
 
 Extra MEETs go from newcomers to a serving cluster, and between nodes that look for each other at old
-addresses (`core.newcomers`, `core.moved`).
+addresses (`core.extra_meets`).
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from math import inf
 
-from clusterboot.core.moved import moved
-from clusterboot.core.newcomers import hurry, newcomers, pause
-from clusterboot.core.plan import Meet, group
+from clusterboot.core.extra_meets import moved_meets, newcomer_meets, newcomers, pause
+from clusterboot.core.groups import group
+from clusterboot.core.plan import Meet
 from clusterboot.core.verdict import Verdict
 from clusterboot.loop.act import Actor
 from clusterboot.loop.observe import SMALL, Watch, now
@@ -73,7 +73,7 @@ class ExtraMeets:
         self._watch = watch
         # A node goes on joining when everything is planned anew before it is known to all others.
         self._joining = sent.joining = sent.joining | newcomers(watch.views)
-        self._moved = bool(moved(self._nodes, watch.views))
+        self._moved = bool(moved_meets(self._nodes, watch.views))
         self._small = len(watch.views) <= SMALL
         self._connected = False
         if self._joining:
@@ -87,7 +87,7 @@ class ExtraMeets:
         await self._actor.send(meets, self._watch.views, extra=True)
 
     def _of_moved(self) -> list[Meet]:
-        lost = moved(self._nodes, self._watch.views) if self._moved else ()
+        lost = moved_meets(self._nodes, self._watch.views) if self._moved else ()
         self._moved = bool(lost)
         resting = self._sent.resting(_PAIR_SECONDS if self._small else _LARGE_PAIR_SECONDS) if lost else ()
         return [meet for meet in lost if (meet.node, meet.peer) not in resting]
@@ -103,8 +103,9 @@ class ExtraMeets:
             )
         if self._connected:
             resting = self._sent.resting()
-            for meet in hurry(self._nodes, self._joining, verdict, self._watch.views, attaching, resting):
-                health, receiver = verdict.nodes[meet.peer], self._watch.views[meet.peer]
+            views = self._watch.views
+            for meet in newcomer_meets(self._nodes, self._joining, verdict, views, attaching, resting):
+                health, receiver = verdict.nodes[meet.peer], views[meet.peer]
                 # A peer of a large cluster may have been read long ago; how many it knows is always new.
                 if self._small or meet.node not in health.unseen or receiver.known < len(self._nodes):
                     yield meet

@@ -11,12 +11,11 @@ from collections.abc import Iterable
 
 from clusterboot.core import preflight
 from clusterboot.core.events import Phase, Reporter, Warned
-from clusterboot.core.plan import Views
-from clusterboot.core.views import View
+from clusterboot.core.timers import handshake_seconds
+from clusterboot.core.views import View, Views
 from clusterboot.errors import Exit, NodeFailed, OutOfTime, Problem, from_problems
 from clusterboot.loop.act import forbidden
 from clusterboot.loop.boost import Boost, Helper
-from clusterboot.loop.follow import handshake_seconds
 from clusterboot.loop.investigate import silent
 from clusterboot.loop.observe import Asker, now, survey
 from clusterboot.topology import Topology

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from clusterboot.core import preflight
-from clusterboot.core.adopt import AGAIN, adopt, held
+from clusterboot.core.adopt import AGAIN, adopt, needs_recheck
 from clusterboot.core.health import Judge
 from clusterboot.core.placement import place
-from clusterboot.core.plan import Views
 from clusterboot.core.results import StatusResult, rows
 from clusterboot.core.timers import elections_off, lowered_found, marks_alone
+from clusterboot.core.views import Views
 from clusterboot.errors import Problem
 from clusterboot.loop.investigate import why
 from clusterboot.loop.observe import Asker, Observed, now, survey
@@ -54,12 +54,12 @@ async def _confirmed(
     topology: Topology, fleet: Asker, refusals: Iterable[Problem], until: float | None
 ) -> tuple[Problem, ...]:
     """Return `refusals` without transient ones that a second look does not find again."""
-    unconfirmed = held(refusals)
+    unconfirmed = needs_recheck(refusals)
     if unconfirmed:
         await asyncio.sleep(AGAIN)
         again = await survey(fleet, (node.name for node in topology.nodes), until=until)
         if not again.away:
-            unconfirmed -= held(adopt(topology, again.views).refusals)
+            unconfirmed -= needs_recheck(adopt(topology, again.views).refusals)
     return tuple(each for each in refusals if each not in unconfirmed)
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from clusterboot.core.announced import contradictions, out_of_reach
-from clusterboot.core.moved import BATCH, moved
-from clusterboot.core.plan import Meet, meeting_point
+from clusterboot.core.addressing import contradictions, meeting_point
+from clusterboot.core.extra_meets import MAX_MEETS_PER_ROUND, moved_meets
+from clusterboot.core.plan import Meet
+from clusterboot.core.preflight import out_of_reach
 from clusterboot.core.views import View
 from clusterboot.errors import Exit
 from clusterboot.topology import Announce, Topology
@@ -146,7 +147,7 @@ def pairs(top: Topology, world: World, at: dict[str, int]) -> list[tuple[str, st
     for name, port in at.items():
         me = replace(views[name].me, port=port)
         views[name] = replace(views[name], peers=(me, *views[name].peers[1:]))
-    return [(meet.node, meet.peer, meet.port) for meet in moved({n.name: n for n in top.nodes}, views)]
+    return [(meet.node, meet.peer, meet.port) for meet in moved_meets({n.name: n for n in top.nodes}, views)]
 
 
 def test_whoever_looks_at_an_old_address_meets_the_new_one_one_meet_for_a_pair() -> None:
@@ -178,10 +179,10 @@ def test_one_node_sends_a_batch_at_most() -> None:
     top, world = restarted(names, at)
     found = pairs(top, world, at)
     assert [each for each in found if each[0] == "a"] == [
-        ("a", name, 8000 + i) for i, name in enumerate(names) if 0 < i <= BATCH
+        ("a", name, 8000 + i) for i, name in enumerate(names) if 0 < i <= MAX_MEETS_PER_ROUND
     ]
     senders = [each[0] for each in found]
-    assert max(senders.count(name) for name in names) == BATCH
+    assert max(senders.count(name) for name in names) == MAX_MEETS_PER_ROUND
     assert len({frozenset(each[:2]) for each in found}) == len(found)
 
 

@@ -336,22 +336,22 @@ WARNINGS = [
         [
             (
                 "replica-same-host",
-                "3 of the replicas share the host of their primary: d beside a, e beside b, f beside c.",
+                "3 replicas share the host of their primary: d beside a, e beside b and f beside c.",
             )
         ],
     ),
     (Topology(tuple(node(name, host="127.0.0.1") for name in "abcdef"), replicas=1), []),
     (
         Topology(tuple(zoned("x x x x y y")), replicas=1),
-        [("replica-same-zone", "1 of the replicas shares the zone of its primary: c beside b.")],
+        [("replica-same-zone", "1 replica shares the zone of its primary: c beside b.")],
     ),
     (
         topology("a", "b", "c", node("d", weight=1e-6)),
         [
             (
                 "primary-without-slots",
-                "d is a primary without slots: what is served stays where it is, and a tiny weight gets "
-                "none.",
+                "d is a primary without slots: slots that are served stay where they are, and a tiny "
+                "weight gets none.",
             )
         ],
     ),

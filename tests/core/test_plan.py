@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clusterboot.core.addressing import meeting_point
 from clusterboot.core.adopt import adopt
+from clusterboot.core.groups import group
 from clusterboot.core.health import Judge
 from clusterboot.core.placement import Spot, place
-from clusterboot.core.plan import AddSlots, Meet, Plan, Replicate, SetEpoch, group, meeting_point, plan
+from clusterboot.core.plan import AddSlots, Meet, Plan, Replicate, SetEpoch, plan
 from clusterboot.core.preflight import refusals
 from clusterboot.slots import ALL
 from clusterboot.topology import Announce, Topology

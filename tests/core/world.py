@@ -14,7 +14,8 @@ from typing import Any
 
 from hypothesis import settings
 
-from clusterboot.core.plan import AddSlots, Meet, Replicate, SetEpoch, Step, group
+from clusterboot.core.groups import group
+from clusterboot.core.plan import AddSlots, Meet, Replicate, SetEpoch, Step
 from clusterboot.core.views import Peer, View
 from clusterboot.slots import ALL, NONE, Slots, union
 from clusterboot.topology import Node, Topology

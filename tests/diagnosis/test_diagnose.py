@@ -13,7 +13,7 @@ from clusterboot.core.placement import place
 from clusterboot.core.verdict import Verdict
 from clusterboot.core.views import View, parse_nodes
 from clusterboot.diagnosis.blocked import Evidence
-from clusterboot.diagnosis.bus import Reach
+from clusterboot.diagnosis.bus import BusView
 from clusterboot.diagnosis.diagnose import diagnose
 from clusterboot.diagnosis.unsynced import unsynced
 from clusterboot.errors import Exit, Problem
@@ -60,7 +60,7 @@ def told(
 ) -> list[tuple[str, str]]:
     top = topology(len(found))
     judge = Judge(place(top), {name: view.id for name, view in found.items()}, mesh_only=True)
-    problems = diagnose(Reach(top, found, met), judge.verdict(found), evidence or Evidence())
+    problems = diagnose(BusView(top, found, met), judge.verdict(found), evidence or Evidence())
     assert all(problem.exit is Exit.NOT_READY for problem in problems)
     return [(problem.code, problem.message) for problem in problems]
 
@@ -90,8 +90,8 @@ def test_one_node_that_all_others_miss_and_that_misses_all_is_cut_off() -> None:
         (
             "bus-cut-off",
             "b is cut off from all other nodes on the cluster bus, in both directions: a, c and d list it as "
-            "fail (CLUSTER NODES), and b sees nobody; from here it does not answer either: most likely a "
-            "firewall drops the packets.",
+            "fail (CLUSTER NODES), and b sees no other node; from here it does not answer either: most "
+            "likely a firewall drops the packets.",
         )
     ]
 
@@ -107,7 +107,7 @@ def test_more_than_five_blocked_ways_become_five_and_a_rest() -> None:
     )
     assert problems[5] == (
         "bus-unreachable",
-        "1 more ways between nodes are blocked on the cluster bus: l to f (10.0.0.6:16379).",
+        "1 more connection between nodes is blocked on the cluster bus: l to f (10.0.0.6:16379).",
     )
 
 
@@ -142,7 +142,7 @@ def test_a_handshake_that_is_not_listed_is_told_from_what_was_sent() -> None:
     assert told(views(2, **alone), met=[("a", "b")]) == [
         (
             "bus-unreachable",
-            "a cannot reach b on its bus port 10.0.0.2:16379: a was told to meet it and does not know it "
+            "a cannot reach b on its bus port 10.0.0.2:16379: a was told to meet it and does not list it "
             "(CLUSTER NODES).",
         )
     ]
@@ -169,7 +169,7 @@ def test_nodes_that_nobody_introduced_are_groups_and_not_blocked() -> None:
 
 def test_a_gap_that_has_closed_by_now_is_not_told() -> None:
     found = views(3, a={"b": "down"})
-    assert told(found, Evidence(closed={("a", "b")})) == [("not-seen", "a does not see b.")]
+    assert [code for code, _ in told(found, Evidence(closed={("a", "b")}))] == ["not-seen"]
 
 
 def test_tls_on_one_side_is_told_before_what_a_firewall_might_do() -> None:
@@ -220,7 +220,7 @@ def test_a_node_that_does_not_answer_explains_what_the_others_miss() -> None:
     judge = Judge(place(top), {name: view.id for name, view in found.items()}, mesh_only=True)
     gone = Problem("connection-refused", "b cannot be reached.", node="b", exit=Exit.NODE)
     del found["b"]
-    assert diagnose(Reach(top, found), judge.verdict(found, {"b": gone}), Evidence()) == (gone,)
+    assert diagnose(BusView(top, found), judge.verdict(found, {"b": gone}), Evidence()) == (gone,)
 
 
 B_SEEN = "10.0.0.2", 16379
@@ -281,7 +281,7 @@ def test_nobody_is_said_to_have_been_forgotten_where_it_is_not_likely(what: str,
 def test_nodes_that_have_met_by_now_are_no_groups_that_do_not_know_each_other() -> None:
     alone = {name: nobody(name, 2) for name in "ab"}
     found = told(views(2, **alone), Evidence(closed={("a", "b"), ("b", "a")}), met=[("a", "b")])
-    assert found == [("not-seen", "a does not see b."), ("not-seen", "b does not see a.")]
+    assert [code for code, _ in found] == ["not-seen", "not-seen"]
 
 
 @pytest.mark.parametrize(
@@ -295,7 +295,7 @@ def test_nodes_that_have_met_by_now_are_no_groups_that_do_not_know_each_other() 
             "a has not begun its sync, as while another save is under",
         ),
         ({"syncs": {"a": 1}}, "replica-waits", "waits for that (state=wait_bgsave in INFO replication of a)"),
-        ({"syncs": {"a": 2}}, "replica-out-of-sync", "syncs are begun again and again and do not end (INFO"),
+        ({"syncs": {"a": 2}}, "replica-out-of-sync", "full syncs start again and again and do not end (INFO"),
         ({"unsaved": {"a"}}, "replica-out-of-sync", "a cannot save its data"),
         ({"denied": {"a": ("WRONGPASS",)}}, "replica-waits", "waits for that"),
     ],

@@ -86,8 +86,8 @@ def test_a_host_that_stays_cut_off_is_named_with_both_directions() -> None:
             "bus-cut-off",
             "b",
             "b is cut off from all other nodes on the cluster bus, in both directions: a, c and d list it as "
-            "fail (CLUSTER NODES), and b sees nobody; from here it takes connections: most likely a firewall "
-            "or a missing route between the nodes themselves.",
+            "fail (CLUSTER NODES), and b sees no other node; from here it takes connections: most likely a "
+            "firewall or a missing route between the nodes themselves.",
         ) in reasons, outcome
         assert not [reason for reason in reasons if reason[0] == "not-seen"]
 
