@@ -61,6 +61,8 @@ def up(shell: Shell, file: Path, options: UpOptions, reach: Reach) -> Exit:
     from clusterboot import bootstrap
     from clusterboot.render import github
 
+    warnings = (*careless(topology, file), *started.warnings)
+
     async def form() -> UpResult:
         with github.reporter(shell.console(stderr=True), quiet=shell.quiet) as report:
             async with connected(topology, credentials, reach.left(topology)) as fleet:
@@ -74,7 +76,7 @@ def up(shell: Shell, file: Path, options: UpOptions, reach: Reach) -> Exit:
                     mesh_only=options.mesh_only,
                     boost=options.boost,
                     dry_run=options.dry_run,
-                    warnings=(*careless(topology, file), *started.warnings),
+                    warnings=warnings,
                 )
                 return await bootstrap.up(asked)
 
