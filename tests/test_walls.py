@@ -21,7 +21,7 @@ ROOMS: dict[str, set[str]] = {
     "slots": {"errors"},
     "wording": set(),
     "background": set(),
-    "topology": {"errors", "slots"},
+    "topology": {"errors", "slots", "wording"},
     "core": {"errors", "slots", "wording", "topology"},
     "diagnosis": {"errors", "wording", "topology", "core"},
     "wire": {"errors", "topology"},
@@ -33,6 +33,7 @@ ROOMS: dict[str, set[str]] = {
         *(
             "errors",
             "addresses",
+            "wording",
             "background",
             "topology",
             "core",
@@ -142,8 +143,8 @@ MODULES: dict[str, dict[str, set[str]]] = {
 # What every room and module may import.
 ANYWHERE = {"addresses"}
 PACKAGES = {
-    "yaml": {"topology"},
-    "pydantic": {"topology"},
+    "yaml": {"topology/document", "topology/text"},
+    "pydantic": {"topology/fields", "topology/schema", "topology/validate", "topology/messages"},
     "redis": {"wire/client", "pytest_plugin"},  # the plugin hands tests a client of redis-py
     "rich": {"render", "cli"},
     "typer": {"cli"},
