@@ -61,11 +61,16 @@ class Problem:
 
 
 class ClusterbootError(Exception):
-    """Ends a command without success; takes the problems that were found together, in order."""
+    """Ends a command without success; takes the problems that were found together, in order.
+
+    A run of `up` adds its `warnings`, and as `outcome` the `results.UpResult` of what it did before.
+    """
 
     def __init__(self, *problems: Problem) -> None:
         super().__init__("; ".join(problem.message for problem in problems))
         self.problems = problems
+        self.warnings: tuple[Problem, ...] = ()
+        self.outcome: object = None
 
     @property
     def exit(self) -> Exit:

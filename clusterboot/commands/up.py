@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,13 +57,14 @@ def up(shell: Shell, file: Path, options: UpOptions, connect: ConnectOptions) ->
     started, stale = _spawn(shell, topology, file, deadline, credentials) if options.spawn else (0, ())
 
     from clusterboot import bootstrap
-    from clusterboot.render import github, json
+    from clusterboot.render import github
 
-    async def work() -> Callable[[], Exit]:
-        # What is printed is printed after the screen is clear and the loop has ended.
+    warnings = (*security_warnings(topology, file), *stale)
+
+    async def form() -> UpResult:
         with github.reporter(shell.console(stderr=True), quiet=shell.quiet) as report:
             async with connected(topology, credentials, deadline.left()) as fleet:
-                run = bootstrap.Run(
+                asked = bootstrap.Request(
                     topology,
                     fleet,
                     report,
@@ -73,33 +74,34 @@ def up(shell: Shell, file: Path, options: UpOptions, connect: ConnectOptions) ->
                     mesh_only=options.mesh_only,
                     boost=options.boost,
                     dry_run=options.dry_run,
+                    warnings=warnings,
                 )
-                run.warn(security_warnings(topology, file))
-                run.warn(stale)
-                try:
-                    result = await bootstrap.up(run)
-                except Interrupted:
-                    raise
-                except ClusterbootError as failed:
-                    problems = failed.problems
-                    if run.goal is None or not run.actor.done:
-                        failure = json.failure("up", problems, tuple(run.warned), failed.exit)
-                        return lambda: shell.fail("up", problems, failure)
-                    # Part of it was done: the document tells which steps, beside why it ended.
-                    far = bootstrap.outcome(run)
-                    shell.summarise(lambda: github.summary(far, problems))
-                    document = json.up(far, problems, failed.exit)
-                    return lambda: shell.fail("up", problems, document)
-        return lambda: _show(shell, replace(result, started=started))
+                return await bootstrap.up(asked)
 
+    # Nothing is printed before the screen is clear and the event loop has ended.
     try:
-        return run_async(work())()
+        result = run_async(form())
     except Interrupted as stopped:
         if not started:
             raise
         first, *rest = stopped.problems
         hint = f"{first.hint}; 'clusterboot down {file}' stops the local servers, which still run"
         raise Interrupted(replace(first, hint=hint), *rest) from stopped
+    except ClusterbootError as failed:
+        return _fail(shell, failed)
+    return _show(shell, replace(result, started=started))
+
+
+def _fail(shell: Shell, failed: ClusterbootError) -> Exit:
+    """Print why a run failed, and in JSON and the job summary also what it had done before."""
+    from clusterboot.core.results import UpResult
+    from clusterboot.render import github, json
+
+    problems, partial = failed.problems, failed.outcome
+    if not isinstance(partial, UpResult):
+        return shell.fail("up", problems, json.failure("up", problems, failed.warnings, failed.exit))
+    shell.summarise(lambda: github.summary(partial, problems))
+    return shell.fail("up", problems, json.up(partial, problems, failed.exit))
 
 
 def _show(shell: Shell, result: UpResult) -> Exit:

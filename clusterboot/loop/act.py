@@ -1,7 +1,7 @@
 """Carrying out steps: each as the command it stands for, pipelined per node, all nodes at once.
 
-A node that does not answer is not an error here: the next look shows what came of it. An error reply
-is final, with node, command and reply, unless it is of the kind that another look explains.
+A node that does not answer is not an error here: the next look shows the result. An error reply ends the
+run with node, command and reply, unless it is transient.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from clusterboot.errors import Exit, NodeFailed, Problem
 from clusterboot.loop.observe import Asker
 from clusterboot.wire.replies import Command, Rejected, explain
 
-# So many commands go to one node in one go: a hub of 1,000 nodes gets its MEETs in ten portions.
-_PORTION = 100
-# Slots whose keys are counted in one go.
-_COUNTED = 1000
+# Max commands per pipeline: a hub of 1,000 nodes gets its MEETs in ten of them.
+_MAX_PIPELINED = 100
+# Max slots per pipeline when keys are counted.
+_MAX_COUNTED = 1000
 
 
 def command(step: Step, views: Mapping[str, View]) -> Command:
@@ -40,47 +40,50 @@ def command(step: Step, views: Mapping[str, View]) -> Command:
             return ("CLUSTER", "REPLICATE", views[primary].id)
 
 
-def probe(step: Step, views: Mapping[str, View]) -> Command:
+def probe(command: Command) -> Command:
     """Return a command of the same name that every server refuses, changing nothing.
 
-    Its reply tells whether the user may run the real one (NOPERM comes before any look at the
-    arguments), so that a missing permission is found before the first change.
+    Servers check permissions before arguments, so its reply tells whether the user may run the real one.
     """
-    first = command(step, views)[:2]
-    return (*first, *{"MEET": ("x", "0"), "ADDSLOTSRANGE": ("x", "x")}.get(first[1], ("x",)))
+    name = command[: 2 if command[0] == "CLUSTER" else 1]
+    return (*name, *{"MEET": ("x", "0"), "ADDSLOTSRANGE": ("x", "x")}.get(name[-1], ("x",)))
 
 
-async def forbidden(fleet: Asker, steps: Iterable[Step], views: Mapping[str, View]) -> list[Problem]:
-    """Return a problem for every node and command that its user may not run; changes nothing."""
-    wanted: dict[str, dict[Command, None]] = defaultdict(dict)
-    for step in steps:
-        wanted[step.node][probe(step, views)] = None
+async def forbidden(fleet: Asker, commands: Iterable[tuple[str, Command]]) -> list[Problem]:
+    """Return a problem for every node and command that its user may not run; changes nothing.
 
-    async def one(node: str, probes: Sequence[Command]) -> list[Problem]:
-        replies = await fleet.ask(node, *probes)
+    Raises NodeFailed when a node does not answer.
+    """
+    probes: dict[str, dict[Command, None]] = defaultdict(dict)
+    for node, wanted in commands:
+        probes[node][probe(wanted)] = None
+
+    async def ask(node: str) -> list[Problem]:
+        replies = await fleet.ask(node, *probes[node])
         return [
             explain(reply, node, sent)
-            for sent, reply in zip(probes, replies, strict=True)
+            for sent, reply in zip(probes[node], replies, strict=True)
             if isinstance(reply, Rejected) and reply.refuses_permission
         ]
 
-    found = await asyncio.gather(*(one(node, tuple(probes)) for node, probes in wanted.items()))
-    return [problem for problems in found for problem in problems]
+    return [problem for problems in await asyncio.gather(*map(ask, probes)) for problem in problems]
 
 
 async def stranded(fleet: Asker, steps: Iterable[Step], views: Mapping[str, View]) -> list[Problem]:
-    """Return a problem for every node with keys in slots that nobody serves and another node is to get.
+    """Return a problem for every node with keys in an unassigned slot that another node is to get.
 
-    Nobody would find these keys any more. It takes DELSLOTS on a node with keys to come to that; asked is
-    only where somebody has keys and slots are missing.
+    Clients would not find these keys any more. That needs a DELSLOTS on a node with keys, so nodes are asked
+    only if one has keys and slots are missing.
     """
-    homeless = [(slot, step.node) for step in steps if isinstance(step, AddSlots) for slot in step.slots]
-    keyed = [name for name, view in views.items() if view.keys and not view.me.replica] if homeless else []
+    unassigned = [(slot, step.node) for step in steps if isinstance(step, AddSlots) for slot in step.slots]
+    with_keys = [name for name, view in views.items() if view.keys and not view.me.replica]
+    if not unassigned:
+        return []
 
-    async def one(node: str) -> list[Problem]:
-        asked = [(slot, heir) for slot, heir in homeless if heir != node]
-        for start in range(0, len(asked), _COUNTED):
-            portion = asked[start : start + _COUNTED]
+    async def ask(node: str) -> list[Problem]:
+        others = [(slot, heir) for slot, heir in unassigned if heir != node]
+        for start in range(0, len(others), _MAX_COUNTED):
+            portion = others[start : start + _MAX_COUNTED]
             sent = [("CLUSTER", "COUNTKEYSINSLOT", str(slot)) for slot, _ in portion]
             replies = await fleet.ask(node, *sent)
             for (slot, heir), line, reply in zip(portion, sent, replies, strict=True):
@@ -90,58 +93,53 @@ async def stranded(fleet: Asker, steps: Iterable[Step], views: Mapping[str, View
                     return [_stranded(node, slot, heir)]
         return []
 
-    found = await asyncio.gather(*(one(name) for name in keyed))
-    return [problem for problems in found for problem in problems]
+    return [problem for problems in await asyncio.gather(*map(ask, with_keys)) for problem in problems]
 
 
 def _stranded(node: str, slot: int, heir: str) -> Problem:
     return Problem(
         "keys-elsewhere",
-        f"{node} holds keys in slot {slot}, which nobody serves and which {heir} would get: nobody would "
-        "find them any more.",
+        f"{node} holds keys in slot {slot}, which no node serves and which {heir} would get: clients would "
+        "not find them any more.",
         node=node,
         peer=heir,
-        hint=f"give the slot back to the node that has its keys: CLUSTER ADDSLOTS {slot} on {node}, and so "
-        "for every slot that was taken from it",
+        hint=f"run 'CLUSTER ADDSLOTS {slot}' on {node}, and the same for every slot that was taken from it",
         exit=Exit.REFUSED,
     )
 
 
 class Actor:
-    """Sends steps and keeps what was done, in order."""
+    """Sends steps and keeps what was done, in order.
+
+    `failures` are nodes that did not answer the last time, `refusals` steps that were refused the last time
+    for a transient reason.
+    """
 
     def __init__(self, fleet: Asker, report: Reporter) -> None:
-        """Take whom to send through and whom to tell."""
         self._fleet = fleet
         self._report = report
         self.done: list[Done] = []
         self.failures: dict[str, Problem] = {}
-        # What was refused at the last try, for a reason that may pass.
         self.refusals: dict[Step, Problem] = {}
 
     async def send(
-        self,
-        steps: Iterable[Step],
-        views: Mapping[str, View],
-        *,
-        again: bool = False,
-        extra: bool = False,
-    ) -> dict[Step, Rejected]:
-        """Send `steps`, and return those refused for a reason that may pass, with the reply.
+        self, steps: Iterable[Step], views: Mapping[str, View], *, again: bool = False, extra: bool = False
+    ) -> set[Step]:
+        """Send `steps`; returns those that were refused for a transient reason.
 
-        `again` and `extra` mark them in the record; what goes beyond the first plan may lack a permission
-        that was never asked for, and then goes without. Raises NodeFailed with every other error reply;
-        a node that cannot be reached only leaves its steps undone, and a note in `failures`.
+        `again` and `extra` mark them in the record. Such steps are not in the first plan, so their
+        permissions were not probed, and a missing one is transient too. Raises NodeFailed with every other
+        error reply. Steps of a node that cannot be reached stay undone.
         """
         by_node: dict[str, list[Step]] = defaultdict(list)
         for step in steps:
             by_node[step.node].append(step)
-        refused: dict[Step, Rejected] = {}
+        refused: set[Step] = set()
         final: list[Problem] = []
 
-        async def one(node: str, mine: list[Step]) -> None:
-            for start in range(0, len(mine), _PORTION):
-                portion = mine[start : start + _PORTION]
+        async def send_to(node: str, mine: Sequence[Step]) -> None:
+            for start in range(0, len(mine), _MAX_PIPELINED):
+                portion = mine[start : start + _MAX_PIPELINED]
                 sent = [command(step, views) for step in portion]
                 try:
                     replies = await self._fleet.ask(node, *sent)
@@ -152,16 +150,15 @@ class Actor:
                 for step, line, reply in zip(portion, sent, replies, strict=True):
                     self.refusals.pop(step, None)
                     if not isinstance(reply, Rejected):
-                        done = Done(step, again=again, extra=extra)
-                        self.done.append(done)
-                        self._report(done)
+                        self.done.append(Done(step, again=again, extra=extra))
+                        self._report(self.done[-1])
                     elif reply.transient or ((again or extra) and reply.refuses_permission):
-                        refused[step] = reply
+                        refused.add(step)
                         self.refusals[step] = explain(reply, node, line)
                     else:
                         final.append(explain(reply, node, line))
 
-        await asyncio.gather(*(one(node, mine) for node, mine in by_node.items()))
+        await asyncio.gather(*(send_to(node, mine) for node, mine in by_node.items()))
         if final:
             raise NodeFailed(*final)
         return refused

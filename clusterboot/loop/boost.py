@@ -1,8 +1,8 @@
 """The boost: timers lowered on a cluster that does not serve yet, and restored before the run ends.
 
-Elections stay off (cluster-replica-no-failover) for as long as timeouts are low, and until no primary is
-failing afterwards. What is lowered and how its own values stay in the node: `timers`. How they are
-restored: `restore`. A helper process does that when this one is gone without having done it.
+Elections stay off (cluster-replica-no-failover) while timeouts are low, and until no primary is failing
+afterwards. `timers` says what is lowered and how the own values stay in the node, `restore` how they are
+restored. A helper process restores them if this one is killed.
 """
 
 from __future__ import annotations
@@ -14,68 +14,59 @@ from dataclasses import replace
 from math import inf
 from typing import Protocol
 
+from clusterboot.core import timers
 from clusterboot.core.results import BoostReport
-from clusterboot.core.timers import (
-    BARRIER,
-    LOAD,
-    NUDGE_SECONDS,
-    TIMEOUT,
-    eased,
-    kept,
-    left_lowered,
-    lowered,
-    mark,
-    marked_again,
-    nudged,
-    own_values,
-    to_lower,
-    too_large,
-)
+from clusterboot.core.timers import TIMEOUT, Settings, kept
 from clusterboot.core.views import View, number
 from clusterboot.errors import Exit, Interrupted, NodeFailed, Problem
 from clusterboot.loop.configure import Configurator
-from clusterboot.loop.observe import Asker
+from clusterboot.loop.observe import Asker, now
 from clusterboot.loop.restore import Restoring
 from clusterboot.wording import count, shortened
 
-# How long restoring may take when a run is cut short; the helper goes on with what is left then.
+# Max seconds for restoring when a run ends early; the helper goes on with what is left then.
 GRACE = 1.6
-_CALM_WHEN_CUT_SHORT = 1.0
-# How long a run waits for what an interrupted one left lowered in a cluster that serves.
-_RAISE_SECONDS = 5.0
+_CALM_IN_GRACE = 1.0
+# Max seconds for restoring what an interrupted run left lowered in a cluster that serves.
+_DECLINED_SECONDS = 5.0
+# Max seconds for changing the timeout of a node once more.
+_SET_AGAIN_SECONDS = 5.0
 
 
 class Helper(Protocol):
-    """A process that restores settings when this one is gone without having done it."""
+    """A process that restores settings when this one is gone and has not done it."""
 
     async def start(self) -> None:
-        """Start it, once; returns when it is ready. Raises OSError when that cannot be done."""
+        """Start it, once; returns when it is ready. Raises OSError when it cannot be started."""
 
     def dismiss(self) -> None:
         """Tell it that nothing is left to restore; it ends."""
 
 
 class Boost:
-    """What is lowered on the nodes of a run, and the way back."""
+    """The lowered settings of a run, and their way back.
+
+    `warnings` are about settings that were restored for another run or could not be restored; `left` is the
+    problem of the latter.
+    """
 
     def __init__(self, fleet: Asker, names: Iterable[str], helper: Helper | None) -> None:
-        """Without a `helper`, what a killed run leaves lowered is restored by the next run."""
+        """Without a `helper`, the next run restores what a killed run leaves lowered."""
         self._fleet = fleet
         self._names = tuple(names)
         self._helper = helper
         self._configure = Configurator(fleet)
-        self._own: dict[str, Mapping[str, str]] = {}
-        self._found: dict[str, None] = {}
+        self._own: dict[str, Settings] = {}  # of the nodes that this run has lowered
+        self._found: dict[str, None] = {}  # nodes that another run has left lowered
         self._low: dict[str, str] = {}
-        self._restoring: Restoring | None = None
         self._restored: set[str] = set()
         self._reason: str | None = None
         self.warnings: list[Problem] = []
         self.left: Problem | None = None
 
     def notice(self, views: Mapping[str, View]) -> None:
-        """Take note of what another run has left lowered, so that it is restored."""
-        self._found |= dict.fromkeys(left_lowered(views))
+        """Note what another run has left lowered, so that it is restored."""
+        self._found |= dict.fromkeys(timers.left_lowered(views))
 
     @property
     def owes(self) -> bool:
@@ -83,27 +74,27 @@ class Boost:
         return bool(self._own or self._found)
 
     async def decline(self, reason: str, views: Mapping[str, View]) -> float:
-        """Lower nothing, and say why in the report; returns the node timeout in force now, in seconds.
+        """Lower nothing, for `reason`; returns the node timeout now in force, in seconds.
 
-        Where a node holds keys the cluster is in use, and this run may take long: what another run left
-        lowered is restored at once. A half-built cluster without keys keeps it until the end.
+        If a node holds keys, the cluster is in use, and what another run left lowered is restored at once:
+        this run may take long. A half-built cluster without keys keeps it until the end.
         """
         self._reason = reason
+        in_force = [view.node_timeout for view in views.values()]
         if self._found and any(view.keys for view in views.values()):
             restoring = Restoring(self._fleet, self._names)
             with suppress(TimeoutError):  # the end of the run tries again
-                async with asyncio.timeout(_RAISE_SECONDS):
+                async with asyncio.timeout(_DECLINED_SECONDS):
                     await restoring.run()
-            self._told(restoring)
+            self._note_restored(restoring)
             owns = [kept(views[name].config) or {} for name in restoring.restored]
-            raised = [number(own.get(TIMEOUT, "")) / 1000 for own in owns]
-            return max([*raised, *(view.node_timeout for view in views.values())])
-        return max(view.node_timeout for view in views.values())
+            in_force += [number(own.get(TIMEOUT, "")) / 1000 for own in owns]
+        return max(in_force)
 
     async def lower(self, views: Mapping[str, View]) -> float:
-        """Lower the timers of all nodes; returns the node timeout in force now, in seconds.
+        """Lower the timers of all nodes; returns the node timeout now in force, in seconds.
 
-        A node that refuses it keeps its own and is named in the report.
+        A node that refuses it keeps its own values, and the report names it.
         """
         try:
             if self._helper is not None:
@@ -111,94 +102,90 @@ class Boost:
         except OSError as failed:
             self._reason = f"no helper process can be started: {failed.strerror or failed}"
             return max(view.node_timeout for view in views.values())
-        self._low = lowered(len(views))
-        in_force = await asyncio.gather(
-            *(self._lower(view, int(self._low[TIMEOUT])) for view in views.values())
-        )
-        if not any(LOAD in own for own in self._own.values()):
-            del self._low[LOAD]
+        self._low = timers.lowered(len(views))
+        timeout = int(self._low[TIMEOUT])
+        in_force = await asyncio.gather(*(self._lower(view, timeout) for view in views.values()))
+        if not any(timers.LOAD in own for own in self._own.values()):
+            del self._low[timers.LOAD]
         return max(in_force)
 
     async def _lower(self, view: View, timeout: int) -> float:
         try:
-            # Read in one step, as other runs lower and restore in one step: never half of their values.
-            now, _ = await self._configure.read(view.name)
-            own = own_values(view, now)
-            wanted = to_lower(own, timeout)
+            # One command reads all values, as one sets them: another run may change them at this moment.
+            current, _ = await self._configure.read(view.name)
+            own = timers.own_values(view, current)
+            wanted = timers.to_lower(own, timeout)
             if wanted is None:
-                key = too_large(own) or TIMEOUT
+                key = timers.too_large(own) or TIMEOUT
                 self._reason = f"{view.name} has {key} {own.get(key, 'hidden')}, which a mark cannot keep"
                 return view.node_timeout
             # Owed before it is sent: the reply may be lost.
             self._own[view.name] = own
-            now, refused = await self._configure.put(view.name, wanted)
+            current, refused = await self._configure.put(view.name, wanted)
         except NodeFailed as failed:
             self._reason = failed.problems[0].message
             return view.node_timeout
         if refused is not None:
             self._reason = refused
-            # Somebody may have set one of them at this very moment: the rest is owed all the same.
-            if kept(now) is None and not marked_again(own, now):
+            # If only a value was set by hand at this moment, the rest is lowered and owed.
+            if kept(current) is None and not timers.marked_again(own, current):
                 del self._own[view.name]
                 return view.node_timeout
         return int(wanted[TIMEOUT]) / 1000
 
     async def nudge(self) -> bool:
-        """Let every node of a large cluster ping almost all others at once; False where that is not needed.
+        """Let every node of a large cluster ping almost all others at once; False if that is not needed.
 
         A ping carries roles, and a node sends one to each node that no other has vouched for during half
         its timeout (clusterProcessGossipSection renews pong_received). With a timeout that stays low all
-        nodes vouch for all others all the time, and a view can stay stale for minutes; one that is low for a
-        moment after some quiet seconds makes them ask for themselves.
+        nodes vouch for all others all the time, and a view can stay stale for minutes. With one that is low
+        for a fraction of a second after some quiet seconds the nodes ask for themselves.
         """
-        low = nudged(len(self._names))
+        low = timers.nudged(len(self._names))
         if low is None or not self._own:
             return False
         usual = int(self._low[TIMEOUT])
 
-        async def one(name: str, own: Mapping[str, str]) -> None:
+        async def nudge_node(name: str, own: Settings) -> None:
             await self._set_again(name, own, low, expected=usual)
-            await asyncio.sleep(NUDGE_SECONDS)
+            await asyncio.sleep(timers.NUDGE_SECONDS)
             await self._set_again(name, own, usual, expected=low)
 
-        await asyncio.gather(
-            *(one(name, own) for name, own in self._own.items() if number(own[TIMEOUT]) > low)
-        )
+        higher = [(name, own) for name, own in self._own.items() if number(own[TIMEOUT]) > low]
+        await asyncio.gather(*(nudge_node(name, own) for name, own in higher))
         return True
 
     async def ease(self) -> float | None:
-        """Raise the lowered timeouts fourfold, since nothing moves: nodes short of CPU lose their links.
+        """Raise the lowered timeouts fourfold: nodes without enough CPU lose their links.
 
-        Returns the node timeout then in force, in seconds, or None where none was lowered.
+        Returns the node timeout then in force, in seconds, or None if none was lowered.
         """
         usual = int(self._low.get(TIMEOUT, "0"))
-        wanted = {name: own for name, own in self._own.items() if number(own[TIMEOUT]) > usual > 0}
-        timeout = eased(usual)
-        eased_to = await asyncio.gather(
-            *(self._set_again(name, own, timeout, expected=usual) for name, own in wanted.items())
+        timeout = timers.eased(usual)
+        higher = [(name, own) for name, own in self._own.items() if number(own[TIMEOUT]) > usual > 0]
+        in_force = await asyncio.gather(
+            *(self._set_again(name, own, timeout, expected=usual) for name, own in higher)
         )
-        if not any(eased_to):
+        if not any(in_force):
             return None
         self._low[TIMEOUT] = str(timeout)
-        return max(each for each in eased_to if each) / 1000
+        return max(in_force) / 1000
 
-    async def _set_again(
-        self, name: str, own: Mapping[str, str], timeout: int, *, expected: int
-    ) -> int | None:
-        """Set another low timeout where the last one still stands; returns it, None where it does not.
+    async def _set_again(self, name: str, own: Settings, timeout: int, *, expected: int) -> int:
+        """Set another low timeout and return it, or 0 if the `expected` one is not in force any more.
 
-        Another run may have restored the node meanwhile, and it is not to be lowered again then.
+        Another run may have restored the node meanwhile, which must not be lowered again then.
         """
-        wanted = to_lower(own, timeout)
+        wanted = timers.to_lower(own, timeout)
         assert wanted is not None, "it was lowered before"
         with suppress(NodeFailed, TimeoutError):
-            async with asyncio.timeout(5.0):
-                now, _ = await self._configure.read(name)
-                if kept(now) is None or now[TIMEOUT] != str(min(expected, number(own[TIMEOUT]))):
-                    return None
+            async with asyncio.timeout(_SET_AGAIN_SECONDS):
+                current, _ = await self._configure.read(name)
+                if kept(current) is None or current[TIMEOUT] != str(min(expected, number(own[TIMEOUT]))):
+                    return 0
                 await self._configure.put(name, wanted)
                 return int(wanted[TIMEOUT])
-        return None
+        return 0
 
     async def restore(self) -> bool:
         """Restore everything, and wait for nodes that do not answer; the caller bounds it.
@@ -206,95 +193,86 @@ class Boost:
         Returns whether all was calm: after a wait the cluster may not be Ready any more. Raises NodeFailed
         when a node refuses it, and so keeps lowered settings.
         """
-        self._restoring = Restoring(self._fleet, self._names, self._own)
-        await self._restoring.run(linger=inf)
-        self._conclude()
+        restoring = Restoring(self._fleet, self._names, self._own)
+        await restoring.run(linger=inf)
+        self._conclude(restoring)
         if self.left is not None:
             raise NodeFailed(self.left)
-        return not self._restoring.waited
+        return not restoring.waited
 
-    async def cut_short(self) -> None:
-        """Restore what can be restored within GRACE seconds; `left` tells what could not.
-
-        Goes on when the run is being cancelled.
-        """
+    async def restore_within_grace(self) -> None:
+        """Restore what can be restored within GRACE seconds, also when cancelled; `left` has the rest."""
         if self.left is not None:
             return
-        self._restoring = Restoring(self._fleet, self._names, self._own)
-        work = asyncio.ensure_future(self._restoring.run(calm=_CALM_WHEN_CUT_SHORT))
-        stopped: asyncio.CancelledError | None = None
-        end = asyncio.get_running_loop().time() + GRACE
-        while not work.done() and (left := end - asyncio.get_running_loop().time()) > 0:
+        restoring = Restoring(self._fleet, self._names, self._own)
+        work = asyncio.ensure_future(restoring.run(calm=_CALM_IN_GRACE))
+        cancelled: asyncio.CancelledError | None = None
+        end = now() + GRACE
+        while not work.done() and (left := end - now()) > 0:
             try:
                 await asyncio.wait([work], timeout=left)
             except asyncio.CancelledError as signalled:
-                stopped = signalled
+                cancelled = signalled
         work.cancel()
-        self._conclude()
-        if stopped is not None:
-            raise self.ending(stopped)
+        self._conclude(restoring)
+        if cancelled is not None:
+            raise self.to_raise(cancelled)
 
-    def ending(self, ended: BaseException) -> BaseException:
-        """Return what a run that ended with `ended` is to raise, so that `left` is told in any case."""
-        problems = getattr(ended, "problems", ())
-        if self.left is None or self.left in problems:
+    def to_raise(self, ended: BaseException) -> BaseException:
+        """Return what a run that ended with `ended` is to raise, so that `left` is reported in any case."""
+        if self.left is None or self.left in getattr(ended, "problems", ()):
             return ended
         if isinstance(ended, asyncio.CancelledError):
             return Interrupted(self.left)
         self.warnings.append(replace(self.left, exit=Exit.DONE))
         return ended
 
-    def _conclude(self) -> None:
-        """Say what is restored and what is not; the helper has nothing to do where all is."""
-        assert self._restoring is not None
-        self._told(self._restoring)
-        if self._restoring.left:
-            self.left = self._not_restored(self._restoring.left)
+    def _conclude(self, restoring: Restoring) -> None:
+        """Note what is restored and what is left; if nothing is, the helper is dismissed."""
+        self._note_restored(restoring)
+        if restoring.left:
+            self.left = self._not_restored(restoring.left)
         elif self._helper is not None:
             self._helper.dismiss()
 
-    def _told(self, restoring: Restoring) -> None:
+    def _note_restored(self, restoring: Restoring) -> None:
         others = [name for name in restoring.restored if name in self._found and name not in self._own]
         if others:
-            self.warnings.append(_restored_for_others(others))
+            message = (
+                f"{count(len(others), 'node')} had lowered settings of another run, active or interrupted; "
+                f"they are restored on {shortened(others)}."
+            )
+            self.warnings.append(Problem("lowered-timers-found", message, others[0], exit=Exit.DONE))
         self._restored |= set(restoring.restored)
 
-    def _not_restored(self, left: Mapping[str, str]) -> Problem:
+    def _not_restored(self, left: Settings) -> Problem:
         name, self._reason = next(iter(left.items()))
-        then = "'clusterboot up' restores them"
+        hint = "run 'clusterboot up', which restores them"
         if self._helper is not None and self._own:
-            then = f"a helper process goes on trying; if 'clusterboot status' still tells of them, {then}"
+            hint = (
+                f"wait for a helper process that still tries; if 'clusterboot status' shows them then, {hint}"
+            )
         return Problem(
             "not-given-back",
             f"{shortened(list(left))} may still have lowered settings, with elections off: {self._reason}.",
             node=name,
-            hint=then,
+            hint=hint,
             exit=Exit.NODE,
         )
 
     def report(self) -> BoostReport:
         """Return what was lowered and restored so far."""
         lowered_here = set(self._own or self._found)
+        settings = {}
+        if marks := {timers.mark(own) for own in self._own.values()} - {None}:
+            settings = {
+                **self._low,
+                timers.BARRIER: str(marks.pop()) if len(marks) == 1 else "another on each node",
+            }
         return BoostReport(
             used=bool(self._own),
-            settings=self._settings(),
+            settings=settings,
             nodes=len(lowered_here),
             restored=len(self._restored & lowered_here),
             reason=self._reason,
         )
-
-    def _settings(self) -> dict[str, str]:
-        marks = {mark(own) for own in self._own.values()} - {None}
-        if not marks:
-            return {}
-        return {**self._low, BARRIER: str(marks.pop()) if len(marks) == 1 else "another on each node"}
-
-
-def _restored_for_others(names: list[str]) -> Problem:
-    return Problem(
-        "lowered-timers-found",
-        f"{count(len(names), 'node')} had lowered settings of another run, interrupted or at work: they are "
-        f"restored on {shortened(names)}.",
-        node=names[0],
-        exit=Exit.DONE,
-    )

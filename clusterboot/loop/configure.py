@@ -1,9 +1,8 @@
 """Reading and setting several settings of a node in one step: all of them, or none.
 
-Servers since Redis 7.0 take several settings in one CONFIG GET or CONFIG SET. For older ones MULTI and EXEC
-stand around one command each: that keeps others out, and yet carries out the rest where one is refused. A
-user who may not run MULTI has them carried out one by one. So on older servers what was set is taken back
-where a part was refused.
+Servers since Redis 7.0 take several settings in one CONFIG GET or CONFIG SET. Older ones take one in a
+command; MULTI and EXEC around them keep other clients out, but the rest is set where one is refused, so what
+was set is taken back then. For users who may not run MULTI the commands run one by one.
 """
 
 from __future__ import annotations
@@ -14,12 +13,12 @@ from clusterboot.core.timers import SETTINGS
 from clusterboot.loop.observe import Asker
 from clusterboot.wire.replies import Command, Rejected, Reply
 
-# In the reply of servers that take one setting in a command, in whatever words.
+# In the error reply of all servers that take one setting in a command.
 _TOO_MANY = "number of arguments"
 
 
 class Configurator:
-    """Reads and sets what `timers.SETTINGS` names."""
+    """Reads and sets the settings in `timers.SETTINGS`."""
 
     def __init__(self, fleet: Asker) -> None:
         self._fleet = fleet
@@ -28,10 +27,10 @@ class Configurator:
     async def read(
         self, name: str, *more: Command, ahead: Sequence[Command] = ()
     ) -> tuple[dict[str, str], list[Reply]]:
-        """Return the settings of a node, without those that it does not have, and the other replies.
+        """Return the settings that a node has, and the replies to `ahead` and `more`.
 
-        These are the replies to `ahead`, which goes before, and to `more`, all in one go. Raises NodeFailed
-        when the node does not answer.
+        `ahead` is sent before reading, `more` after it, all in one pipeline. Raises NodeFailed when the node
+        does not answer.
         """
         if name not in self._old:
             get = ("CONFIG", "GET", *SETTINGS)
@@ -47,9 +46,9 @@ class Configurator:
         return _pairs(replies[len(ahead) : end]), replies[: len(ahead)] + replies[end:]
 
     async def put(self, name: str, settings: Mapping[str, str]) -> tuple[dict[str, str], str | None]:
-        """Set `settings`; return all settings as they are then, and why these are not set, or None.
+        """Set `settings`; returns all settings as they are then, and why these are not set, or None.
 
-        A node that was never read counts as a new one. Raises NodeFailed as `read` does.
+        A node that was never read counts as one since Redis 7.0. Raises NodeFailed as `read` does.
         """
         before: Mapping[str, str] = {}
         sets: Sequence[Command] = [("CONFIG", "SET", *(word for each in settings.items() for word in each))]
@@ -57,21 +56,17 @@ class Configurator:
             before, _ = await self.read(name)
             sets = _sets(settings)
         now, replies = await self.read(name, ahead=sets)
-        wrong = _wrong(settings, now)
+        wrong = next((key for key, value in settings.items() if now.get(key) != value), None)
         if wrong is None:
             return now, None
-        # What somebody else has set at this very moment stays.
+        # A value that was set by hand at this moment stays.
         took = [key for key in settings if now.get(key) == settings[key] != before.get(key, settings[key])]
         if took:
-            # An older server took a part: what came first goes last, as the mark does.
+            # An older server took a part: it is restored in reverse order, so that the mark goes last.
             changed = {key: before[key] for key in reversed(took)}
             now, _ = await self.read(name, ahead=_sets(changed))
         refused = next((reply for reply in replies if isinstance(reply, Rejected)), None)
         return now, f"{name} refused CONFIG SET {wrong}" + (f": {refused}" if refused else "")
-
-
-def _wrong(settings: Mapping[str, str], now: Mapping[str, str]) -> str | None:
-    return next((key for key, value in settings.items() if now.get(key) != value), None)
 
 
 def _sets(settings: Mapping[str, str]) -> tuple[Command, ...]:
@@ -83,13 +78,13 @@ def _together(commands: Sequence[Command]) -> tuple[Command, ...]:
 
 
 def _pairs(replies: Sequence[Reply]) -> dict[str, str]:
-    """The settings in replies of CONFIG GET, also where EXEC has put several of them into one."""
-    found: dict[str, str] = {}
+    """Return the settings in replies to CONFIG GET, also those that EXEC has put into one reply."""
+    settings: dict[str, str] = {}
     for reply in replies:
         if not isinstance(reply, list):
             continue
         if any(isinstance(part, list) for part in reply):
-            found |= _pairs(reply)
+            settings |= _pairs(reply)
         else:
-            found |= {str(key): str(value) for key, value in zip(reply[::2], reply[1::2], strict=False)}
-    return {key: value for key, value in found.items() if key in SETTINGS}
+            settings |= {str(key): str(value) for key, value in zip(reply[::2], reply[1::2], strict=False)}
+    return {key: value for key, value in settings.items() if key in SETTINGS}

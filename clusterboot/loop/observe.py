@@ -1,9 +1,9 @@
 """Looking at nodes: what is asked, and how the replies become views.
 
-`survey` asks everything of every node at once. `Watch` looks again and again while a cluster forms:
-small clusters are read whole in every round; on large ones CLUSTER INFO's counts tell which nodes may
-be complete, and of those a sample is read whole, which grows as long as it finds nobody incomplete, until
-one confirming snapshot of all.
+`survey` asks everything of every node at once. `Watch` looks again and again while a cluster forms. It reads
+small clusters whole in every round. On large ones the counts in CLUSTER INFO tell which nodes may be
+complete; of those it reads a sample whole, which grows while all of it is complete, and at last it confirms
+with one snapshot of all nodes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from clusterboot.core.health import Judge
+from clusterboot.core.timers import SETTINGS
 from clusterboot.core.views import Seen, View, parse_fields, parse_info, parse_nodes
 from clusterboot.errors import Exit, NodeFailed, Problem
 from clusterboot.wire.replies import Command, Rejected, Reply, explain, loading, slow
@@ -21,31 +22,21 @@ from clusterboot.wire.replies import Command, Rejected, Reply, explain, loading,
 CLUSTER_INFO: Command = ("CLUSTER", "INFO")
 CLUSTER_NODES: Command = ("CLUSTER", "NODES")
 REPLICATION: Command = ("INFO", "replication")
-# Where Valkey tells that it is loading its data.
-PERSISTENCE: Command = ("INFO", "persistence")
-# What tells the most important of it where INFO is renamed or forbidden.
+PERSISTENCE: Command = ("INFO", "persistence")  # shows that Valkey is loading its data
+# These two show what matters most of INFO where it is renamed or forbidden.
 ROLE: Command = ("ROLE",)
 DBSIZE: Command = ("DBSIZE",)
 
-# Settings that decide how long things take, what the boost borrows, what a node announces, and whether
-# replicas will get in. One CONFIG GET per pattern: several in one are understood since Redis 7 only.
+# One CONFIG GET per pattern: only servers since Redis 7.0 take several of them.
 _PATTERNS = ("cluster-*", "repl-diskless-*", "masterauth", "requirepass", "tls-cluster")
-_SETTINGS = frozenset(
-    {
-        "cluster-migration-barrier",
-        "cluster-node-timeout",
-        "cluster-replica-no-failover",
-        "cluster-announce-ip",
-        "cluster-announce-port",
-        "cluster-announce-bus-port",
-        "cluster-announce-tls-port",
-        "repl-diskless-load",
-        "repl-diskless-sync-delay",
-        "tls-cluster",
-    }
-)
-# Of these only whether they are set is kept, never what they are set to.
-_SECRETS = frozenset({"masterauth", "requirepass"})
+# What is kept of the replies: the settings that the boost lowers, and what a node announces.
+_KEPT = {
+    *SETTINGS,
+    *(f"cluster-announce-{what}" for what in ("ip", "port", "bus-port", "tls-port")),
+    "tls-cluster",
+}
+# Of these a view keeps only whether they are set, never the value.
+_SECRETS = {"masterauth", "requirepass"}
 SURVEY: tuple[Command, ...] = (
     ("INFO",),
     CLUSTER_INFO,
@@ -53,12 +44,14 @@ SURVEY: tuple[Command, ...] = (
     *(("CONFIG", "GET", pattern) for pattern in _PATTERNS),
 )
 
-# Up to so many nodes everything is read in every round: 64 replies of 64 lines cost less than a tick of
-# the servers' own 100 ms cron, and the screen shows every link as it comes.
+# Max nodes of a small cluster: 64 replies of 64 lines cost less than a tick of the servers' own 100 ms cron,
+# and the screen shows every link as it is made.
 SMALL = 64
-# On larger ones a round reads as many nodes whole as give so many lines, and a few in any case.
-_LINES, _FEW = 2_500, 4
-_AT_ONCE = 32  # full replies under way at once: bounds memory, a reply of 1,000 lines is 110 kB
+# A round on a larger cluster reads about this many lines of CLUSTER NODES, and at least this many nodes.
+_LINES_PER_ROUND, _MIN_SAMPLE = 2_500, 4
+# Max full replies under way at once, which bounds memory: a reply of 1,000 lines is 110 kB.
+_MAX_FULL_REPLIES = 32
+_MAX_FIRST_REPLIES = 512
 
 
 class Asker(Protocol):
@@ -79,108 +72,113 @@ class Observed:
     away: Mapping[str, Problem]
 
 
+def now() -> float:
+    """Return the time of the event loop in seconds, in which all deadlines are given."""
+    return asyncio.get_running_loop().time()
+
+
 async def survey(
     fleet: Asker, names: Iterable[str], seen: Seen | None = None, *, until: float | None = None
 ) -> Observed:
-    """Ask every node everything, all at once; one that fails is `away` with the reason.
+    """Ask every node everything, all at once; a node that fails is `away` with the reason.
 
-    So is one that is still loading its data, and one that has not answered everything by `until` (in the
-    loop's time).
+    So is a node that is loading its data, and one that has not answered everything by `until` (loop time).
     """
     seen = {} if seen is None else seen
-    gate = asyncio.Semaphore(_AT_ONCE)
-    connected = asyncio.Semaphore(512)
+    first_gate = asyncio.Semaphore(_MAX_FIRST_REPLIES)
+    full_gate = asyncio.Semaphore(_MAX_FULL_REPLIES)
 
-    async def one(name: str) -> View:
-        async with connected:
+    async def view(name: str) -> View:
+        async with first_gate:
             replies = await fleet.ask(name, *SURVEY[:2])
-            _accept(name, SURVEY[1], replies[1])
+            _accept(name, CLUSTER_INFO, replies[1])
             if isinstance(replies[0], Rejected):
-                told = _instead(name, replies[0], *await fleet.ask(name, ROLE, DBSIZE))
+                info, keys = _without_info(name, replies[0], *await fleet.ask(name, ROLE, DBSIZE))
             else:
-                told = parse_info(_text(replies[0]))
-            if told[0].get("loading") == "1":
+                info, keys = parse_info(text(replies[0]))
+            if info.get("loading") == "1":
                 raise NodeFailed(loading(name))
-            async with gate:
-                replies += await fleet.ask(name, *SURVEY[2:])
-        return _surveyed(name, fleet.ip(name), told, replies, seen)
+            async with full_gate:
+                nodes, *settings = await fleet.ask(name, *SURVEY[2:])
+        view = View(name, fleet.ip(name), (), info, {}, _config(settings), keys)
+        return _with_peers(view, replies[1], nodes, seen)
 
-    async def in_time(name: str) -> View:
+    async def view_in_time(name: str) -> View:
         try:
             async with asyncio.timeout_at(until):
-                return await one(name)
+                return await view(name)
         except TimeoutError as over:
             raise NodeFailed(slow(name)) from over
 
-    return await _each(names, in_time)
+    return await _each(names, view_in_time)
 
 
-async def _each(names: Iterable[str], work: Callable[[str], Awaitable[View]]) -> Observed:
+async def _each(names: Iterable[str], look: Callable[[str], Awaitable[View]]) -> Observed:
+    async def attempt(name: str) -> View | Problem:
+        try:
+            return await look(name)
+        except NodeFailed as failed:
+            return failed.problems[0]
+
     names = tuple(names)
-    found = await asyncio.gather(*(_caught(work, name) for name in names))
-    views = {name: result for name, result in zip(names, found, strict=True) if isinstance(result, View)}
-    away = {name: result for name, result in zip(names, found, strict=True) if isinstance(result, Problem)}
-    return Observed(views, away)
+    found = dict(zip(names, await asyncio.gather(*map(attempt, names)), strict=True))
+    return Observed(
+        {name: each for name, each in found.items() if isinstance(each, View)},
+        {name: each for name, each in found.items() if isinstance(each, Problem)},
+    )
 
 
-async def _caught(work: Callable[[str], Awaitable[View]], name: str) -> View | Problem:
-    # Called here and not before: cancelled in its first moment it would never be awaited, which Python tells.
-    try:
-        return await work(name)
-    except NodeFailed as failed:
-        return failed.problems[0]
-
-
-def _instead(name: str, refused: Rejected, role: Reply, keys: Reply) -> tuple[dict[str, str], int]:
-    """What INFO would have told, and the keys of database 0; NodeFailed where all of it is refused."""
+def _without_info(name: str, refused: Rejected, role: Reply, keys: Reply) -> tuple[dict[str, str], int]:
+    """Return what INFO would tell most of all, and the number of keys; NodeFailed if that is refused too."""
+    if isinstance(keys, Rejected) and keys.startswith("LOADING"):
+        raise NodeFailed(loading(name))
     if isinstance(role, Rejected) or isinstance(keys, Rejected):
-        if isinstance(keys, Rejected) and keys.startswith("LOADING"):
-            raise NodeFailed(loading(name))
         raise NodeFailed(explain(refused, name, ("INFO",)))
     return _role(role), keys if isinstance(keys, int) else 0
 
 
 def _role(reply: Reply) -> dict[str, str]:
-    words = [_text(word) for word in reply] if isinstance(reply, list) else []
+    """Return the fields of INFO replication that the reply to ROLE stands for."""
+    words = [text(word) for word in reply] if isinstance(reply, list) else []
     if words[:1] != ["slave"]:
         return {"role": "".join(words[:1])}
     state = "".join(words[3:4])
-    syncing = "1" if state == "sync" else "0"
-    link = "up" if state == "connected" else "down"
-    return {"role": "slave", "master_link_status": link, "master_sync_in_progress": syncing}
+    return {
+        "role": "slave",
+        "master_link_status": "up" if state == "connected" else "down",
+        "master_sync_in_progress": "1" if state == "sync" else "0",
+    }
 
 
-def _surveyed(name: str, ip: str, told: tuple[dict[str, str], int], replies: list[Reply], seen: Seen) -> View:
-    info, keys = told
+def _config(replies: list[Reply]) -> dict[str, str]:
+    """Return the settings that are kept; where CONFIG is renamed or forbidden there are none."""
     config: dict[str, str] = {}
-    for reply in replies[3:]:
-        # CONFIG may be renamed or forbidden: its values then stay unknown, and no boost is possible.
-        if isinstance(reply, list):
-            for setting, value in zip(map(_text, reply[::2]), map(_text, reply[1::2]), strict=False):
-                if setting in _SETTINGS:
-                    config[setting] = value
-                elif setting in _SECRETS:
-                    config[setting] = "set" if value else ""
-    view = View(name, ip, (), info, {}, config, keys)
-    return _reread(view, replies[1], replies[2], seen)
+    for reply in replies:
+        words = [text(word) for word in reply] if isinstance(reply, list) else []
+        for setting, value in zip(words[::2], words[1::2], strict=False):
+            if setting in _KEPT:
+                config[setting] = value
+            elif setting in _SECRETS:
+                config[setting] = "set" if value else ""
+    return config
 
 
-def _reread(view: View, cluster: Reply, nodes: Reply, seen: Seen) -> View:
+def _with_peers(view: View, cluster: Reply, nodes: Reply, seen: Seen) -> View:
     _accept(view.name, CLUSTER_INFO, cluster)
     _accept(view.name, CLUSTER_NODES, nodes)
     try:
-        peers = parse_nodes(_text(nodes), seen)
+        peers = parse_nodes(text(nodes), seen)
     except ValueError as odd:
         raise NodeFailed(
             Problem(
                 "odd-reply",
-                f"{view.name} sent what no Redis or Valkey node sends: {odd}.",
+                f"{view.name} sent a reply that no Redis or Valkey node sends: {odd}.",
                 node=view.name,
                 hint="check that the address is a node's own and not a proxy's",
                 exit=Exit.NODE,
             )
         ) from odd
-    return replace(view, peers=peers, cluster=parse_fields(_text(cluster)))
+    return replace(view, peers=peers, cluster=parse_fields(text(cluster)))
 
 
 def _accept(name: str, command: Command, reply: Reply) -> None:
@@ -188,7 +186,8 @@ def _accept(name: str, command: Command, reply: Reply) -> None:
         raise NodeFailed(explain(reply, name, command))
 
 
-def _text(reply: Reply) -> str:
+def text(reply: Reply) -> str:
+    """Return a reply that is text, else an empty one."""
     return reply if isinstance(reply, str) else ""
 
 
@@ -196,7 +195,7 @@ class Watch:
     """Looks at a forming cluster round by round and keeps the newest view of every node."""
 
     def __init__(self, fleet: Asker, views: Mapping[str, View], judge: Judge, seen: Seen) -> None:
-        """Start from the views of a survey; `judge` tells which views need no further look."""
+        """Start from the views of a survey; `judge` decides which nodes are complete."""
         self._fleet = fleet
         self._judge = judge
         self._seen = seen
@@ -204,14 +203,14 @@ class Watch:
         self._complete: set[str] = set()
         self._rounds = 0
         self._read_in = dict.fromkeys(views, 0)
-        self._sample = self._least = max(_FEW, _LINES // max(1, len(views)))
+        self._sample = self._least = max(_MIN_SAMPLE, _LINES_PER_ROUND // max(1, len(views)))
 
     def sample_at_least(self, count: int) -> None:
-        """Read so many nodes of a large cluster whole in every round, even when they may not be complete."""
+        """Read at least `count` nodes of a large cluster whole in every round."""
         self._sample = self._least = max(count, self._least)
 
     async def look(self) -> Observed:
-        """Look once at all nodes, no more closely than is of use."""
+        """Look once at all nodes, in no more detail than helps."""
         if len(self.views) <= SMALL:
             return await self.snapshot()
         observed = await _each(self.views, self._glance)
@@ -219,13 +218,13 @@ class Watch:
         sample = self._next_sample(observed.views)
         if sample:
             read = await self._read(sample)
-            # As long as the sample shows somebody incomplete, reading the others would show the same.
+            # While one node of the sample is incomplete, reading the others would show the same.
             self._sample = self._sample * 4 if self._complete.issuperset(sample) else self._least
             observed = Observed({**observed.views, **read.views}, {**observed.away, **read.away})
         return observed
 
     def _next_sample(self, views: Mapping[str, View]) -> list[str]:
-        """Half those that may be complete by their counts and were read last, half those not read longest."""
+        """Half are nodes not read for longest, half the last read of those that may be complete."""
         left = sorted((name for name in views if name not in self._complete), key=self._read_in.__getitem__)
         if len(left) <= self._sample:
             return left
@@ -239,36 +238,37 @@ class Watch:
         return left[:half] + maybe[-half:]
 
     async def snapshot(self) -> Observed:
-        """Read every node whole, all at once: the only kind of look that may find the cluster Ready."""
+        """Read every node whole, all at once: only such a look may find the cluster Ready."""
         return await self._read(self.views)
 
     def unsettle(self) -> None:
-        """Forget who was complete, since roles have just changed."""
+        """Forget which nodes were complete, since roles have just changed."""
         self._complete.clear()
         self._sample = self._least
 
     @property
     def promising(self) -> bool:
-        """Whether every node was complete by its own words when it was last read."""
+        """Whether every node was complete when it was last read."""
         return len(self._complete) == len(self.views)
 
     async def _glance(self, name: str) -> View:
         view = self.views[name]
         commands = (CLUSTER_INFO,) if view.in_sync and not view.me.replica else (CLUSTER_INFO, _link(view))
-        replies = await self._fleet.ask(name, *commands)
-        _accept(name, CLUSTER_INFO, replies[0])
-        return _told(replace(view, cluster=parse_fields(_text(replies[0]))), replies[1:])
+        cluster, *link = await self._fleet.ask(name, *commands)
+        _accept(name, CLUSTER_INFO, cluster)
+        return _with_link(replace(view, cluster=parse_fields(text(cluster))), *link)
 
     async def _read(self, names: Iterable[str]) -> Observed:
-        gate = asyncio.Semaphore(_AT_ONCE)
+        gate = asyncio.Semaphore(_MAX_FULL_REPLIES)
 
-        async def one(name: str) -> View:
+        async def read(name: str) -> View:
+            view = self.views[name]
             async with gate:
-                replies = await self._fleet.ask(name, CLUSTER_INFO, CLUSTER_NODES, _link(self.views[name]))
-                return _told(_reread(self.views[name], replies[0], replies[1], self._seen), replies[2:])
+                cluster, nodes, link = await self._fleet.ask(name, CLUSTER_INFO, CLUSTER_NODES, _link(view))
+                return _with_link(_with_peers(view, cluster, nodes, self._seen), link)
 
         self._rounds += 1
-        observed = await _each(names, one)
+        observed = await _each(names, read)
         self.views |= observed.views
         for name, view in observed.views.items():
             self._read_in[name] = self._rounds
@@ -280,14 +280,14 @@ class Watch:
 
 
 def _link(view: View) -> Command:
-    """What to ask a node about its link to its primary."""
+    """Return what to ask a node about its link to its primary."""
     return ROLE if view.hides_info else REPLICATION
 
 
-def _told(view: View, replies: list[Reply]) -> View:
-    """The view with what INFO replication, or ROLE, says now."""
-    if replies and isinstance(replies[0], list):
-        return replace(view, info={**view.info, **_role(replies[0])})
-    if replies and not isinstance(replies[0], Rejected):
-        return replace(view, info={**view.info, **parse_info(_text(replies[0]))[0]})
-    return view
+def _with_link(view: View, reply: Reply = None) -> View:
+    """Return the view with what INFO replication, or ROLE, says now."""
+    if isinstance(reply, list):
+        return replace(view, info={**view.info, **_role(reply)})
+    if reply is None or isinstance(reply, Rejected):
+        return view
+    return replace(view, info={**view.info, **parse_info(text(reply))[0]})

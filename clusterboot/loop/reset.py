@@ -1,29 +1,31 @@
-"""Returning live nodes to single, empty-handed ones: `down --reset`.
+"""Resetting live nodes to standalone nodes without slots: `down --reset`.
 
-RESET HARD gives each node a new id, so that no old peer can pull it back; SOFT keeps the id and is
-undone by peers that still know it. It is checked only when every handshake that was under way must
-have expired.
+RESET HARD gives each node a new id, so that no old peer can bring it back; SOFT keeps the id and is undone by
+peers that still know it. The result is checked when every handshake that was under way must have expired.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from clusterboot.core import preflight
 from clusterboot.core.events import Phase, Reporter, Warned
 from clusterboot.core.timers import handshake_seconds
-from clusterboot.core.views import View
+from clusterboot.core.views import View, Views
 from clusterboot.errors import Exit, NodeFailed, OutOfTime, Problem, from_problems
+from clusterboot.loop.act import forbidden
 from clusterboot.loop.boost import Boost, Helper
 from clusterboot.loop.investigate import silent
-from clusterboot.loop.observe import Asker, survey
+from clusterboot.loop.observe import Asker, now, survey
 from clusterboot.topology import Topology
 from clusterboot.wire.replies import Command, Rejected, explain
 from clusterboot.wording import count, duration
 
-# Seconds for asking, when the deadline has come, who does not answer.
-_ASKED_AGAIN = 0.5
+# Seconds after the deadline in which the nodes that do not answer are found out.
+_LATE_SECONDS = 0.5
+# Max seconds for one node: FLUSHALL takes long with many keys.
+_RESET_SECONDS = 30.0
 
 
 async def reset(
@@ -35,25 +37,33 @@ async def reset(
     flush: bool,
     timeout: float,
 ) -> tuple[str, ...]:
-    """Reset every node of the topology and return their names.
+    """Reset every node of the topology; returns their names.
 
-    Raises NodeFailed when a node is away, Refused when the nodes know strangers or hold keys and
-    `flush` is not given (all told together, nothing changed), and OutOfTime after `timeout` seconds.
+    Raises NodeFailed when a node is away, and Refused when nodes know strangers, or hold keys and `flush` is
+    not given, with all of them before anything is changed; OutOfTime after `timeout` seconds.
     """
     names = tuple(node.name for node in topology.nodes)
     boost = Boost(fleet, names, helper)
+    until = now() + timeout
     try:
-        until = asyncio.get_running_loop().time() + timeout
-        # The first look has bounds of its own, a little earlier: its end is what names who was waited for.
-        async with asyncio.timeout_at(until + 2 * _ASKED_AGAIN):
-            await _reset(topology, fleet, report, boost, flush=flush, until=until)
+        # The first look ends a little later than the deadline, to name the nodes that did not answer.
+        async with asyncio.timeout_at(until + 2 * _LATE_SECONDS) as limit:
+            report(Phase("look", count(len(names), "node")))
+            observed = await survey(fleet, names, until=until + _LATE_SECONDS)
+            boost.notice(observed.views)
+            if observed.away:
+                raise NodeFailed(*observed.away.values())
+            limit.reschedule(until)
+            await _refuse(topology, fleet, observed.views, flush=flush)
+            report(Phase("down", count(len(names), "node")))
+            await _reset(fleet, observed.views, boost)
             if boost.owes:
                 await boost.restore()
     except BaseException as ended:
         if boost.owes:
-            await boost.cut_short()
+            await boost.restore_within_grace()
         over = await _out_of_time(fleet, names, timeout) if isinstance(ended, TimeoutError) else ended
-        raise boost.ending(over) from ended.__cause__
+        raise boost.to_raise(over) from ended.__cause__
     finally:
         for problem in boost.warnings:
             report(Warned(problem))
@@ -68,95 +78,63 @@ async def _out_of_time(fleet: Asker, names: Iterable[str], timeout: float) -> Ou
             hint="run the same command again",
             exit=Exit.NOT_READY,
         ),
-        *await silent(fleet, names, _ASKED_AGAIN),
+        *await silent(fleet, names, _LATE_SECONDS),
     )
 
 
-async def _reset(
-    topology: Topology, fleet: Asker, report: Reporter, boost: Boost, *, flush: bool, until: float
-) -> None:
-    names = tuple(node.name for node in topology.nodes)
-    report(Phase("look", count(len(names), "node")))
-    observed = await survey(fleet, names, until=until + _ASKED_AGAIN)
-    boost.notice(observed.views)
-    if observed.away:
-        raise NodeFailed(*observed.away.values())
-    if asyncio.get_running_loop().time() >= until:
-        raise TimeoutError
-    views = observed.views
-    problems = [found for found in preflight.refusals(topology, views) if found.code == "stranger"]
+async def _refuse(topology: Topology, fleet: Asker, views: Views, *, flush: bool) -> None:
+    """Raise everything that forbids a reset: half a reset is worse than none."""
+    problems = [each for each in preflight.refusals(topology, views) if each.code == "stranger"]
+    hint = "add --flush to delete them too"
     if not flush:
-        problems += [_keys(name, view) for name, view in views.items() if view.keys]
+        problems += [
+            Problem(
+                "has-keys", f"{name} holds {count(view.keys, 'key')}.", name, hint=hint, exit=Exit.REFUSED
+            )
+            for name, view in views.items()
+            if view.keys
+        ]
     if not problems:
-        problems = await _forbidden(fleet, views)
+        wanted = [(name, command) for name, view in views.items() for command in _commands(view)]
+        problems = await forbidden(fleet, wanted)
     if problems:
         raise from_problems(problems)
-    report(Phase("down", count(len(names), "node")))
-    await _empty_all(fleet, views.values())
-    # The nodes serve nothing any more, so short timers are safe: handshakes expire in one second.
+
+
+async def _reset(fleet: Asker, views: Views, boost: Boost) -> None:
+    """Reset nodes again and again, until none has a peer or slots; the caller bounds it."""
+    await _empty(fleet, views.values())
+    # The nodes serve nothing any more, so short timers are safe, and handshakes expire in one second.
     wait = handshake_seconds(await boost.lower(views))
-    await asyncio.sleep(wait)
     while True:
-        observed = await survey(fleet, names)
+        await asyncio.sleep(wait)
+        observed = await survey(fleet, views)
         left = [view for view in observed.views.values() if len(view.peers) > 1 or view.me.slots]
         if not left and not observed.away:
             return
-        await _empty_all(fleet, left)
-        await asyncio.sleep(wait)
+        await _empty(fleet, left)
 
 
-async def _forbidden(fleet: Asker, views: Mapping[str, View]) -> list[Problem]:
-    """A problem for every node whose user may not run what is to be sent: half a reset is worse than none.
+async def _empty(fleet: Asker, views: Iterable[View]) -> None:
+    """Empty the nodes, all at once; raises NodeFailed with each failure once all have been tried."""
 
-    The probes have an argument that every server refuses, after it has looked at the permission.
-    """
-
-    async def one(view: View) -> list[Problem]:
-        probes = [
-            ("CLUSTER", "RESET", "x") if "RESET" in needed else (*needed, "x") for needed in _needed(view)
-        ]
-        replies = await fleet.ask(view.name, *probes)
+    async def empty(view: View) -> list[Problem]:
+        commands = _commands(view)
+        try:
+            replies = await fleet.ask(view.name, *commands, timeout=_RESET_SECONDS)
+        except NodeFailed as failed:
+            return list(failed.problems)
         return [
             explain(reply, view.name, sent)
-            for sent, reply in zip(probes, replies, strict=True)
-            if isinstance(reply, Rejected) and reply.refuses_permission
+            for sent, reply in zip(commands, replies, strict=True)
+            if isinstance(reply, Rejected)
         ]
 
-    found = await asyncio.gather(*(one(view) for view in views.values()))
-    return [problem for problems in found for problem in problems]
+    failures = await asyncio.gather(*map(empty, views))
+    if any(failures):
+        raise NodeFailed(*(problem for problems in failures for problem in problems))
 
 
-async def _empty_all(fleet: Asker, views: Iterable[View]) -> None:
-    """Empty the nodes, all at once; NodeFailed with every one that could not be, once all have been tried."""
-    found = await asyncio.gather(*(_empty(fleet, view) for view in views))
-    problems = [problem for problems in found for problem in problems]
-    if problems:
-        raise NodeFailed(*problems)
-
-
-async def _empty(fleet: Asker, view: View) -> list[Problem]:
-    commands = _needed(view)
-    try:
-        replies = await fleet.ask(view.name, *commands, timeout=30.0)
-    except NodeFailed as failed:
-        return list(failed.problems)
-    return [
-        explain(reply, view.name, sent)
-        for sent, reply in zip(commands, replies, strict=True)
-        if isinstance(reply, Rejected)
-    ]
-
-
-def _needed(view: View) -> list[Command]:
+def _commands(view: View) -> list[Command]:
     reset: Command = ("CLUSTER", "RESET", "HARD")
     return [("FLUSHALL",), reset] if view.keys and not view.me.replica else [reset]
-
-
-def _keys(name: str, view: View) -> Problem:
-    return Problem(
-        "has-keys",
-        f"{name} holds {count(view.keys, 'key')}.",
-        node=name,
-        hint="add --flush to delete them as well",
-        exit=Exit.REFUSED,
-    )

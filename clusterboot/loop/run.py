@@ -1,10 +1,10 @@
-"""One run of `up`: what it was given, where it stands, and how looking at the nodes moves it on."""
+"""One run of `up`: what was asked, how far it got, and how a look at all nodes becomes the next goal."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from clusterboot.core import preflight
 from clusterboot.core.adopt import AGAIN, adopt, needs_recheck
@@ -12,7 +12,7 @@ from clusterboot.core.events import Looked, Note, Planned, Reporter, Warned
 from clusterboot.core.extra_meets import one_sided_meets
 from clusterboot.core.health import Judge
 from clusterboot.core.placement import Placement
-from clusterboot.core.plan import Meet, Plan, plan
+from clusterboot.core.plan import Plan, plan
 from clusterboot.core.results import BoostReport
 from clusterboot.core.timers import elections_off, marks_alone
 from clusterboot.core.verdict import Verdict
@@ -21,16 +21,23 @@ from clusterboot.diagnosis.bus import BusView
 from clusterboot.errors import NodeFailed, Problem, from_problems
 from clusterboot.loop.act import Actor
 from clusterboot.loop.boost import Helper
-from clusterboot.loop.observe import Asker, Observed, survey
+from clusterboot.loop.meets import SentMeets
+from clusterboot.loop.observe import Asker, Observed, now, survey
 from clusterboot.topology import Topology
 
-# Seconds after the deadline for telling who was waited for.
-TELL = 0.4
+# Seconds after the deadline in which the first look names the nodes that did not answer.
+LATE_SECONDS = 0.4
+# The pause before a node that is away is asked again, in seconds.
+_RETRY_SECONDS = 0.2
 
 
-@dataclass
-class Run:
-    """One run of `up`: what it was given, and where it stands."""
+@dataclass(frozen=True)
+class Request:
+    """What a run of `up` is asked to do.
+
+    The run may take `timeout` seconds, of which `spent` are over (for starting servers). Without a `helper`
+    the next run restores what a killed one leaves lowered. `warnings` are already known and reported first.
+    """
 
     topology: Topology
     fleet: Asker
@@ -41,27 +48,36 @@ class Run:
     mesh_only: bool = False
     boost: bool = True
     dry_run: bool = False
-    seen: Seen = field(default_factory=dict)
-    away: Mapping[str, Problem] = field(default_factory=dict)
-    views: Views = field(default_factory=dict)
-    goal: Goal | None = None
-    joining: frozenset[str] = frozenset()
-    held: frozenset[Problem] = frozenset()
-    hurried: dict[tuple[str, str], tuple[float, int]] = field(default_factory=dict)
-    met: dict[tuple[str, str], float] = field(default_factory=dict)
-    verdict: Verdict | None = None
-    lent: BoostReport | None = None
-    warned: dict[Problem, None] = field(default_factory=dict)
+    warnings: tuple[Problem, ...] = ()
 
-    def __post_init__(self) -> None:
-        self.names = tuple(node.name for node in self.topology.nodes)
-        self.mesh_only = self.mesh_only or self.topology.slots == "none"
+
+class Run:
+    """How far a run has got: `views`, `away` and `verdict` are of the last look, `goal` of the last plan."""
+
+    def __init__(self, asked: Request) -> None:
+        """Start the clock of the run."""
+        self.asked = asked
+        self.topology = asked.topology  # later with the announced host names resolved
+        self.names = tuple(node.name for node in asked.topology.nodes)
+        self.mesh_only = asked.mesh_only or asked.topology.slots == "none"
+        self.fleet = asked.fleet
+        self.report = asked.report
+        self.start = now() - asked.spent
+        self.deadline = self.start + asked.timeout
         self.actor = Actor(self.fleet, self.report)
-        # Seconds that were spent before (on starting servers) count for the deadline.
-        self.start = asyncio.get_running_loop().time() - self.spent
+        self.meets = SentMeets()
+        self.seen: Seen = {}
+        self.views: Views = {}
+        self.away: Mapping[str, Problem] = {}
+        self.verdict: Verdict | None = None
+        self.goal: Goal | None = None
+        self.confirmed: frozenset[Problem] = frozenset()  # refusals that a second look has found too
+        self.boost_report: BoostReport | None = None
+        self.warned: dict[Problem, None] = {}
+        self.warn(asked.warnings)
 
     def warn(self, problems: Iterable[Problem]) -> None:
-        """Tell a warning once, however often it is found."""
+        """Report each warning once, however often it is found."""
         for problem in problems:
             if problem not in self.warned:
                 self.warned[problem] = None
@@ -70,78 +86,82 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What one full look comes to: the views, the target around them, the plan to get there."""
+    """What one full look leads to: its views, the target around them, the plan to get there."""
 
-    observed: Observed
+    views: Views
     target: Placement
     plan: Plan
     judge: Judge
 
 
-async def first_look(run: Run) -> Observed:
-    """Look at every node; wait for those that are loading; NodeFailed with all that cannot be used."""
-    told = False
-    clock, end = asyncio.get_running_loop().time, run.start + run.timeout
-    # Later than the bounds of a single answer, which tell more of a node than that it was too late.
-    until = end + TELL
-    while True:
-        observed = await survey(run.fleet, run.names, run.seen, until=until)
-        if told and clock() >= end:
-            # Cut off by the deadline: the look before has told who is loading.
-            raise TimeoutError
-        run.away, run.views = observed.away, observed.views
-        problems = observed.away.values()
-        if not problems:
-            return await _surely(run, observed)
-        if any(problem.code != "loading" for problem in problems):
-            raise NodeFailed(*problems)
-        if not told:
-            told = True
-            run.report(Note(f"waiting for {', '.join(observed.away)}: loading data"))
-        await asyncio.sleep(0.2)
-        if clock() >= end:
-            raise TimeoutError
+async def first_look(run: Run) -> Views:
+    """Look at every node, and wait until none is loading its data.
+
+    Raises NodeFailed with every node that cannot be used, and TimeoutError if nodes are still loading at the
+    deadline.
+    """
+    # Later than the bounds of a single answer, which tell more about a node than that it was too late.
+    until = run.deadline + LATE_SECONDS
+    observed = _usable(run, await survey(run.fleet, run.names, run.seen, until=until))
+    if observed.away:
+        run.report(Note(f"waiting for {', '.join(observed.away)}: loading data"))
+        async with asyncio.timeout_at(run.deadline):
+            while observed.away:
+                await asyncio.sleep(_RETRY_SECONDS)
+                observed = _usable(run, await survey(run.fleet, run.names, run.seen))
+    return await _recheck(run, observed.views)
 
 
-async def _surely(run: Run, observed: Observed) -> Observed:
-    """Look once more where something would be refused that may only have been a moment's."""
-    found = needs_recheck(adopt(run.topology, observed.views).refusals)
-    if not found:
-        return observed
+def _usable(run: Run, observed: Observed) -> Observed:
+    """Keep a look in `run` and return it; raises NodeFailed unless all nodes that are away are loading."""
+    run.away, run.views = observed.away, observed.views
+    if any(problem.code != "loading" for problem in observed.away.values()):
+        raise NodeFailed(*observed.away.values())
+    return observed
+
+
+async def _recheck(run: Run, views: Views) -> Views:
+    """Look once more if something would be refused that may be transient; note what is found again."""
+    doubtful = needs_recheck(adopt(run.topology, views).refusals)
+    if not doubtful:
+        return views
     await asyncio.sleep(AGAIN)
-    again = await survey(run.fleet, run.names, run.seen, until=run.start + run.timeout)
+    again = await survey(run.fleet, run.names, run.seen, until=run.deadline)
     if again.away:
-        return observed
-    run.held = found & needs_recheck(adopt(run.topology, again.views).refusals)
-    return again
+        return views
+    run.confirmed = doubtful & needs_recheck(adopt(run.topology, again.views).refusals)
+    return again.views
 
 
-async def all_back(run: Run, goal: Goal) -> Observed:
-    """Look at every node until all answer: one that restarts is waited for, up to the deadline."""
+async def full_look(run: Run, goal: Goal) -> Views:
+    """Look until all nodes answer in one look: one that restarts is waited for. The caller bounds it."""
     while True:
         observed = await survey(run.fleet, run.names, run.seen)
         if not observed.away:
-            return observed
-        # Of those that are away the last view is kept: what they said before is no lack of the others.
+            return observed.views
+        # The last views of nodes that are away are kept: without them the others would seem incomplete.
         run.views = {**run.views, **observed.views}
         run.verdict = goal.judge.verdict(observed.views, observed.away)
         run.report(Looked(run.verdict, tuple(observed.away)))
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(_RETRY_SECONDS)
 
 
-def assess(run: Run, observed: Observed, *, stuck: bool = False) -> Goal:
-    """Compare a full look with the topology: the target and the plan, or all that forbids going on.
+def assess(run: Run, views: Views, *, stuck: bool = False) -> Goal:
+    """Compare a full look with the topology; returns the target and the plan, which `run` keeps too.
 
-    `stuck` tells that nothing has moved for so long that gossip alone will not do it.
+    `stuck` says that nothing has moved for so long that gossip alone will not help. Raises the exception of
+    everything that forbids to go on.
     """
-    views = {name: observed.views[name] for name in run.names}
-    if run.goal is None:
+    first = run.goal is None
+    if first:
         run.warn((*elections_off(views), *marks_alone(views)))
     adopted = adopt(run.topology, views)
     problems = preflight.refusals(run.topology, views)
-    # A server that is listed twice looks like two clusters as well: only the cause is told then.
+    # A server that is listed twice looks like two clusters too: only the cause is told then.
     if not any(problem.code in ("same-server", "same-id") for problem in problems):
-        problems += tuple(each for each in adopted.refusals if each in run.held or not needs_recheck([each]))
+        problems += tuple(
+            each for each in adopted.refusals if each in run.confirmed or not needs_recheck([each])
+        )
         if not run.mesh_only:
             problems += preflight.no_way_in(adopted.target, views)
     if run.goal is not None:
@@ -153,24 +173,16 @@ def assess(run: Run, observed: Observed, *, stuck: bool = False) -> Goal:
     if run.mesh_only:
         steps = Plan(steps.meets, steps.groups)
     if stuck and steps.groups == 1:
-        # Everybody is connected, so no MEET is missing for that.
+        # All nodes are connected, so the minimal plan has no MEET for nodes of which one knows the other.
         unlisted = BusView(run.topology, views).unlisted()
         steps = Plan((*steps.steps, *one_sided_meets(run.topology, views, unlisted)), steps.groups)
     if unmeetable := preflight.out_of_reach(run.topology, steps.meets, views):
         raise from_problems(unmeetable)
-    if run.goal is None or steps.steps:
+    if first or steps.steps:
         run.report(Planned(adopted.target, steps))
     ids = {name: view.id for name, view in views.items()}
     judge = Judge(adopted.target, ids, mesh_only=run.mesh_only)
     run.views = views
     run.verdict = judge.verdict(views)
-    run.goal = Goal(Observed(views, {}), adopted.target, steps, judge)
+    run.goal = Goal(views, adopted.target, steps, judge)
     return run.goal
-
-
-def due(run: Run, meets: Iterable[Meet], wait: float) -> list[Meet]:
-    """Return the MEETs of pairs that got none in the last `wait` seconds: a handshake may still be alive."""
-    now = asyncio.get_running_loop().time()
-    found = [meet for meet in meets if now - run.met.get((meet.node, meet.peer), 0.0) >= wait]
-    run.met |= {(meet.node, meet.peer): now for meet in found}
-    return found

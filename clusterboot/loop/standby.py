@@ -1,4 +1,4 @@
-"""Our end of the helper process (`loop.helper`): start it, and dismiss it when all is restored."""
+"""This end of the helper process (`loop.helper`): starts it, and dismisses it when all is restored."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from clusterboot.loop import helper
 from clusterboot.topology import Topology
 from clusterboot.wire.client import Credential
 
-# How long it may take to start on a machine that is busy.
+# Max seconds for its start on a busy machine.
 _START_SECONDS = 10.0
 
 
 class Standby:
-    """A helper process that restores what this process leaves lowered, if this process dies."""
+    """A helper process that restores what this process leaves lowered if this process dies."""
 
     def __init__(self, topology: Topology, credentials: Mapping[str, Credential], seconds: float) -> None:
         """Take what it needs to reach the nodes; after `seconds` this process counts as gone."""
@@ -30,14 +30,12 @@ class Standby:
 
     async def start(self) -> None:
         """Start the helper, once, and wait until it is ready. Raises OSError when it cannot be started."""
-        if self._process is None:
-            self._process = await self._start()
-
-    async def _start(self) -> subprocess.Popen[bytes]:
+        if self._process is not None:
+            return
         process = _popen()
         assert process.stdin is not None
         assert process.stdout is not None
-        # Passwords go through the pipe alone: others can read arguments and the environment.
+        # Passwords go through the pipe alone: other users can read arguments and the environment.
         data = marshal.dumps((sys.path, self._seconds, pickle.dumps(self._given)))
         try:
             with process.stdout as ready:
@@ -50,7 +48,7 @@ class Standby:
             process.kill()
             process.wait()
             raise
-        return process
+        self._process = process
 
     def dismiss(self) -> None:
         """Tell the helper that all is restored; it ends at once."""
@@ -64,29 +62,25 @@ class Standby:
 
 
 def _popen() -> subprocess.Popen[bytes]:
-    """Not in a thread: none can be had where the number of processes is at its limit."""
+    """Start the helper: not in a thread, which cannot start either where processes are at their limit."""
     words, env = python_command("clusterboot.loop.helper.main")
+    pipe = subprocess.PIPE
+    # It stays in our working folder: paths of certificates may be relative to it.
     return subprocess.Popen(
-        words,
-        env=env,
-        # It stays in our working folder: paths of certificates may be relative to it.
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
+        words, env=env, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, start_new_session=True
     )
 
 
 async def _readable(number: int) -> None:
-    """Wait until there is something to read, or the other end is closed.
+    """Wait until there is something to read from a descriptor, or its other end is closed.
 
-    By the loop, which takes descriptors of any size (select does not: there is one for each node).
+    By the event loop, since select takes no descriptor above 1,023 and there is one for each node.
     """
     loop = asyncio.get_running_loop()
-    heard = asyncio.Event()
-    loop.add_reader(number, heard.set)
+    readable = asyncio.Event()
+    loop.add_reader(number, readable.set)
     try:
-        await asyncio.wait_for(heard.wait(), _START_SECONDS)
+        await asyncio.wait_for(readable.wait(), _START_SECONDS)
     except TimeoutError:
         raise OSError("it did not start") from None
     finally:

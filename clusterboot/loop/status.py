@@ -1,9 +1,9 @@
-"""How a cluster stands, whoever formed it: one look, one verdict, every reason."""
+"""How a cluster stands, no matter what formed it: one look, one verdict, every reason."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from clusterboot.core import preflight
@@ -12,96 +12,85 @@ from clusterboot.core.health import Judge
 from clusterboot.core.placement import place
 from clusterboot.core.results import StatusResult, rows
 from clusterboot.core.timers import elections_off, lowered_found, marks_alone
-from clusterboot.core.verdict import Verdict
-from clusterboot.core.views import View
+from clusterboot.core.views import Views
 from clusterboot.errors import Problem
 from clusterboot.loop.investigate import why
-from clusterboot.loop.observe import Asker, Observed, survey
+from clusterboot.loop.observe import Asker, Observed, now, survey
 from clusterboot.topology import Topology
 
-_FIRST = "mend what is named above first, then run 'clusterboot up': it does what is missing"
+_CORRECT_FIRST = "correct what is named above first, then run 'clusterboot up': it does what is missing"
 
 
 async def status(topology: Topology, fleet: Asker, within: float | None = None) -> StatusResult:
-    """Look once at every node and judge what they say; never changes anything and raises nothing.
+    """Look once at every node and judge the answers; changes nothing and raises nothing.
 
-    A node that has not answered everything `within` seconds is away; finding out why the cluster is not
-    Ready takes a second more at most.
+    A node that has not answered everything `within` seconds is away. Finding out why the cluster is not
+    Ready takes up to a second more.
     """
-    until = None if within is None else asyncio.get_running_loop().time() + within
+    until = None if within is None else now() + within
     observed = await survey(fleet, (node.name for node in topology.nodes), until=until)
-    ids = {name: view.id for name, view in observed.views.items()}
-    ids |= _guess(topology, fleet, observed, ids)
-    whole = not observed.away
-    adopted = adopt(topology, observed.views) if whole else None
-    if adopted and (doubtful := needs_recheck(adopted.refusals)):
+    views = observed.views
+    ids = {name: view.id for name, view in views.items()} | _silent_ids(topology, fleet, observed)
+    refusals = preflight.refusals(topology, views, ids.values())
+    if observed.away:
+        # Not all roles are known, so only the mesh is judged.
+        target, mesh_only = place(topology), True
+    else:
+        adopted = adopt(topology, views)
+        target, mesh_only = adopted.target, topology.slots == "none"
+        refusals += await _confirmed(topology, fleet, adopted.refusals, until)
+    verdict = Judge(target, ids, mesh_only=mesh_only).verdict(views, observed.away)
+    if not verdict.ready:
+        verdict = replace(verdict, reasons=await why(fleet, topology, views, verdict))
+    if refusals:
+        reasons = (*refusals, *_beside(refusals, verdict.reasons, views))
+        verdict = replace(verdict, ready=False, reasons=reasons)
+    warnings = (*topology.warnings, *preflight.warnings(views), *target.warnings)
+    settings = (*lowered_found(views), *elections_off(views), *marks_alone(views))
+    return StatusResult(topology, verdict, rows(topology, views, verdict, ids), (*warnings, *settings))
+
+
+async def _confirmed(
+    topology: Topology, fleet: Asker, refusals: Iterable[Problem], until: float | None
+) -> tuple[Problem, ...]:
+    """Return `refusals` without transient ones that a second look does not find again."""
+    unconfirmed = needs_recheck(refusals)
+    if unconfirmed:
         await asyncio.sleep(AGAIN)
         again = await survey(fleet, (node.name for node in topology.nodes), until=until)
-        surely = (
-            doubtful & needs_recheck(adopt(topology, again.views).refusals) if not again.away else frozenset()
-        )
-        rest = tuple(each for each in adopted.refusals if each not in doubtful or each in surely)
-        adopted = replace(adopted, refusals=rest)
-    target = adopted.target if adopted else place(topology)
-    # With nodes missing nobody can tell what their roles are: only who sees whom is judged then.
-    judge = Judge(target, ids, mesh_only=topology.slots == "none" or not whole)
-    verdict = judge.verdict(observed.views, observed.away)
-    wrong = (
-        *preflight.refusals(topology, observed.views, ids.values()),
-        *(adopted.refusals if adopted else ()),
-    )
-    if not verdict.ready:
-        verdict = replace(verdict, reasons=await why(fleet, topology, observed.views, verdict))
-    if wrong:
-        told = tuple(_after(wrong, verdict.reasons, observed.views))
-        verdict = Verdict(
-            False, verdict.mesh, verdict.nodes, verdict.links, verdict.total, verdict.covered, (*wrong, *told)
-        )
-    warnings = (*topology.warnings, *preflight.warnings(observed.views), *target.warnings)
-    return StatusResult(
-        topology,
-        verdict,
-        rows(topology, observed.views, verdict, ids),
-        (
-            *warnings,
-            *lowered_found(observed.views),
-            *elections_off(observed.views),
-            *marks_alone(observed.views),
-        ),
-    )
+        if not again.away:
+            unconfirmed -= needs_recheck(adopt(topology, again.views).refusals)
+    return tuple(each for each in refusals if each not in unconfirmed)
 
 
-def _after(
-    wrong: Sequence[Problem], reasons: Iterable[Problem], views: Mapping[str, View]
-) -> Iterator[Problem]:
-    """The reasons beside what `up` would refuse: without what follows from it, and with hints that hold."""
+def _beside(refusals: Sequence[Problem], reasons: Iterable[Problem], views: Views) -> Iterator[Problem]:
+    """Yield the reasons that do not follow from what `up` would refuse, with hints that hold beside it."""
     ours = {view.id for view in views.values()}
-    gone = any(problem.code == "ghost" for problem in wrong)
+    ghosts = any(problem.code == "ghost" for problem in refusals)
     for reason in reasons:
         if reason.code == "stranger":
             continue
         view = views.get(reason.node or "")
-        if reason.code == "replica-out-of-sync" and gone and view and view.me.primary not in ours:
+        if reason.code == "replica-out-of-sync" and ghosts and view and view.me.primary not in ours:
             continue
         up = reason.hint is not None and reason.hint.startswith("run 'clusterboot up'")
-        yield replace(reason, hint=_FIRST) if up else reason
+        yield replace(reason, hint=_CORRECT_FIRST) if up else reason
 
 
-def _guess(topology: Topology, fleet: Asker, observed: Observed, ids: Mapping[str, str]) -> dict[str, str]:
-    """The ids of nodes that do not answer, by the address under which the others list them."""
-    taken = set(ids.values())
+def _silent_ids(topology: Topology, fleet: Asker, observed: Observed) -> dict[str, str]:
+    """Return the ids of nodes that do not answer, by the address under which the others list them."""
+    taken = {view.id for view in observed.views.values()}
     by_address = {
         (peer.ip, peer.port): peer.id
         for view in observed.views.values()
         for peer in view.peers
         if peer.id not in taken and peer.ip
     }
-    found: dict[str, str] = {}
+    ids: dict[str, str] = {}
     for node in topology.nodes:
         if node.name in observed.away:
-            for host in (fleet.ip(node.name), node.host):
-                if (host, node.port) in by_address:
-                    found[node.name] = by_address[host, node.port]
-            # An id that no node can have: it counts as not seen by anybody.
-            found.setdefault(node.name, f"?{node.name}")
-    return found
+            listed = by_address.get((node.host, node.port))
+            listed = listed or by_address.get((fleet.ip(node.name), node.port))
+            # No node can have the last one, so no node is seen to list it.
+            ids[node.name] = listed or f"?{node.name}"
+    return ids

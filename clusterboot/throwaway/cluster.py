@@ -134,9 +134,11 @@ class Throwaway:
         fleet = Fleet(topology, lambda node: (None, None))
         try:
             spent = time.monotonic() - self._began
-            # No progress is reported. No helper process: if we die, the guardian ends the servers.
-            run = bootstrap.Run(topology, fleet, lambda _: None, timeout, spent=spent, boost=topology.boost)
-            self.result = await bootstrap.up(run)
+            # No helper: the guardian ends the servers, so nothing stays lowered.
+            asked = bootstrap.Request(
+                topology, fleet, lambda _: None, timeout, spent=spent, boost=topology.boost
+            )
+            self.result = await bootstrap.up(asked)
         finally:
             await fleet.close()
         return self.result

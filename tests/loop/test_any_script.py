@@ -83,11 +83,11 @@ def attempt(fleet: ScriptedFleet, timeout: float = TIMEOUT) -> tuple[float, UpRe
         del event
 
     async def main() -> tuple[float, UpResult | ClusterbootError]:
-        run = bootstrap.Run(TOPOLOGY, fleet, report, timeout=timeout)
+        asked = bootstrap.Request(TOPOLOGY, fleet, report, timeout=timeout)
         began = asyncio.get_running_loop().time()
         ended: UpResult | ClusterbootError
         try:
-            ended = await bootstrap.up(run)
+            ended = await bootstrap.up(asked)
         except ClusterbootError as failed:
             ended = failed
         return asyncio.get_running_loop().time() - began, ended

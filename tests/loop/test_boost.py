@@ -235,7 +235,7 @@ def test_a_run_that_is_cut_short_knows_what_it_has_lowered_where_the_mark_is_gon
     def work(boost: Boost, views: Mapping[str, View]) -> Any:
         yield boost.lower(views)
         fleet.nodes["b"].config[BARRIER] = "3"
-        yield boost.cut_short()
+        yield boost.restore_within_grace()
         assert fleet.nodes["b"].config == OLD | {BARRIER: "3"}
         assert boost.left is None
 
@@ -250,7 +250,7 @@ def test_a_signal_while_a_run_is_cut_short_does_not_stop_restoring(*, silent: bo
         yield boost.lower(views)
         if silent:
             fleet.then("b", *AWAY)
-        task = asyncio.ensure_future(boost.cut_short())
+        task = asyncio.ensure_future(boost.restore_within_grace())
         yield asyncio.sleep(0.001)
         task.cancel()
         with pytest.raises(Interrupted if silent else asyncio.CancelledError):
@@ -267,7 +267,7 @@ def test_a_node_that_cannot_be_reached_is_left_with_the_reason() -> None:
     def work(boost: Boost, views: Mapping[str, View]) -> Any:
         yield boost.lower(views)
         fleet.then("b", *[Act("lost")] * 999)
-        yield boost.cut_short()
+        yield boost.restore_within_grace()
         assert boost.left is not None
         assert boost.left.message == "b may still have lowered settings, with elections off: b is away."
 
@@ -401,7 +401,7 @@ def test_what_was_restored_for_another_run_is_said() -> None:
     (said,) = play(fleet, work).warnings
     assert (said.code, said.node, said.exit) == ("lowered-timers-found", "a", Exit.DONE)
     assert said.message == (
-        "2 nodes had lowered settings of another run, interrupted or at work: they are restored on a and b."
+        "2 nodes had lowered settings of another run, active or interrupted; they are restored on a and b."
     )
 
 
@@ -426,8 +426,8 @@ def test_what_cannot_be_restored_is_an_error_that_says_who_goes_on(*, helped: bo
         f"b may still have lowered settings, with elections off: b refused CONFIG SET {TIMEOUT}: ERR no."
     )
     assert boost.left.hint is not None
-    assert boost.left.hint.startswith("a helper process goes on") == helped
-    assert boost.left.hint.endswith("'clusterboot up' restores them")
+    assert boost.left.hint.startswith("wait for a helper process") == helped
+    assert boost.left.hint.endswith("run 'clusterboot up', which restores them")
     assert helper is None or helper.dismissed == []
 
 
@@ -459,11 +459,11 @@ def test_a_run_that_is_cut_short_restores_what_it_can_in_time() -> None:
         yield boost.lower(views)
         fleet.then("b", *AWAY)
         began = now()
-        yield boost.cut_short()
+        yield boost.restore_within_grace()
         assert now() - began <= GRACE + 0.01
         assert fleet.lowered == ["b"]
         began = now()
-        yield boost.cut_short()
+        yield boost.restore_within_grace()
         assert now() == began, "only once"
 
     play(fleet, work)
@@ -474,19 +474,19 @@ def test_what_is_left_is_told_with_any_end() -> None:
 
     def work(boost: Boost, views: Mapping[str, View]) -> Any:
         ended = OutOfTime()
-        assert boost.ending(ended) is ended
+        assert boost.to_raise(ended) is ended
         yield boost.lower(views)
         fleet.then("b", *AWAY)
-        yield boost.cut_short()
+        yield boost.restore_within_grace()
         left = boost.left
         assert left is not None
         told = NodeFailed(left)
-        assert boost.ending(told) is told
-        interrupted = boost.ending(asyncio.CancelledError())
+        assert boost.to_raise(told) is told
+        interrupted = boost.to_raise(asyncio.CancelledError())
         assert isinstance(interrupted, Interrupted)
         assert interrupted.problems == (left,)
         assert boost.warnings == []
-        assert boost.ending(ended) is ended
+        assert boost.to_raise(ended) is ended
         assert [(each.code, each.exit) for each in boost.warnings] == [("not-given-back", Exit.DONE)]
 
     play(fleet, work)
@@ -538,7 +538,7 @@ def test_a_node_that_says_ok_and_sets_nothing_counts_as_what_it_is() -> None:
     fleet.instead = lambda name, command: "OK" if (name, *command[:2]) == ("b", "CONFIG", "SET") else None
 
     def work(boost: Boost, views: Mapping[str, View]) -> Any:
-        yield boost.cut_short()
+        yield boost.restore_within_grace()
 
     boost = play(fleet, work)
     assert fleet.nodes["b"].config == low

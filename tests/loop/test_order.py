@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from clusterboot import bootstrap
+from clusterboot.core.events import Event, Warned
 from clusterboot.core.results import UpResult
 from clusterboot.core.timers import BARRIER, NO_FAILOVER, to_lower
 from clusterboot.errors import ClusterbootError, NodeFailed, Problem, Refused
@@ -94,16 +95,20 @@ def up(
     cancelled = options.pop("cancelled", None)
 
     async def main() -> tuple[Ended, list[Problem]]:
-        run = bootstrap.Run(
-            topology, fleet, lambda event: None, **{"timeout": 12.0, **options}, helper=helper
-        )
-        task = asyncio.ensure_future(bootstrap.up(run))
+        warned: list[Problem] = []
+
+        def report(event: Event) -> None:
+            if isinstance(event, Warned):
+                warned.append(event.problem)
+
+        asked = bootstrap.Request(topology, fleet, report, **{"timeout": 12.0, **options}, helper=helper)
+        task = asyncio.ensure_future(bootstrap.up(asked))
         if cancelled is not None:
             asyncio.get_running_loop().call_later(cancelled, task.cancel)
         try:
-            return await task, list(run.warned)
+            return await task, warned
         except (ClusterbootError, asyncio.CancelledError) as ended:
-            return ended, list(run.warned)
+            return ended, warned
 
     return virtual.run(main())
 
@@ -200,6 +205,38 @@ def test_without_a_helper_that_starts_nothing_is_lowered() -> None:
     assert not ended.boost.used
     assert ended.boost.reason == "no helper process can be started: Resource temporarily unavailable"
     assert not [command for command in fleet.changes if command[0] == "CONFIG"]
+
+
+def test_without_a_boost_no_helper_is_started_and_no_setting_changed() -> None:
+    fleet = Fleet()
+    helper = Helper(fleet)
+    ended, _ = up(fleet, helper, timeout=60.0, boost=False)
+    assert isinstance(ended, UpResult)
+    assert ended.boost is not None
+    assert (ended.boost.used, ended.boost.reason) == (False, "switched off")
+    assert not [command for command in fleet.changes if command[0] == "CONFIG"]
+    assert helper.started == []
+
+
+def test_a_run_that_did_a_part_tells_it_with_its_error() -> None:
+    fleet = Fleet()
+    fleet.low()
+    denied = Rejected("ERR something that nobody has ever seen")
+    fleet.instead = lambda name, command: denied if command[:2] == ("CLUSTER", "MEET") else None
+    ended, warned = up(fleet)
+    assert isinstance(ended, NodeFailed)
+    assert isinstance(ended.outcome, UpResult)
+    assert {done.step.kind for done in ended.outcome.steps} == {"epoch", "slots"}
+    assert not ended.outcome.ready
+    assert ended.warnings == ended.outcome.warnings == tuple(warned)
+
+
+def test_a_run_that_did_nothing_has_no_outcome() -> None:
+    ended, warned = up(_refused("stranger"), warnings=(Problem("tls-unverified", "told before."),))
+    assert isinstance(ended, Refused)
+    assert ended.outcome is None
+    assert ended.warnings == tuple(warned)
+    assert [problem.code for problem in warned] == ["tls-unverified"]
 
 
 def test_a_run_that_is_cancelled_restores_and_dismisses_the_helper() -> None:

@@ -78,12 +78,6 @@ def test_a_ready_cluster_of_a_hundred_is_read_once_and_changed_by_nothing(
     assert more["CLUSTER NODES"] <= 2 * COUNT
 
 
-def test_without_a_boost_no_setting_is_changed(fleet: SimulatedFleet, tmp_path: Path) -> None:
-    outcome = up(fleet, tmp_path, "--no-boost", replicas=1)
-    assert outcome.exit == 0, outcome
-    assert "CONFIG SET" not in fleet.stats()["commands"]
-
-
 def test_lost_meets_are_sent_again_and_only_those(fleet: SimulatedFleet, tmp_path: Path) -> None:
     for peer in (7, 42):
         fleet.tell("LOSE", 0, peer)
@@ -94,17 +88,6 @@ def test_lost_meets_are_sent_again_and_only_those(fleet: SimulatedFleet, tmp_pat
     assert outcome.exit == 0, outcome
     again = [(step["node"], step["peer"]) for step in steps(outcome, kind="meet") if step["again"]]
     assert sorted(again) == sorted((fleet.addresses[0], fleet.addresses[peer]) for peer in (7, 42))
-
-
-def test_one_silent_node_is_named_and_nothing_is_changed(fleet: SimulatedFleet, tmp_path: Path) -> None:
-    fleet.tell("SILENCE", 33)
-    outcome = up(fleet, tmp_path, replicas=1)
-    assert outcome.exit == 5, outcome
-    assert [(error["code"], error["node"]) for error in outcome.json()["errors"]] == [
-        ("not-answering", fleet.addresses[33])
-    ]
-    sent = fleet.stats()["commands"]
-    assert not {"CLUSTER MEET", "CLUSTER ADDSLOTSRANGE", "CONFIG SET"} & set(sent)
 
 
 def test_an_error_reply_ends_the_run_with_node_and_reply_and_timers_put_back(

@@ -58,7 +58,7 @@ def test_keys_are_deleted_only_with_flush(any_nodes: Take) -> None:
     assert three.why_not_ready() is None
     name = three.addresses[2]
     assert [(p["code"], p["node"], p["message"], p["hint"]) for p in problems(refused)] == [
-        ("has-keys", name, f"{name} holds 1 key.", "add --flush to delete them as well")
+        ("has-keys", name, f"{name} holds 1 key.", "add --flush to delete them too")
     ]
     _down(file, "--flush")
     _single(three)

@@ -208,7 +208,7 @@ def test_the_command_and_the_harmless_probe_of_every_step(
         "CLUSTER MEET 10.0.0.2 7002 9002",
         f"CLUSTER REPLICATE {views['b'].id}",
     ]
-    assert [" ".join(probe(step, views)) for step in STEPS] == [
+    assert [" ".join(probe(command(step, views))) for step in STEPS] == [
         "CLUSTER SET-CONFIG-EPOCH x",
         f"CLUSTER {trying}",
         "CLUSTER MEET x 0",
@@ -251,7 +251,7 @@ def test_real_servers_refuse_every_probe_and_stay_as_they_are(
     world = fresh(topology("a", "b"))
     world["a"].info.update(version)
     for step in STEPS:
-        reply = one.call(0, *probe(step, world.views()))
+        reply = one.call(0, *probe(command(step, world.views())))
         assert isinstance(reply, resp.Error)
         assert not Rejected(reply).refuses_permission, "a probe must not look like a missing permission"
     assert one.call(0, "CLUSTER", "NODES") == before
