@@ -18,75 +18,77 @@ if TYPE_CHECKING:
 
 Clock = Callable[[], float]
 
-# How often a phase that takes long tells how far it is.
-TELL = 5.0
+INTERVAL = 5.0  # seconds between two lines about a phase that takes long
 
 # What a closed pipe or stream raises; rich turns a broken pipe into SystemExit, which must not end a run
-# that still has something to give back.
+# that still has timers to restore.
 GONE = (OSError, ValueError, SystemExit)
 
 
 class Lines:
-    """Plain lines for logs: one for each phase, one for what it brought, and now and then how far it is."""
+    """Plain lines for logs: one for each phase, one for its outcome, one every `INTERVAL`."""
 
     def __init__(self, console: Console, clock: Clock) -> None:
         self.warned: list[Problem] = []
+        self.progress = Progress(clock())
         self._console = console
         self._clock = clock
-        self._progress = Progress(clock())
-        self._told = ""
-        self._at = clock()
+        self._last_summary = ""
+        self._written_at = clock()
         self._notes: set[str] = set()
 
     def __enter__(self) -> Lines:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._tell(self._clock())
+        self._summarise(self._clock())
 
     def __call__(self, event: Event, /) -> None:
         """Take one event."""
         now = self._clock()
-        progress = self._progress
+        progress = self.progress
         if isinstance(event, Warned):
             self.warned.append(event.problem)
-            warn(self._console, event.problem)
+            self.warn(event.problem)
         elif isinstance(event, Phase):
             new = progress.phase is None or progress.phase.name != event.name
             if new:
-                self._tell(now)
+                self._summarise(now)
+                self._last_summary = ""
             progress.take(event, now)
             if new:
-                self._told = ""
+                self.begin()
                 self._line(now, progress.title())
         else:
             progress.take(event, now)
             if isinstance(event, Planned):
-                missing = words.steps(event.plan.steps)
-                self._line(now, f"plan: {missing}" if missing else "plan: nothing is missing")
+                self._line(now, f"plan: {words.steps(event.plan.steps) or 'nothing is missing'}")
             elif isinstance(event, Note):
                 text = note(event)
-                # A run says the same in every round; a log needs it once.
+                # A run notes the same in every round; a log needs it once.
                 if text not in self._notes:
                     self._notes.add(text)
                     self._line(now, f"  {text}")
-            elif now - self._at >= TELL:
-                self._tell(now)
+            elif now - self._written_at >= INTERVAL:
+                self._summarise(now)
 
-    def end_phase(self) -> None:
-        """Tell what the phase has come to, where it has not been told."""
-        self._tell(self._clock())
+    def begin(self) -> None:
+        """Begin a phase: the one before is summed up, the title of this one follows."""
 
-    def _tell(self, now: float) -> None:
-        summary = self._progress.summary()
-        if summary and summary != self._told:
-            self._told = summary
+    def warn(self, problem: Problem) -> None:
+        """Write a warning."""
+        warn(self._console, problem)
+
+    def _summarise(self, now: float) -> None:
+        summary = self.progress.summary()
+        if summary and summary != self._last_summary:
+            self._last_summary = summary
             self._line(now, f"  {summary}")
 
     def _line(self, now: float, text: str) -> None:
-        self._at = now
+        self._written_at = now
         page = Page(self._console)
-        page.paragraph(f"{words.seconds(now - self._progress.started):>8}  {text}", hang=12)
+        page.line(f"{words.seconds(now - self.progress.started):>8}  {text}", hang=12)
         write(page)
 
 
@@ -99,15 +101,14 @@ def note(found: Note) -> str:
 
 
 def warn(console: Console, problem: Problem) -> None:
-    """Print a warning at once; a stream that is gone is no reason to end a run."""
-    try:
-        problems.warnings(console, [problem])
-    except GONE:
-        return
+    """Print a warning; a stream that is gone does not end the run."""
+    page = Page(console)
+    problems.add(page, [problem], problems.WARNING)
+    write(page)
 
 
 def write(page: Page) -> None:
-    """Print a page; a stream that is gone is no reason to end a run."""
+    """Print a page; a stream that is gone does not end the run."""
     try:
         page.print()
     except GONE:

@@ -1,4 +1,4 @@
-"""What is known of a run so far, folded from its events; the live screen and the plain lines both show it."""
+"""The state of a run, folded from its events; the live screen and the plain lines both show it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from clusterboot.core.events import Done, Event, Looked, Note, Phase, PhaseName, Planned
 from clusterboot.render import words
-from clusterboot.render.page import GLUE
 from clusterboot.render.safe import clean
 
 if TYPE_CHECKING:
@@ -14,24 +13,26 @@ if TYPE_CHECKING:
     from clusterboot.core.placement import Placement
     from clusterboot.core.plan import Plan, Step
 
-# What is shown as 0.0 s says nothing.
-_NO_TIME = 0.05
-
+_SHORTEST = 0.05  # seconds; less is shown as 0.0 s
+_WAIT = "wait for "
 LABELS: dict[PhaseName, str] = {
     "look": "look",
     "lower": "lower timers",
     "slots": "epochs and slots",
     "meet": "meet",
-    "mesh": "mesh",
+    "mesh": f"{_WAIT}mesh",
     "replicate": "replicate",
-    "ready": "ready",
+    "ready": f"{_WAIT}Ready",
     "restore": "restore timers",
     "down": "down",
 }
 
 
 class Progress:
-    """The state of a run. All times are of the caller's clock, in seconds."""
+    """The state of a run. All times are of the caller's clock, in seconds.
+
+    What `take` puts into an attribute is never changed, so another thread may read it.
+    """
 
     def __init__(self, now: float) -> None:
         self.started = self.since = now
@@ -39,6 +40,7 @@ class Progress:
         self.plan: Plan | None = None
         self.target: Placement | None = None
         self.verdict: Verdict | None = None
+        self.most_ready = 0  # the highest number of nodes that lacked nothing
         self.away: tuple[str, ...] = ()
         self.note: Note | None = None
         self._spent: dict[PhaseName, float] = {}
@@ -63,11 +65,12 @@ class Progress:
                 self._steps.append(event.step)
         elif isinstance(event, Looked):
             self.verdict, self.away, self._looked = event.verdict, event.away, True
+            self.most_ready = max(self.most_ready, event.verdict.complete)
         elif isinstance(event, Note):
             self.note = event
 
     def end(self, now: float) -> None:
-        """Book the time of the phase that is on."""
+        """Add the time since the last call to the current phase."""
         if self.phase is not None:
             name = self.phase.name
             self._spent[name] = self._spent.get(name, 0.0) + now - self.since
@@ -81,15 +84,11 @@ class Progress:
         return f"{label}: {clean(self.phase.detail, 400)}" if self.phase.detail else label
 
     def summary(self) -> str:
-        """Return what this phase has brought so far; empty when nothing."""
-        parts = [words.steps(self._steps)] if self._steps else []
-        if self._again:
-            parts.append(f"{words.count(self._again, 'MEET')} sent again")
-        if self._extra:
-            parts.append(words.count(self._extra, "extra MEET"))
+        """Return what was done and seen in this phase; empty when nothing."""
+        parts = words.all_steps(self._steps, self._again, self._extra)
         if self._looked and self.verdict is not None:
             parts.append(f"{self.verdict.links} of {self.verdict.total} links")
-            parts.append(f"{self.verdict.complete} of {words.count(self.size, 'node')} complete")
+            parts.append(f"{self.verdict.complete} of {words.count(self.size, 'node')} ready")
         if self.away:
             parts.append(f"not answering: {words.names(self.away, 5)}")
         return ", ".join(parts)
@@ -102,7 +101,9 @@ class Progress:
         return len(self.verdict.nodes) + len(self.away) if self.verdict is not None else 0
 
     def spent(self) -> str:
-        """Return how long the phases took that took any time: "look 0.1 s · mesh 0.4 s"."""
-        found = [(LABELS.get(name, name), took) for name, took in self._spent.items() if took >= _NO_TIME]
-        # A phase and its time stay on one line.
-        return " · ".join(f"{label} {words.seconds(took)}".replace(" ", GLUE) for label, took in found)
+        """Return the time of each phase that took any: "look 0.1s · mesh 0.4s"."""
+        return " · ".join(
+            f"{LABELS.get(name, name).removeprefix(_WAIT)} {words.seconds(took).replace(' ', '')}"
+            for name, took in self._spent.items()
+            if took >= _SHORTEST
+        )

@@ -20,7 +20,7 @@ RUN = """
 import os
 from clusterboot.errors import Problem
 from clusterboot.render import live, problems, text
-from clusterboot.render.console import console
+from clusterboot.render.page import console
 from tests.render.test_live import story
 err = console(stderr=True, no_color="--no-color" in os.environ.get("FLAGS", ""))
 now = [0.0]

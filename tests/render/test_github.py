@@ -11,7 +11,7 @@ import pytest
 from clusterboot.core.events import Note, Phase, Warned
 from clusterboot.errors import Exit, Problem
 from clusterboot.render import github, workflow
-from clusterboot.render.console import console
+from clusterboot.render.page import console
 from tests.harness.cli import clusterboot
 from tests.render import paper
 
