@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from clusterboot.render import live, plan_text, words, workflow
-from clusterboot.render.lines import GONE, Clock, Lines
+from clusterboot.render.lines import GONE, Lines
+from clusterboot.render.run_state import Clock, RunReporter
 from clusterboot.render.safe import clean
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ MAX_ROWS, _MAX_DRAWN = 200, 60
 _STATES = {"ok": "ok", "fail": "cluster_state:fail", "away": "does not answer", None: ""}
 
 
-def reporter(console: Console, *, quiet: bool = False, clock: Clock = time.monotonic) -> live.RunReporter:
+def reporter(console: Console, *, quiet: bool = False, clock: Clock = time.monotonic) -> RunReporter:
     """Return the reporter of a run: one whose log folds under GitHub Actions, else the one of `live`."""
     return (
         Groups(console, clock)
@@ -46,7 +47,7 @@ class Groups(Lines):
     def begin(self) -> None:
         """Begin a phase in a group of its own."""
         self._close()
-        self._write(workflow.command("group", self.progress.title()))
+        self._write(workflow.command("group", self.title()))
         self._open = True
 
     def warn(self, problem: Problem) -> None:

@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 from clusterboot.core.events import Event, Warned
 from clusterboot.render import words
-from clusterboot.render.lines import GONE, Clock, Lines, note, warn, write
+from clusterboot.render.lines import GONE, Lines, warn, write
 from clusterboot.render.page import BAD, DIM, GOOD, HEAD, OPTIONAL, WARN, Column, Page, Part
-from clusterboot.render.run_state import Progress
+from clusterboot.render.run_state import Clock, RunReporter
 from clusterboot.render.safe import clean
 from clusterboot.render.text import add_status
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from rich.console import Console
     from rich.live import Live
 
     from clusterboot.core.results import StatusResult
-    from clusterboot.errors import Problem
 
 FRAMES = 10  # per second
 MAX_ROWS = 16  # nodes with a line each; of more nodes only those that are not ready are named
@@ -32,28 +33,10 @@ _MAX_NAMES = 5
 _STYLES = {"ready": GOOD, "away": BAD}
 
 
-class RunReporter(Protocol):
-    """A `Reporter` that is also a context manager, which leaves a clean screen behind.
-
-    `warned` are the problems that have been shown as warnings and need not be shown again.
-    """
-
-    warned: list[Problem]
-
-    def __enter__(self) -> RunReporter:
-        """Start."""
-
-    def __exit__(self, *exc: object) -> None:
-        """Clear the screen, however the run ended."""
-
-    def __call__(self, event: Event, /) -> None:
-        """Take one event; is quick and does not raise."""
-
-
 def reporter(console: Console, *, quiet: bool = False, clock: Clock = time.monotonic) -> RunReporter:
     """Return the reporter that fits `console`, the one for stderr."""
     if quiet:
-        return Quiet()
+        return RunReporter(clock)
     return Screen(console, clock) if drawable(console) else Lines(console, clock)
 
 
@@ -62,56 +45,38 @@ def drawable(console: Console) -> bool:
     return console.is_interactive and console.file.isatty()
 
 
-class Quiet:
-    """Shows nothing."""
-
-    def __init__(self) -> None:
-        self.warned: list[Problem] = []
-
-    def __enter__(self) -> Quiet:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        pass
-
-    def __call__(self, event: Event, /) -> None:
-        """Take one event."""
-
-
-class Screen:
+class Screen(RunReporter):
     """A few lines that are redrawn in place; when the run ends, one line with the times is left."""
 
     def __init__(self, console: Console, clock: Clock) -> None:
-        self.warned: list[Problem] = []
+        super().__init__(clock)
         self.live: Live | None = None
         self._console = console
-        self._clock = clock
-        self._progress = Progress(clock())
+        self._over = False
 
-    def __enter__(self) -> Screen:
+    def __enter__(self) -> Self:
+        with suppress(*GONE):
+            self.live = _start(self._console, self._frames(), transient=True)
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._progress.end(self._clock())
+        super().__exit__(*exc)
+        self._over = True
         try:
             if self.live is not None:
                 self.live.stop()
         except GONE:
             return
-        page = Page(self._console)
-        if spent := self._progress.spent():
+        if spent := self.spent():
+            page = Page(self._console)
             page.line((spent, DIM), hang=0)
-        write(page)
+            write(page)
 
     def __call__(self, event: Event, /) -> None:
         """Take one event."""
+        super().__call__(event)
         if isinstance(event, Warned):
-            self.warned.append(event.problem)
             warn(self._console, event.problem)
-            return
-        self._progress.take(event, self._clock())
-        if self.live is None:
-            self.live = _start(self._console, self._frames(), transient=True)
 
     def _frames(self) -> Callable[[], Page]:
         """Return what draws the screen as it is to be now; called by the thread of rich."""
@@ -119,41 +84,43 @@ class Screen:
         from rich.progress import Progress as Bars
         from rich.table import Column as Wrapped
 
-        console, clock, progress = self._console, self._clock, self._progress
+        console = self._console
         spinner = SpinnerColumn("line" if console.options.ascii_only else "dots")
         text = TextColumn("{task.description}", HEAD, markup=False, table_column=Wrapped())
         elapsed = TextColumn(" {task.elapsed:.1f} s", DIM)
-        title = Bars(spinner, text, elapsed, console=console, get_time=clock)
+        title = Bars(spinner, text, elapsed, console=console, get_time=self.clock)
         phase = title.add_task("", total=None)
-        columns: Any = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(" of "))
-        bars = Bars(*columns, console=console, get_time=clock)
+        label, share = TextColumn("  {task.description}"), MofNCompleteColumn(" of ")
+        bars = Bars(label, BarColumn(), share, console=console, get_time=self.clock)
         links, nodes = bars.add_task("links"), bars.add_task("nodes")
 
         def draw() -> Page:
             page = Page(console)
-            title.update(phase, description=page.text(progress.title()).plain)
+            if self._over:
+                return page  # nothing can scroll away then
+            title.update(phase, description=page.text(self.title()).plain)
             page.parts.append(title)
-            verdict = progress.verdict
+            verdict = self.verdict
             if verdict is not None:
                 bars.update(links, completed=verdict.links, total=verdict.total)
-                bars.update(nodes, completed=progress.most_ready, total=progress.size)
+                bars.update(nodes, completed=self.most_ready, total=self.size)
                 page.parts.append(bars)
-            _add_nodes(page, progress)
-            if progress.note is not None:
-                page.line((f"  {note(progress.note)}", DIM), hang=4)
+            _add_nodes(page, self)
+            if self.note:
+                page.line((f"  {self.note}", DIM), hang=4)
             return page
 
         return draw
 
 
-def _add_nodes(page: Page, progress: Progress) -> None:
+def _add_nodes(page: Page, run: RunReporter) -> None:
     """Add a line for each node, or where there is no room the names of those that are not ready."""
-    target, verdict = progress.target, progress.verdict
+    target, verdict = run.target, run.verdict
     if target is None or verdict is None:
-        if progress.away:
-            page.line((f"  not answering: {words.names(progress.away, _MAX_NAMES)}", WARN), hang=4)
+        if run.away:
+            page.line((f"  not answering: {words.names(run.away, _MAX_NAMES)}", WARN), hang=4)
         return
-    healths = {name: verdict.nodes.get(name) for name in target.spots}
+    healths = {name: None if name in run.away else verdict.nodes.get(name) for name in target.spots}
     states = {name: words.state(health) for name, health in healths.items()}
     if len(states) <= min(MAX_ROWS, page.console.height - 8):
         others = len(states) - 1

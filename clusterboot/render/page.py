@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, cast
 
@@ -94,7 +94,8 @@ class Page:
                 cells = [self.text((column.title, DIM)), *cells] if titled else cells
                 width = max(cell.cell_len for cell in cells)
                 shown.append(_Cells(column, lines.join(cells), width))
-        self.parts.append(_Table(shown, indent))
+        if shown:
+            self.parts.append(_Table(shown, indent))
 
     def text(self, *parts: Part) -> Text:
         """Return text that is safe for the console."""
@@ -114,34 +115,42 @@ class Page:
 
     def print(self, *, repeat: bool = False) -> None:
         """Write everything at once; with `repeat` also the first line at the end, if it scrolls away."""
+        from rich.segment import Segments
+
         console = self.console
-        if repeat and console.is_terminal and len(self._lines(console.options)) >= console.height:
-            self.parts += [self.text(), self.parts[0]]
-        if self.parts:
-            console.print(self, crop=False)
+        lines = self._lines(console.options, self.parts)
+        if repeat and console.is_terminal and len(lines) >= console.height:
+            lines += [[], *self._lines(console.options, self.parts[:1])]
+        if lines:
+            console.print(Segments(_trimmed(lines)), crop=False)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        from rich.segment import Segment
+        self.drawn = self._lines(options, self.parts)
+        yield from _trimmed(self.drawn)
 
-        if not console.is_terminal:
-            options = options.update(width=_UNBOUNDED)
-        self.drawn = self._lines(options)
-        for line in self.drawn:
-            # Without the spaces that fill the last column: a narrower window would wrap them.
-            while line and not line[-1].text.rstrip(" "):
-                line.pop()
-            if line:
-                line[-1] = Segment(line[-1].text.rstrip(" "), line[-1].style)
-            for segment in line:
-                # The ellipsis is rich's.
-                yield Segment(segment.text.translate(_ASCII), segment.style) if self._ascii else segment
-            yield Segment.line()
-
-    def _lines(self, options: ConsoleOptions) -> list[list[Segment]]:
+    def _lines(self, options: ConsoleOptions, parts: Sequence[RenderableType]) -> list[list[Segment]]:
         from rich.console import Group
         from rich.segment import Segment
 
-        return list(Segment.split_lines(self.console.render(Group(*self.parts), options)))
+        if not self.console.is_terminal:
+            options = options.update(width=_UNBOUNDED)
+        lines = list(Segment.split_lines(self.console.render(Group(*parts), options)))
+        if self._ascii:  # the ellipsis is rich's
+            lines = [[Segment(text.translate(_ASCII), style) for text, style, _ in line] for line in lines]
+        return lines
+
+
+def _trimmed(lines: list[list[Segment]]) -> Iterator[Segment]:
+    """Return lines without the spaces that fill the last column: a narrower window would wrap them."""
+    from rich.segment import Segment
+
+    for line in lines:
+        while line and not line[-1].text.rstrip(" "):
+            line.pop()
+        if line:
+            line[-1] = Segment(line[-1].text.rstrip(" "), line[-1].style)
+        yield from line
+        yield Segment.line()
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +195,7 @@ class _Table:
         for cells in sorted(self.columns, key=lambda cells: -cells.column.rank):
             wide = cells.column.rank >= OPTIONAL
             needed = sum(2 + (each.width if wide else each.least) for each in shown)
-            if cells.column.rank and needed > room:
+            if cells.column.rank and needed > room and len(shown) > 1:
                 shown.remove(cells)
         fits = sum(2 + each.width for each in shown) <= room
         table = Table(box=None, show_header=False, padding=(0, 0, 0, 2))

@@ -2,85 +2,104 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from clusterboot.core.events import Done, Event, Looked, Note, Phase, PhaseName, Planned
+from clusterboot.core.events import Done, Event, Looked, Note, Phase, PhaseName, Planned, Warned
 from clusterboot.render import words
 from clusterboot.render.safe import clean
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from clusterboot.core.health import Verdict
     from clusterboot.core.placement import Placement
-    from clusterboot.core.plan import Plan, Step
+    from clusterboot.core.plan import Step
+    from clusterboot.errors import Problem
+
+Clock = Callable[[], float]
 
 _SHORTEST = 0.05  # seconds; less is shown as 0.0 s
 _WAIT = "wait for "
-LABELS: dict[PhaseName, str] = {
-    "look": "look",
+_LABELS: dict[PhaseName, str] = {
     "lower": "lower timers",
     "slots": "epochs and slots",
-    "meet": "meet",
     "mesh": f"{_WAIT}mesh",
-    "replicate": "replicate",
     "ready": f"{_WAIT}Ready",
     "restore": "restore timers",
-    "down": "down",
 }
 
 
-class Progress:
-    """The state of a run. All times are of the caller's clock, in seconds.
+class RunReporter:
+    """A `Reporter` that shows nothing, and the state for those that show something.
 
-    What `take` puts into an attribute is never changed, so another thread may read it.
+    It is a context manager, which leaves a clean screen behind however the run ends. `warned` are the
+    problems that have been shown as warnings and need not be shown again. Times are of `clock`, in seconds.
+    What an attribute holds is never changed, only replaced, so another thread may read it.
     """
 
-    def __init__(self, now: float) -> None:
-        self.started = self.since = now
+    def __init__(self, clock: Clock) -> None:
+        self.warned: list[Problem] = []
         self.phase: Phase | None = None
-        self.plan: Plan | None = None
         self.target: Placement | None = None
         self.verdict: Verdict | None = None
         self.most_ready = 0  # the highest number of nodes that lacked nothing
         self.away: tuple[str, ...] = ()
-        self.note: Note | None = None
+        self.note = ""
+        self.clock = clock
+        self.started = self._since = clock()
         self._spent: dict[PhaseName, float] = {}
         self._looked = False
         self._steps: list[Step] = []
         self._again = self._extra = 0
 
-    def take(self, event: Event, now: float) -> None:
-        """Fold one event in. A phase that is already on only changes its detail."""
-        if isinstance(event, Phase):
-            if self.phase is None or event.name != self.phase.name:
-                self.end(now)
-                self._steps, self._again, self._extra, self._looked = [], 0, 0, False
-                self.note = None
-            self.phase = event
-        elif isinstance(event, Planned):
-            self.plan, self.target = event.plan, event.target
-        elif isinstance(event, Done):
-            self._again += event.again
-            self._extra += event.extra and not event.again
-            if not (event.again or event.extra):
-                self._steps.append(event.step)
-        elif isinstance(event, Looked):
-            self.verdict, self.away, self._looked = event.verdict, event.away, True
-            self.most_ready = max(self.most_ready, event.verdict.complete)
-        elif isinstance(event, Note):
-            self.note = event
+    def __enter__(self) -> Self:
+        return self
 
-    def end(self, now: float) -> None:
-        """Add the time since the last call to the current phase."""
+    def __exit__(self, *exc: object) -> None:
+        self._end_phase()
+
+    def __call__(self, event: Event, /) -> None:
+        """Take one event; is quick and does not raise. A phase that is already on only changes its detail."""
+        match event:
+            case Phase():
+                if self.begins(event):
+                    self._end_phase()
+                    self._steps, self._again, self._extra, self._looked = [], 0, 0, False
+                    self.note = ""
+                self.phase = event
+            case Planned():
+                self.target = event.target
+            case Done():
+                self._again += event.again
+                self._extra += event.extra and not event.again
+                if not (event.again or event.extra):
+                    self._steps.append(event.step)
+            case Looked():
+                self.verdict, self.away, self._looked = event.verdict, event.away, True
+                self.most_ready = max(self.most_ready, event.verdict.complete)
+            case Note():
+                node, text = clean(event.node or ""), clean(event.text, 400)
+                self.note = text if node in text else f"{node}: {text}"
+            case Warned():
+                self.warned.append(event.problem)
+
+    def begins(self, event: Event) -> bool:
+        """Return whether an event begins another phase."""
+        return isinstance(event, Phase) and (self.phase is None or event.name != self.phase.name)
+
+    def _end_phase(self) -> None:
+        now = self.clock()
         if self.phase is not None:
             name = self.phase.name
-            self._spent[name] = self._spent.get(name, 0.0) + now - self.since
-        self.since = now
+            self._spent[name] = self._spent.get(name, 0.0) + now - self._since
+        self._since = now
 
     def title(self) -> str:
         """Return the phase and its detail: "meet: 5 MEETs, star around a"."""
         if self.phase is None:
-            return ""
-        label = LABELS.get(self.phase.name, self.phase.name)
+            return "start"
+        label = _LABELS.get(self.phase.name, self.phase.name)
         return f"{label}: {clean(self.phase.detail, 400)}" if self.phase.detail else label
 
     def summary(self) -> str:
@@ -103,7 +122,7 @@ class Progress:
     def spent(self) -> str:
         """Return the time of each phase that took any: "look 0.1s · mesh 0.4s"."""
         return " · ".join(
-            f"{LABELS.get(name, name).removeprefix(_WAIT)} {words.seconds(took).replace(' ', '')}"
+            f"{_LABELS.get(name, name).removeprefix(_WAIT)} {words.seconds(took).replace(' ', '')}"
             for name, took in self._spent.items()
             if took >= _SHORTEST
         )

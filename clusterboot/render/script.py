@@ -1,7 +1,7 @@
 """A plan as a POSIX shell script of redis-cli lines that does the same on fresh nodes.
 
 The script works with redis-cli and servers from 6.2 on (so ADDSLOTS, not ADDSLOTSRANGE, which is newer),
-holds no password and no node id, and is checked against real servers in tests/render/test_commands.py.
+holds no password and no node id, and is checked against real servers in tests/render/test_script.py.
 redis-cli exits with 0 when a server refuses a command, so every answer is looked at. Everything that
 comes from the topology is quoted, and in comments spelled out in ASCII, so that it cannot become code.
 """
@@ -9,9 +9,10 @@ comes from the topology is quoted, and in comments spelled out in ASCII, so that
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 from shlex import quote
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from clusterboot.core.plan import AddSlots, Meet, Plan, Replicate, SetEpoch, Step
@@ -85,7 +86,7 @@ replicas() { # NODE: how many replicas it knows of
 
 
 def script(topology: Topology, plan: Plan, file: str | None = None) -> str:
-    """Return the script for a plan that was made without views; `file` is only named in a comment."""
+    """Return the script for a plan of fresh nodes; a comment names `file`."""
     return "\n".join(_lines(topology, plan, file)) + "\n"
 
 
@@ -121,10 +122,9 @@ def _lines(topology: Topology, plan: Plan, file: str | None) -> Iterator[str]:
         .replace("TIMEOUT:-TIMEOUT", f"TIMEOUT:-{max(60, len(nodes))}")
         .rstrip("\n")
     )
-    everybody = _words(list(functions.values()))
     yield ""
     yield "# Nothing is changed before every node has answered and is fresh."
-    yield from _each(everybody, '    fresh "$node"')
+    yield from _each(functions.values(), '    fresh "$node"')
     heading = None
     for step in plan.steps:
         if isinstance(step, Replicate):
@@ -138,7 +138,7 @@ def _lines(topology: Topology, plan: Plan, file: str | None) -> Iterator[str]:
         yield "# Gossip carries the knowledge on: wait until everybody sees everybody."
         yield "deadline"
         yield from _each(
-            everybody,
+            functions.values(),
             f'    until seen=$(sees "$node"); [ "$seen" -eq {len(nodes)} ]; do',
             f'        pause "$(name "$node") sees $seen of {len(nodes)} nodes;'
             " can the nodes reach each other's bus ports?\"",
@@ -147,27 +147,27 @@ def _lines(topology: Topology, plan: Plan, file: str | None) -> Iterator[str]:
     if replicates:
         yield ""
         yield f"# {_HEADINGS['replicate']}"
-        for one in replicates:
-            yield _command(one, functions)
+        for step in replicates:
+            yield _command(step, functions)
     if serving:
         yield ""
         yield "# Wait until every node answers clients" + (" and knows every replica." if replicates else ".")
         yield "deadline"
         yield from _each(
-            everybody,
+            functions.values(),
             '    until "$node" CLUSTER INFO 2>/dev/null | grep -q "^cluster_state:ok"; do',
             '        pause "$(name "$node") still says cluster_state:fail"',
             "    done",
         )
         if replicates:
             yield from _each(
-                everybody,
+                functions.values(),
                 f'    until known=$(replicas "$node"); [ "$known" -eq {len(replicates)} ]; do',
                 f'        pause "$(name "$node") knows $known of {len(replicates)} replicas"',
                 "    done",
             )
             yield from _each(
-                _words([functions[one.node] for one in replicates]),
+                [functions[step.node] for step in replicates],
                 '    until "$node" INFO replication 2>/dev/null | grep -q "^master_link_status:up"; do',
                 '        pause "$(name "$node") is not in sync with its primary"',
                 "    done",
@@ -208,7 +208,7 @@ def _slots(slots: Slots) -> str:
 def _node(
     node: Node, function: str, tls: Tls | None, passwords: dict[Credential, tuple[str, list[str]]]
 ) -> Iterator[str]:
-    """A shell function that sends its arguments to one node as a command."""
+    """Return a shell function that sends its arguments to one node as a command."""
     arguments = ["-h", quote(node.host), "-p", str(node.port)]
     before = ""
     if node.auth is not None:
@@ -232,7 +232,7 @@ def _node(
 
 
 def _passwords(topology: Topology) -> Iterator[tuple[Credential, tuple[str, list[str]]]]:
-    """Each credential once: what stands for its value, and the lines that get it or say why not."""
+    """Return each credential once, with its shell variable and the lines that set the variable."""
     found: dict[Credential, Node] = {}
     for node in topology.nodes:
         if node.auth is not None and _credential(node.auth)[0] != "none":
@@ -265,21 +265,11 @@ def _credential(auth: Auth) -> Credential:
     return ("literal", auth.password.value) if auth.password is not None else ("none", "")
 
 
-def _each(nodes: list[str], *body: str) -> Iterator[str]:
-    yield "for node in " + " \\\n    ".join(nodes) + "; do"
+def _each(nodes: Iterable[str], *body: str) -> Iterator[str]:
+    lines = wrap(" ".join(nodes), 90, break_long_words=False)
+    yield "for node in " + " \\\n    ".join(lines) + "; do"
     yield from body
     yield "done"
-
-
-def _words(found: list[str], width: int = 90) -> list[str]:
-    """Break a list of words into lines that a person can read."""
-    lines: list[str] = []
-    for word in found:
-        if lines and len(lines[-1]) + len(word) < width:
-            lines[-1] += f" {word}"
-        else:
-            lines.append(word)
-    return lines
 
 
 def _numeric(host: str) -> bool:
@@ -291,10 +281,10 @@ def _numeric(host: str) -> bool:
 
 
 def _comment(text: str) -> str:
-    """Text from the topology where the shell must not read it: printable ASCII on one line."""
+    """Return text from the topology for a comment: printable ASCII on one line."""
     return clean(text).encode("ascii", "backslashreplace").decode("ascii")
 
 
 def _plain(text: str) -> str:
-    """Text inside quotes and ${NAME:?…}, where quotes, braces and expansions would have a meaning."""
+    """Return text for ${NAME:?…} inside quotes, without quotes, braces and expansions."""
     return re.sub(r"[^A-Za-z0-9_.:,\[\] -]", "?", _comment(text))

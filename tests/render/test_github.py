@@ -72,7 +72,7 @@ def test_a_log_folds_by_phases_and_warnings_stand_out(
         "::group::look: 2 nodes",
         "::warning title=odd::this is 50%25 odd",
         "::endgroup::",
-        "::group::ready",
+        "::group::wait for Ready",
         "::endgroup::",
     ]
     assert [found.code for found in report.warned] == ["odd"]
