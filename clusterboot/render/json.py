@@ -11,14 +11,15 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from clusterboot.core.plan import AddSlots, Meet, Plan, Replicate, SetEpoch, Step
 from clusterboot.core.results import NodeRow
 from clusterboot.errors import Exit, Problem, worst
 from clusterboot.render import words
+from clusterboot.slots import Slots
 
 if TYPE_CHECKING:
     from clusterboot.core.events import Done
     from clusterboot.core.placement import Placement
+    from clusterboot.core.plan import Plan, Step
     from clusterboot.core.results import (
         BoostReport,
         DownResult,
@@ -39,6 +40,19 @@ _UNSAFE = re.compile(
     "[\x7f-\xa0\xad\u0600-\u0605\u061c\u180e\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff\ufff9-\uffff"
     "\ud800-\udfff\U000e0000-\U000e0fff]"
 )
+
+_PROBLEM = ("code", "message", "node", "peer", "hint", "file", "line", "column")
+_NODE = (
+    *("name", "address", "ip", "id", "role", "primary"),
+    *("slots", "version", "state", "unseen", "unseen_by"),
+)
+# Beside kind and node, by kind.
+_STEPS = {
+    "epoch": ("epoch",),
+    "slots": ("slots",),
+    "meet": ("peer", "host", "port", "bus_port"),
+    "replicate": ("primary",),
+}
 
 # What a command's document has when it failed before there was a result.
 _EMPTY: Mapping[str, Document] = {
@@ -152,8 +166,7 @@ def status(result: StatusResult, errors: Sequence[Problem] = ()) -> Document:
 
 def down(result: DownResult) -> Document:
     """Return the document of `down`."""
-    lists = {name: list(getattr(result, name)) for name in _EMPTY["down"]}
-    return document("down", Exit.DONE, warnings=result.warnings, **lists)
+    return document("down", Exit.DONE, warnings=result.warnings, **_fields(result, *_EMPTY["down"]))
 
 
 def ls(result: LsResult) -> Document:
@@ -173,23 +186,13 @@ def ls(result: LsResult) -> Document:
 
 def problem(found: Problem) -> Document:
     """Return an error, a warning or a reason; `file`, `line` and `column` are null outside of a file."""
-    return _fields(found, "code", "message", "node", "peer", "hint", "file", "line", "column")
+    return _fields(found, *_PROBLEM)
 
 
 def nodes(rows: Sequence[NodeRow], topology: Topology) -> list[Document]:
     """Return the nodes as they are; what is not known of a node that did not answer is null."""
     zones = {node.name: node.zone for node in topology.nodes}
-    return [
-        {
-            **_fields(row, "name", "address", "ip", "id", "role", "primary"),
-            "slots": str(row.slots),
-            **_fields(row, "version", "state"),
-            "unseen": list(row.unseen),
-            "unseen_by": list(row.unseen_by),
-            "zone": zones.get(row.name),
-        }
-        for row in rows
-    ]
+    return [{**_fields(row, *_NODE), "zone": zones.get(row.name)} for row in rows]
 
 
 def fresh_nodes(topology: Topology, target: Placement) -> list[Document]:
@@ -203,10 +206,7 @@ def fresh_nodes(topology: Topology, target: Placement) -> list[Document]:
 
 def placement(found: Placement) -> Document:
     """Return role, primary and slots by node name."""
-    return {
-        name: {"role": spot.role, "primary": spot.primary, "slots": str(spot.slots)}
-        for name, spot in found.spots.items()
-    }
+    return {name: _fields(spot, "role", "primary", "slots") for name, spot in found.spots.items()}
 
 
 def plan(topology: Topology, found: Plan) -> Document:
@@ -217,15 +217,7 @@ def plan(topology: Topology, found: Plan) -> Document:
 
 def step(found: Step) -> Document:
     """Return one step; `kind` says which other keys it has."""
-    match found:
-        case SetEpoch():
-            return _fields(found, "kind", "node", "epoch")
-        case AddSlots():
-            return {**_fields(found, "kind", "node"), "slots": str(found.slots)}
-        case Meet():
-            return _fields(found, "kind", "node", "peer", "host", "port", "bus_port")
-        case Replicate():
-            return _fields(found, "kind", "node", "primary")
+    return _fields(found, "kind", "node", *_STEPS[found.kind])
 
 
 def done(found: Done) -> Document:
@@ -237,12 +229,16 @@ def boost(found: BoostReport | None) -> Document | None:
     """Return which timers the boost lowered, and on how many nodes they were restored."""
     if found is None:
         return None
-    return {
-        "used": found.used,
-        "settings": dict(found.settings),
-        **_fields(found, "nodes", "restored", "reason"),
-    }
+    return _fields(found, "used", "settings", "nodes", "restored", "reason")
 
 
 def _fields(found: object, *names: str) -> Document:
-    return {name: getattr(found, name) for name in names}
+    return {name: _plain(getattr(found, name)) for name in names}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Slots):
+        return str(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    return list(value) if isinstance(value, tuple) else value

@@ -92,8 +92,7 @@ class Page:
             cells = [self.text(cell) if isinstance(cell, str | tuple) else cell for cell in column.cells]
             if any(cells):
                 cells = [self.text((column.title, DIM)), *cells] if titled else cells
-                width = max(cell.cell_len for cell in cells)
-                shown.append(_Cells(column, lines.join(cells), width))
+                shown.append((column, lines.join(cells), max(cell.cell_len for cell in cells)))
         if shown:
             self.parts.append(_Table(shown, indent))
 
@@ -169,38 +168,32 @@ class _Paragraph:
 
 
 @dataclass(frozen=True, slots=True)
-class _Cells:
-    """The cells of a column, one to a line: rich renders one text much faster than a text per cell."""
-
-    column: Column
-    text: Text
-    width: int
-
-    @property
-    def least(self) -> int:
-        return min(self.width, self.column.least or self.width)
-
-
-@dataclass(frozen=True, slots=True)
 class _Table:
-    columns: list[_Cells]
+    """A table whose columns are one text each, a line to a cell: much faster than a text per cell."""
+
+    columns: list[tuple[Column, Text, int]]  # with the width of the text
     indent: int
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         from rich.padding import Padding
         from rich.table import Table
 
-        room = options.max_width - self.indent + 2
         shown = list(self.columns)
-        for cells in sorted(self.columns, key=lambda cells: -cells.column.rank):
-            wide = cells.column.rank >= OPTIONAL
-            needed = sum(2 + (each.width if wide else each.least) for each in shown)
-            if cells.column.rank and needed > room and len(shown) > 1:
-                shown.remove(cells)
-        fits = sum(2 + each.width for each in shown) <= room
+
+        def needed(*, shrunk: bool) -> int:
+            widths = [min(width, column.least or width) if shrunk else width for column, _, width in shown]
+            return sum(widths) + 2 * (len(widths) - 1) + self.indent
+
+        for each in sorted(self.columns, key=lambda each: -each[0].rank):
+            rank = each[0].rank
+            if rank and len(shown) > 1 and needed(shrunk=rank < OPTIONAL) > options.max_width:
+                shown.remove(each)
+        fits = needed(shrunk=False) <= options.max_width
         table = Table(box=None, show_header=False, padding=(0, 0, 0, 2))
-        for cells in shown:
-            width = cells.width if fits or cells.column.least is None else None
-            table.add_column(justify="right" if cells.column.right else "left", width=width)
-        table.add_row(*(cells.text for cells in shown))
+        for column, _, width in shown:
+            table.add_column(
+                justify="right" if column.right else "left",
+                width=width if fits or column.least is None else None,
+            )
+        table.add_row(*(text for _, text, _ in shown))
         yield Padding.indent(table, self.indent - 2) if self.indent > 2 else table

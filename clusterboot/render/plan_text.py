@@ -72,21 +72,20 @@ def steps(page: Page, found: Plan, *, big: bool) -> None:
     page.line(("Steps, in order", HEAD))
     for kind, name in words.STEPS.items():
         same = [step for step in found.steps if step.kind == kind]
-        if not same:
-            continue
-        page.line(f"  {words.count(len(same), name)}")
-        if found.meets and kind == "meet":
+        if same:
+            page.line(f"  {words.count(len(same), name)}")
+        if kind == "meet":
             _draw(page, found.meets, most)
             continue
         rows = [(clean(step.node), _value(step)) for step in same[:most]]
-        wide = 6 + sum(max(cell_len(row[index]) for row in rows) for index in (0, 1))
+        wide = 6 + sum(max((cell_len(row[index]) for row in rows), default=0) for index in (0, 1))
         if kind == "replicate" and page.console.is_terminal and wide > page.console.width:
             # Names that are cut to fit would all look alike: the second goes below the first, both whole.
-            for row in rows:
-                page.line(f"    {row[0]}", hang=None)
-                page.line(f"      {row[1]}", hang=None)
+            for replica, primary in rows:
+                page.line(f"    {replica}", hang=None)
+                page.line(f"      {primary}", hang=None)
         else:
-            page.table(*(Column("", [row[index] for row in rows], least=12) for index in (0, 1)), indent=4)
+            page.table(*(Column("", column, least=12) for column in zip(*rows, strict=True)), indent=4)
         if len(same) > most:
             page.line((f"    and {len(same) - most} more", DIM))
 
@@ -97,10 +96,10 @@ def _value(step: Step) -> str:
             return str(step.epoch)
         case AddSlots():
             return words.slots(step.slots)
-        case Meet():
-            return meeting(step)
         case Replicate():
             return f"of {clean(step.primary)}"
+        case Meet():
+            return meeting(step)
 
 
 def _draw(page: Page, meets: Sequence[Meet], most: int) -> None:

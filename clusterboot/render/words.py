@@ -64,12 +64,8 @@ def steps(found: Iterable[Step]) -> str:
 
 def all_steps(planned: Sequence[Step], again: int, extra: int) -> list[str]:
     """Return the steps that were done: the planned ones, repeated MEETs, MEETs beyond the plan."""
-    parts = (
-        steps(planned),
-        f"{count(again, 'MEET')} sent again" if again else "",
-        count(extra, "extra MEET") if extra else "",
-    )
-    return [part for part in parts if part]
+    repeated = f"{count(again, 'MEET')} sent again" if again else ""
+    return [part for part in (steps(planned), repeated, count(extra, "extra MEET") if extra else "") if part]
 
 
 def state(health: NodeHealth | None) -> str:
