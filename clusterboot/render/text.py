@@ -187,8 +187,8 @@ def _cluster(cluster: ClusterRow) -> list[Part]:
     """Return a cluster and how many of its servers run."""
     running, total = cluster.running, len(cluster.servers)
     name: Part = (clean(cluster.name), HEAD)
-    if running == total:
-        return [("● ", GOOD), name, " runs"]
-    if running:
-        return [("✗ ", BAD), name, (f" runs in part: {running} of {words.count(total, 'server')}", WARN)]
-    return [("○ ", DIM), name, (" has ended", DIM)]
+    if not running:
+        return [("○ ", DIM), name, (": ended", DIM)]
+    if running < total:
+        return [("✗ ", BAD), name, (f": {running} of {total} servers run", WARN)]
+    return [("● ", GOOD), name, f": {words.count(total, 'server runs', 'servers run')}"]
