@@ -196,22 +196,18 @@ def _node(
     node: Node, function: str, tls: Tls | None, passwords: dict[Credential, tuple[str, list[str]]]
 ) -> str:
     """Return a shell function that sends its arguments to one node as a command."""
-    arguments = ["-h", quote(node.host), "-p", str(node.port)]
-    before = ""
-    if node.auth is not None:
-        if node.auth.username is not None:
-            arguments += ["--user", quote(node.auth.username)]
-        if _credential(node.auth) in passwords:
-            before = f'REDISCLI_AUTH="{passwords[_credential(node.auth)][0]}" '
+    auth = node.auth
+    options: dict[str, object] = {"-h": node.host, "-p": node.port, "--user": auth and auth.username}
     if tls is not None:
-        arguments.append("--tls")
-        for flag, path in (("--cacert", tls.ca), ("--cert", tls.cert), ("--key", tls.key)):
-            if path is not None:
-                arguments += [flag, quote(str(path))]
-        if not tls.verify:
-            arguments.append("--insecure")
-        if tls.server_name is not None:
-            arguments += ["--sni", quote(tls.server_name)]
+        options |= {"--tls": "", "--cacert": tls.ca, "--cert": tls.cert, "--key": tls.key}
+        options |= {"--insecure": None if tls.verify else "", "--sni": tls.server_name}
+    arguments = [
+        f"{flag} {quote(str(value))}" if value != "" else flag
+        for flag, value in options.items()
+        if value is not None
+    ]
+    variable, _ = passwords.get(_credential(auth), ("", [])) if auth is not None else ("", [])
+    before = f'REDISCLI_AUTH="{variable}" ' if variable else ""
     cli = '"${REDIS_CLI:-redis-cli}"'
     line = f'{function}() {{ {before}{cli} {" ".join(arguments)} "$@" </dev/null; }}'
     named = _comment(node.name)
