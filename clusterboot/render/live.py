@@ -97,7 +97,8 @@ class Screen(RunReporter):
         def draw() -> Page:
             page = Page(console)
             if self._over:
-                return page  # nothing can scroll away then
+                page.line()  # one empty line, which rich clears: nothing can scroll away
+                return page
             title.update(phase, description=page.text(self.title()).plain)
             page.parts.append(title)
             verdict = self.verdict

@@ -1,7 +1,7 @@
-"""Workflow commands: lines that the runner of GitHub Actions obeys, and text that must not be one.
+"""Workflow commands: lines that the runner of GitHub Actions obeys.
 
-Lines that begin with `::`, and `##[` anywhere, are commands to the runner ("Workflow commands for GitHub
-Actions" in GitHub's documentation). What comes from files and nodes is kept from being one: `Defused`.
+A line that begins with `::`, and `##[` anywhere, is a command ("Workflow commands for GitHub Actions" in
+GitHub's documentation). `Defused` keeps text from files and nodes from being one.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ PROBLEMS = (
 
 
 def unlucky() -> UpResult:
-    """An `up` that ran out of time and could not put everything back."""
+    """An `up` that ran out of time and could not restore all timers."""
     result = formed()
     boost = BoostReport(True, {"cluster-node-timeout": "700"}, 6, 5, "127.0.0.1:7003 does not answer")
     return replace(
@@ -108,7 +108,7 @@ def dry() -> UpResult:
 
 
 def many(count: int, dead: int) -> StatusResult:
-    """A big cluster in which one node is dead and nobody sees it."""
+    """A big cluster in which one node is dead and no node sees it."""
     topology = local(count, replicas=1)
     gone = topology.nodes[dead].name
     missing = {node.name: (gone,) for node in topology.nodes}
@@ -334,7 +334,7 @@ def test_hints_that_differ_stand_below_their_reasons() -> None:
     ]
 
 
-def test_who_sees_whom_is_not_shown_where_nobody_answers() -> None:
+def test_who_sees_whom_is_not_shown_where_no_node_answers() -> None:
     to = console(80)
     text.status(to, silent(6))
     assert "who" not in written(to)
