@@ -12,9 +12,9 @@ from clusterboot.render.safe import clean
 if TYPE_CHECKING:
     from typing import Self
 
-    from clusterboot.core.health import Verdict
     from clusterboot.core.placement import Placement
     from clusterboot.core.plan import Step
+    from clusterboot.core.verdict import Verdict
     from clusterboot.errors import Problem
 
 Clock = Callable[[], float]

@@ -13,8 +13,8 @@ from clusterboot.wording import count as count
 from clusterboot.wording import duration as duration
 
 if TYPE_CHECKING:
-    from clusterboot.core.health import NodeHealth
     from clusterboot.core.plan import Step
+    from clusterboot.core.verdict import NodeHealth
 
 _MAX_RANGES = 3
 _ID = re.compile("[0-9a-f]{40}")
