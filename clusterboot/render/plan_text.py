@@ -114,7 +114,7 @@ def _draw(page: Page, meets: Sequence[Meet], most: int) -> None:
         if end - start > most:
             peers.append(f"{end - start - most} more")
         hub = clean(meets[start].node)
-        if chained:
+        if chained or len(peers) == 1:
             arrows: list[Part] = [part for peer in peers for part in ((" ─▶ ", DIM), peer)]
             page.line(f"    {hub}", *arrows, hang=4)
         else:
