@@ -193,7 +193,7 @@ CASES = (
         lambda hosts: hosts.drop(1, "tcp dport 17999"),
         "bus-unreachable",
         "b",
-        "a cannot reach b on its bus port 10.213.0.2:17999 (17999 as it says itself, not port + "
+        "a cannot reach b on its bus port 10.213.0.2:17999 (17999 as it reports itself, not port + "
         "10000): a gets no "
         f"connection to it (CLUSTER LINKS); {SILENT}.",
         f"let the other nodes through to TCP port 17999 of b; {AGAIN}",

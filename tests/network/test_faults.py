@@ -86,8 +86,8 @@ def test_a_host_that_stays_cut_off_is_named_with_both_directions() -> None:
             "bus-cut-off",
             "b",
             "b is cut off from all other nodes on the cluster bus, in both directions: a, c and d list it as "
-            "fail (CLUSTER NODES), and b sees nobody; from here it takes connections: most likely a firewall "
-            "or a missing route between the nodes themselves.",
+            "fail (CLUSTER NODES), and b sees no other node; from here it takes connections: most likely a "
+            "firewall or a missing route between the nodes themselves.",
         ) in reasons, outcome
         assert not [reason for reason in reasons if reason[0] == "not-seen"]
 
@@ -99,7 +99,7 @@ def test_client_ports_that_are_filtered_are_all_told_together_within_one_connect
         hosts.drop(3, "tcp dport 6379", verdict="reject with tcp reset")
         outcome = hosts.clusterboot("up", hosts.topology(), "-o", "json", timeout=3 + 2 + 10)
         assert outcome.exit == 5
-        hint = "a firewall or a wrong address swallows the packets: check both"
+        hint = "check the address, and firewalls that drop packets"
         assert [(e["code"], e["node"], e["message"], e["hint"]) for e in outcome.json()["errors"]] == [
             (
                 "connect-timeout",
@@ -117,7 +117,7 @@ def test_client_ports_that_are_filtered_are_all_told_together_within_one_connect
                 "connection-refused",
                 "d",
                 "d cannot be reached: nothing listens at 10.213.0.4:6379.",
-                "start the server, or mend its host and port in the topology",
+                "start the server, or fix its host and port in the topology",
             ),
         ]
         assert hosts.call(0, "CLUSTER", "INFO").count("cluster_known_nodes:1\r\n") == 1

@@ -18,8 +18,8 @@ def test_a_node_in_protected_mode_is_named_before_anything_is_changed(kind: str)
             (
                 "protected-mode",
                 "b",
-                "b is in protected mode and answers to its own host only.",
-                "set a password there, or 'bind' and 'protected-mode no' on a network that is yours alone",
+                "b is in protected mode and answers only clients on its own host.",
+                "set a password there, or 'bind' and 'protected-mode no' on a private network",
             )
         ]
         assert "cluster_known_nodes:1\r\n" in hosts.call(0, "CLUSTER", "INFO")

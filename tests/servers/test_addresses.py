@@ -160,7 +160,7 @@ def test_an_announcement_that_contradicts_the_topology_is_refused_with_both_valu
     )
     assert problem["hint"] == (
         "on b: CONFIG SET cluster-announce-ip 127.0.0.4; CONFIG SET cluster-announce-bus-port 18000 (and in "
-        "its configuration file), or mend 'announce' in the topology"
+        "its configuration file), or correct 'announce' in the topology"
     )
     assert two.changes() == {}
 

@@ -38,7 +38,7 @@ def test_nodes_that_cannot_be_reached_are_told_together(
                 "connection-refused",
                 name,
                 f"{name} cannot be reached: nothing listens at {name}.",
-                "start the server, or let 'up --spawn' start it, or mend its host and port in the topology",
+                "start the server, or let 'up --spawn' start it, or fix its host and port in the topology",
             )
             for name in away
         ),
@@ -126,7 +126,7 @@ def test_a_user_that_lacks_a_command_is_told_which_rule_is_missing(nodes: Take) 
             "no-permission",
             three.addresses[index],
             f"{three.addresses[index]} does not allow its user to run {command}.",
-            f"allow it: ACL SETUSER <user> {rule}; docs/security.md has the whole rule set",
+            f"allow it with 'ACL SETUSER <user> {rule}'; docs/security.md has the whole rule set",
         )
         for index, (_, command, rule) in rules.items()
     ]
@@ -157,8 +157,8 @@ def test_cluster_taken_away_as_on_managed_services_is_told(
         (
             "command-unavailable",
             name,
-            f"{name} has no CLUSTER INFO: it was renamed or taken away, as on managed services.",
-            "managed services form their clusters themselves; elsewhere undo rename-command",
+            f"{name} has no CLUSTER INFO: it was renamed or disabled, as on managed services.",
+            "undo rename-command there; managed services form their clusters themselves",
         )
     ]
 

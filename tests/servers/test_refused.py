@@ -88,7 +88,7 @@ def test_two_live_clusters_with_keys_are_not_merged_even_where_slots_are_as_plan
             "two-clusters-with-keys",
             "b",
             None,
-            "b holds 1 key and does not know a, which owns slots as well: two clusters would be merged.",
+            "b holds 1 key and does not know a, which owns slots too: two clusters would be merged.",
             "give each cluster a topology of its own, or move the data away first",
         )
     ]
@@ -146,7 +146,7 @@ def test_a_node_with_keys_and_without_slots_is_refused(nodes: Take) -> None:
             "keys-without-slots",
             "b",
             None,
-            "b holds 3 keys but owns no slots: what it holds would be lost or out of reach.",
+            "b holds 3 keys but owns no slots: its keys would be lost or unreachable.",
             "copy the keys elsewhere and empty the node (FLUSHALL), or leave it out of the topology",
         )
     ]
@@ -160,10 +160,10 @@ def test_a_stranger_is_refused(nodes: Take) -> None:
             "stranger",
             "a",
             three.addresses[2],
-            f"a and b know {three.addresses[2]} (id {three.id(2)}), which is not in the topology: the "
-            "clusters would be merged.",
-            "add what belongs there to the topology, or take these nodes out of the other cluster: "
-            "CLUSTER RESET HARD on an empty node, redis-cli --cluster del-node otherwise",
+            f"a and b know {three.addresses[2]} (id {three.id(2)}), which is not in the topology: it "
+            "lists only a part of the cluster, or two clusters would be merged.",
+            "add what belongs to this cluster to the topology, or take these nodes out of the other one: "
+            "CLUSTER RESET HARD on an empty node, 'redis-cli --cluster del-node' otherwise",
         )
     ]
 
@@ -181,9 +181,9 @@ def test_a_ghost_is_refused_and_told_apart_from_a_stranger(nodes: Take) -> None:
             "ghost",
             "a",
             "c",
-            f"a and b still know a node that is gone: an address nobody knows (id {gone}); maybe the former "
-            "id of c, which is empty and knows nobody.",
-            f"run CLUSTER FORGET {gone} on a and b, all within 60 seconds, then this again",
+            f"a and b still know a node that is gone: at no known address (id {gone}); maybe the former "
+            "id of c, which is empty and knows no other node.",
+            f"run CLUSTER FORGET {gone} on a and b, all within 60 seconds, then run this again",
         )
     ]
     # And the way out that the message names is one.
@@ -203,10 +203,10 @@ def test_everything_that_is_wrong_is_told_in_one_go_and_in_words(any_nodes: Take
     assert outcome.err.splitlines() == [
         "error: d and again are the same server: one process answers at all of these addresses.",
         "  → list every server once; behind a load balancer use the servers' own addresses",
-        f"error: b knows {four.addresses[0]} (id {four.id(0)}), which is not in the topology: the clusters "
-        "would be merged.",
-        "  → add what belongs there to the topology, or take these nodes out of the other cluster: "
-        "CLUSTER RESET HARD on an empty node, redis-cli --cluster del-node otherwise",
+        f"error: b knows {four.addresses[0]} (id {four.id(0)}), which is not in the topology: it lists "
+        "only a part of the cluster, or two clusters would be merged.",
+        "  → add what belongs to this cluster to the topology, or take these nodes out of the other one: "
+        "CLUSTER RESET HARD on an empty node, 'redis-cli --cluster del-node' otherwise",
     ]
 
 
@@ -258,8 +258,9 @@ def test_a_node_that_is_importing_slots_does_not_become_a_replica(nodes: Take) -
             "resharding",
             "b",
             "a",
-            "b is importing slots, and would become a replica of a: a reshard is under way or was cut off.",
-            "wait until it is done, or run redis-cli --cluster fix; then this again",
+            "b is importing slots, and would become a replica of a: a reshard is under way or was "
+            "interrupted.",
+            "wait until it is done, or run 'redis-cli --cluster fix'; then run this again",
         )
     ]
 
@@ -280,10 +281,10 @@ def test_slots_that_a_node_still_takes_for_anothers_are_refused_with_both_ways_o
             "slots-held",
             "b",
             "a",
-            "b is to serve the slots 0-99, which it takes for those of a, and a does not serve them any more "
-            "(CLUSTER NODES of both): it would refuse them as busy.",
-            "give them back with CLUSTER ADDSLOTS on a, or take them from it with CLUSTER DELSLOTS on b and "
-            "c; then this again",
+            "b is to serve the slots 0-99, but lists them as those of a, which no longer serves them "
+            "(CLUSTER NODES of both): b would refuse them as busy.",
+            "return them with CLUSTER ADDSLOTS on a, or clear them with CLUSTER DELSLOTS on b and "
+            "c; then run this again",
         )
     ]
     if way_out == "give them back":

@@ -54,7 +54,7 @@ def test_fresh_nodes_are_not_ready_and_every_reason_is_given(nodes: Take) -> Non
     a, b, c = three.addresses
     assert [(reason["code"], reason["message"]) for reason in document["reasons"]] == [
         ("not-met", f"the nodes are 3 groups that do not know each other: {a} | {b} | {c}."),
-        ("slots-missing", "nobody serves the slots 0-16383 (16384 of 16384)."),
+        ("slots-missing", "no node serves the slots 0-16383 (16384 of 16384)."),
     ]
     assert [row["unseen"] for row in document["nodes"]] == [[b, c], [a, c], [a, b]]
     assert [row["unseen_by"] for row in document["nodes"]] == [[b, c], [a, c], [a, b]]
@@ -70,7 +70,7 @@ def test_a_half_built_cluster_is_not_ready_and_says_what_is_missing(nodes: Take)
     a, b, c = three.addresses
     assert [(reason["code"], reason["node"], reason["message"]) for reason in document["reasons"]] == [
         ("not-met", a, f"the nodes are 2 groups that do not know each other: {a} and {b} | {c}."),
-        ("slots-missing", None, "nobody serves the slots 10923-16383 (5461 of 16384)."),
+        ("slots-missing", None, "no node serves the slots 10923-16383 (5461 of 16384)."),
     ]
     assert [row["slots"] for row in document["nodes"]] == ["0-5460", "5461-10922", ""]
     assert document["mesh"] is False
@@ -86,7 +86,7 @@ def test_a_mesh_without_slots_and_replicas_says_only_that(any_nodes: Take) -> No
     assert [(reason["code"], reason["message"], reason["hint"]) for reason in document["reasons"]] == [
         (
             "slots-missing",
-            "nobody serves the slots 0-16383 (16384 of 16384).",
+            "no node serves the slots 0-16383 (16384 of 16384).",
             "run 'clusterboot up': it does what is missing",
         ),
         (
@@ -114,7 +114,7 @@ def test_a_node_that_is_down_is_named_with_exit_5(
         (
             name,
             f"{name} cannot be reached: nothing listens at {name}.",
-            "start the server, or let 'up --spawn' start it, or mend its host and port in the topology",
+            "start the server, or let 'up --spawn' start it, or fix its host and port in the topology",
         )
     ]
     assert [row["state"] == "away" for row in document["nodes"]] == [False, True, False]
