@@ -35,7 +35,7 @@ class Shell:
 
     def console(self, *, stderr: bool = False) -> Console:
         """Return a console for stdout, or for stderr."""
-        from clusterboot.render.console import console
+        from clusterboot.render.page import console
 
         return console(stderr=stderr, no_color=not self.color)
 

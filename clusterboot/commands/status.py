@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from clusterboot.core.results import StatusResult
 
+WATCH_INTERVAL = 1.0  # seconds between two looks of --watch
+
 
 def status(shell: Shell, file: Path, options: ConnectOptions, *, watch: bool) -> Exit:
     """Report whether a cluster is Ready, and why not; with `watch`, repeatedly until Ctrl-C."""
@@ -52,10 +54,10 @@ def status(shell: Shell, file: Path, options: ConnectOptions, *, watch: bool) ->
         from clusterboot.render.live import watch as screen
 
         async with contextlib.aclosing(looks()) as results:
-            with unread(), screen(shell.console()) as show:
+            with unread(), screen(shell.console(), WATCH_INTERVAL) as show:
                 async for result in results:
                     show(result)
-                    await asyncio.sleep(1.0)
+                    await asyncio.sleep(WATCH_INTERVAL)
                     if reader_gone():
                         return
 

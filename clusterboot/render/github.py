@@ -7,10 +7,9 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from clusterboot.core.events import Event, Phase, Warned
 from clusterboot.render import live, plan_text, words, workflow
-from clusterboot.render.lines import GONE, Clock, Lines
-from clusterboot.render.run_state import Progress
+from clusterboot.render.lines import GONE, Lines
+from clusterboot.render.run_state import Clock, RunReporter
 from clusterboot.render.safe import clean
 
 if TYPE_CHECKING:
@@ -19,12 +18,12 @@ if TYPE_CHECKING:
     from clusterboot.core.results import NodeRow, UpResult
     from clusterboot.errors import Problem
 
-# GitHub cuts a summary at 1 MiB, and nobody reads a picture of hundreds of nodes.
-_MOST_ROWS, _MOST_DRAWN = 200, 60
+# GitHub cuts a summary at 1 MiB; a picture of hundreds of nodes cannot be read.
+MAX_ROWS, _MAX_DRAWN = 200, 60
 _STATES = {"ok": "ok", "fail": "cluster_state:fail", "away": "does not answer", None: ""}
 
 
-def reporter(console: Console, *, quiet: bool = False, clock: Clock = time.monotonic) -> live.RunReporter:
+def reporter(console: Console, *, quiet: bool = False, clock: Clock = time.monotonic) -> RunReporter:
     """Return the reporter of a run: one whose log folds under GitHub Actions, else the one of `live`."""
     return (
         Groups(console, clock)
@@ -33,39 +32,27 @@ def reporter(console: Console, *, quiet: bool = False, clock: Clock = time.monot
     )
 
 
-class Groups:
+class Groups(Lines):
     """The plain lines of a log, each phase a group that GitHub folds; warnings stand outside of the folds."""
 
     def __init__(self, console: Console, clock: Clock) -> None:
-        self._lines = Lines(console, clock)
-        self.warned = self._lines.warned
-        self._progress = Progress(clock())
-        self._clock = clock
+        super().__init__(console, clock)
         self._stream = getattr(console.file, "raw", console.file)
         self._open = False
 
-    def __enter__(self) -> Groups:
-        return self
-
     def __exit__(self, *exc: object) -> None:
-        self._lines.__exit__(*exc)
+        super().__exit__(*exc)
         self._close()
 
-    def __call__(self, event: Event, /) -> None:
-        """Take one event."""
-        if isinstance(event, Warned):
-            self.warned.append(event.problem)
-            self._write(workflow.command("warning", event.problem.message, {"title": event.problem.code}))
-            return
-        before = self._progress.phase
-        self._progress.take(event, self._clock())
-        if isinstance(event, Phase) and (before is None or before.name != event.name):
-            # What the phase before has come to belongs into its own group.
-            self._lines.end_phase()
-            self._close()
-            self._write(workflow.command("group", self._progress.title()))
-            self._open = True
-        self._lines(event)
+    def begin(self) -> None:
+        """Begin a phase in a group of its own."""
+        self._close()
+        self._write(workflow.command("group", self.title()))
+        self._open = True
+
+    def warn(self, problem: Problem) -> None:
+        """Write a warning as an annotation."""
+        self._write(workflow.command("warning", problem.message, {"title": problem.code}))
 
     def _close(self) -> None:
         if self._open:
@@ -81,7 +68,7 @@ class Groups:
 
 
 def summary(result: UpResult, errors: Sequence[Problem] = ()) -> str:
-    """Return the Markdown for the summary of a job: how it ended, a table and a picture of the nodes."""
+    """Return the Markdown summary of a job: how it ended, a table and a picture of the nodes."""
     name = f" {_cell(result.topology.name)}" if result.topology.name else ""
     shape = plan_text.shape(result.topology, result.target, meet_only=result.mesh_only)
     how = "nothing was changed" if result.dry_run else f"after {words.seconds(result.seconds)}"
@@ -92,15 +79,18 @@ def summary(result: UpResult, errors: Sequence[Problem] = ()) -> str:
         f"{shape}; {how}.",
         "",
     ]
-    lines += [f"- {_cell(error.message)}" for error in errors[:_MOST_ROWS]]
-    lines += ["", "| node | address | role | slots | state | version |", "|---|---|---|---|---|---|"]
-    for row in result.nodes[:_MOST_ROWS]:
+    lines += [f"- {_cell(error.message)}" for error in errors[:MAX_ROWS]]
+    named = any(row.name != row.address for row in result.nodes)
+    header = ["node", *(["address"] if named else []), "role", "slots", "state", "version"]
+    lines += ["", f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
+    for row in result.nodes[:MAX_ROWS]:
         of = f"replica of {_cell(words.node(row.primary))}" if row.primary else row.role or ""
-        cells = (_cell(row.name), _cell(row.address), of, words.slots(row.slots), _STATES[row.state])
+        address = [_cell(row.address) if row.address != row.name else ""] if named else []
+        cells = (_cell(row.name), *address, of, words.slots(row.slots), _STATES[row.state])
         lines.append(f"| {' | '.join((*cells, _cell(row.version or '')))} |")
-    if len(result.nodes) > _MOST_ROWS:
-        lines.append(f"\n… and {words.count(len(result.nodes) - _MOST_ROWS, 'more node')}.")
-    if len(result.nodes) <= _MOST_DRAWN:
+    if len(result.nodes) > MAX_ROWS:
+        lines.append(f"\n… and {words.count(len(result.nodes) - MAX_ROWS, 'more node')}.")
+    if len(result.nodes) <= _MAX_DRAWN:
         lines += ["", "```mermaid", *_picture(result.nodes), "```"]
     return "\n".join(lines) + "\n"
 

@@ -11,34 +11,48 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from clusterboot.core.plan import AddSlots, Meet, Plan, Replicate, SetEpoch, Step
-from clusterboot.core.results import (
-    BoostReport,
-    DownResult,
-    LsResult,
-    NodeRow,
-    StatusResult,
-    UpResult,
-    Validated,
-)
+from clusterboot.core.results import NodeRow
 from clusterboot.errors import Exit, Problem, worst
 from clusterboot.render import words
+from clusterboot.slots import Slots
 
 if TYPE_CHECKING:
     from clusterboot.core.events import Done
     from clusterboot.core.placement import Placement
+    from clusterboot.core.plan import Plan, Step
+    from clusterboot.core.results import (
+        BoostReport,
+        DownResult,
+        LsResult,
+        StatusResult,
+        UpResult,
+        Validated,
+    )
     from clusterboot.topology import Topology
 
 SCHEMA = 1
 
 Document = dict[str, Any]
 
-# JSON may hold these as they are, but a terminal obeys some of them, a line reader breaks at others, and a
-# lone surrogate cannot be written as UTF-8 at all.
+# JSON may hold these, but a terminal obeys some of them, line readers break at others, and a lone surrogate
+# cannot be written as UTF-8.
 _UNSAFE = re.compile(
     "[\x7f-\xa0\xad\u0600-\u0605\u061c\u180e\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff\ufff9-\uffff"
     "\ud800-\udfff\U000e0000-\U000e0fff]"
 )
+
+_PROBLEM = ("code", "message", "node", "peer", "hint", "file", "line", "column")
+_NODE = (
+    *("name", "address", "ip", "id", "role", "primary"),
+    *("slots", "version", "state", "unseen", "unseen_by"),
+)
+# Beside kind and node, by kind.
+_STEPS = {
+    "epoch": ("epoch",),
+    "slots": ("slots",),
+    "meet": ("peer", "host", "port", "bus_port"),
+    "replicate": ("primary",),
+}
 
 # What a command's document has when it failed before there was a result.
 _EMPTY: Mapping[str, Document] = {
@@ -73,14 +87,14 @@ def document(
         "command": command,
         "ok": int(exit) == 0,
         "exit": int(exit),
-        "errors": [problem(found) for found in errors],
-        "warnings": [problem(found) for found in warnings],
+        "errors": [problem(each) for each in errors],
+        "warnings": [problem(each) for each in warnings],
         **fields,
     }
 
 
 def dumps(doc: Document) -> str:
-    """Return a document as text that is valid UTF-8 and holds no character that a terminal would obey."""
+    """Return a document as valid UTF-8 text without characters that a terminal would obey."""
     text = json.dumps(doc, ensure_ascii=False, indent=2, allow_nan=False)
     return _UNSAFE.sub(lambda match: json.dumps(match[0])[1:-1], text)
 
@@ -91,11 +105,11 @@ def failure(
     warnings: Sequence[Problem] = (),
     exit: Exit | None = None,  # noqa: A002
 ) -> Document:
-    """Return the document of a command that failed without a result; its own keys are there but empty.
+    """Return the document of a command that failed without a result; its own keys are empty.
 
-    `exit` is only needed where the problems do not say it.
+    `exit` overrides the exit status of the problems.
     """
-    status = worst(found.exit for found in errors) if exit is None else exit
+    status = worst(error.exit for error in errors) if exit is None else exit
     return document(command, status, errors, warnings, **_EMPTY.get(command, {}))
 
 
@@ -112,19 +126,19 @@ def validated(result: Validated, command: str = "validate", warnings: Sequence[P
 
 
 def up(result: UpResult, errors: Sequence[Problem] = (), exit: Exit | None = None) -> Document:  # noqa: A002
-    """Return the document of `up`; `errors` are what ended the run where it did not reach its goal.
+    """Return the document of `up`; `errors` are what ended a run that did not reach its goal.
 
     The exit status is that of the errors, else DONE where the goal was reached or the run was dry.
     """
     if exit is None:
-        exit = worst(found.exit for found in errors)  # noqa: A001
+        exit = worst(error.exit for error in errors)  # noqa: A001
     if exit is Exit.DONE and not (result.verdict.ready or result.dry_run):
         exit = Exit.NOT_READY  # noqa: A001
     fields: Document = {
         "ready": result.ready,
         "mesh": result.verdict.mesh,
         "nodes": nodes(result.nodes, result.topology),
-        "steps": [done(found) for found in result.steps],
+        "steps": [done(each) for each in result.steps],
         "repaired": result.repaired,
         "extra_meets": result.extra_meets,
         "boost": boost(result.boost),
@@ -140,7 +154,7 @@ def status(result: StatusResult, errors: Sequence[Problem] = ()) -> Document:
     verdict = result.verdict
     return document(
         "status",
-        worst(one.exit for one in errors) or result.exit,
+        worst(error.exit for error in errors) or result.exit,
         errors,
         result.warnings,
         ready=result.ready,
@@ -152,136 +166,79 @@ def status(result: StatusResult, errors: Sequence[Problem] = ()) -> Document:
 
 def down(result: DownResult) -> Document:
     """Return the document of `down`."""
-    return document(
-        "down",
-        Exit.DONE,
-        warnings=result.warnings,
-        stopped=list(result.stopped),
-        gone=list(result.gone),
-        reset=list(result.reset),
-        left=list(result.left),
-    )
+    return document("down", Exit.DONE, warnings=result.warnings, **_fields(result, *_EMPTY["down"]))
 
 
 def ls(result: LsResult) -> Document:
     """Return the document of `ls`."""
-    return document(
-        "ls",
-        Exit.DONE,
-        warnings=result.warnings,
-        clusters=[
-            {
-                "name": cluster.name,
-                "file": cluster.file,
-                "version": words.server(cluster.version),
-                "running": cluster.running,
-                "nodes": [
-                    {"address": server.address, "pid": server.pid, "running": server.running}
-                    for server in cluster.servers
-                ],
-            }
-            for cluster in result.clusters
-        ],
-    )
+    clusters = [
+        {
+            "name": cluster.name,
+            "file": cluster.file,
+            "version": words.server(cluster.version),
+            "running": cluster.running,
+            "nodes": [_fields(server, "address", "pid", "running") for server in cluster.servers],
+        }
+        for cluster in result.clusters
+    ]
+    return document("ls", Exit.DONE, warnings=result.warnings, clusters=clusters)
 
 
 def problem(found: Problem) -> Document:
     """Return an error, a warning or a reason; `file`, `line` and `column` are null outside of a file."""
-    return {
-        "code": found.code,
-        "message": found.message,
-        "node": found.node,
-        "peer": found.peer,
-        "hint": found.hint,
-        "file": found.file,
-        "line": found.line,
-        "column": found.column,
-    }
+    return _fields(found, *_PROBLEM)
 
 
 def nodes(rows: Sequence[NodeRow], topology: Topology) -> list[Document]:
-    """Return the nodes as they were found; null is what a node did not say because it did not answer."""
-    zones = {one.name: one.zone for one in topology.nodes}
-    return [
-        {
-            "name": row.name,
-            "address": row.address,
-            "ip": row.ip,
-            "id": row.id,
-            "role": row.role,
-            "primary": row.primary,
-            "slots": str(row.slots),
-            "version": row.version,
-            "state": row.state,
-            "unseen": list(row.unseen),
-            "unseen_by": list(row.unseen_by),
-            "zone": zones.get(row.name),
-        }
-        for row in rows
-    ]
+    """Return the nodes as they are; what is not known of a node that did not answer is null."""
+    zones = {node.name: node.zone for node in topology.nodes}
+    return [{**_fields(row, *_NODE), "zone": zones.get(row.name)} for row in rows]
 
 
 def fresh_nodes(topology: Topology, target: Placement) -> list[Document]:
-    """Return the nodes of a topology with the places that they are to have; nothing else is known yet."""
-    spots = target.spots
-    rows = [
-        NodeRow(one.name, one.address, None, spot.role, spot.primary, spot.slots, None, None)
-        for one in topology.nodes
-        for spot in (spots[one.name],)
-    ]
+    """Return the nodes of a topology with their planned places; nothing else is known yet."""
+    rows = []
+    for node in topology.nodes:
+        spot = target.spots[node.name]
+        rows.append(NodeRow(node.name, node.address, None, spot.role, spot.primary, spot.slots, None, None))
     return nodes(rows, topology)
 
 
 def placement(found: Placement) -> Document:
     """Return role, primary and slots by node name."""
-    return {
-        name: {"role": spot.role, "primary": spot.primary, "slots": str(spot.slots)}
-        for name, spot in found.spots.items()
-    }
+    return {name: _fields(spot, "role", "primary", "slots") for name, spot in found.spots.items()}
 
 
 def plan(topology: Topology, found: Plan) -> Document:
     """Return a plan: how nodes meet, how many groups know each other already, and the steps in order."""
-    return {
-        "strategy": topology.strategy,
-        "groups": found.groups,
-        "steps": [step(one) for one in found.steps],
-    }
+    steps = [step(each) for each in found.steps]
+    return {"strategy": topology.strategy, "groups": found.groups, "steps": steps}
 
 
 def step(found: Step) -> Document:
     """Return one step; `kind` says which other keys it has."""
-    match found:
-        case SetEpoch():
-            return {"kind": found.kind, "node": found.node, "epoch": found.epoch}
-        case AddSlots():
-            return {"kind": found.kind, "node": found.node, "slots": str(found.slots)}
-        case Meet():
-            return {
-                "kind": found.kind,
-                "node": found.node,
-                "peer": found.peer,
-                "host": found.host,
-                "port": found.port,
-                "bus_port": found.bus_port,
-            }
-        case Replicate():
-            return {"kind": found.kind, "node": found.node, "primary": found.primary}
+    return _fields(found, "kind", "node", *_STEPS[found.kind])
 
 
 def done(found: Done) -> Document:
-    """Return a step that was done, and whether it repaired a lost one or went beyond the plan."""
+    """Return a step that was done: `again` repairs a lost one, `extra` goes beyond the plan."""
     return {**step(found.step), "again": found.again, "extra": found.extra}
 
 
 def boost(found: BoostReport | None) -> Document | None:
-    """Return what the boost borrowed and gave back."""
+    """Return which timers the boost lowered, and on how many nodes they were restored."""
     if found is None:
         return None
-    return {
-        "used": found.used,
-        "settings": dict(found.settings),
-        "nodes": found.nodes,
-        "restored": found.restored,
-        "reason": found.reason,
-    }
+    return _fields(found, "used", "settings", "nodes", "restored", "reason")
+
+
+def _fields(found: object, *names: str) -> Document:
+    return {name: _plain(getattr(found, name)) for name in names}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Slots):
+        return str(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    return list(value) if isinstance(value, tuple) else value

@@ -2,112 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from clusterboot.core.events import Event, Note, Phase, Planned, Warned
 from clusterboot.render import problems, words
 from clusterboot.render.page import Page
-from clusterboot.render.run_state import Progress
-from clusterboot.render.safe import clean
+from clusterboot.render.run_state import Clock, RunReporter
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from clusterboot.errors import Problem
 
-Clock = Callable[[], float]
-
-# How often a phase that takes long tells how far it is.
-TELL = 5.0
+INTERVAL = 5.0  # seconds between two lines about a phase that takes long
 
 # What a closed pipe or stream raises; rich turns a broken pipe into SystemExit, which must not end a run
-# that still has something to give back.
+# that still has timers to restore.
 GONE = (OSError, ValueError, SystemExit)
 
 
-class Lines:
-    """Plain lines for logs: one for each phase, one for what it brought, and now and then how far it is."""
+class Lines(RunReporter):
+    """Plain lines for logs: one for each phase, one for its outcome, one every `INTERVAL`."""
 
     def __init__(self, console: Console, clock: Clock) -> None:
-        self.warned: list[Problem] = []
+        super().__init__(clock)
         self._console = console
-        self._clock = clock
-        self._progress = Progress(clock())
-        self._told = ""
-        self._at = clock()
+        self._last_summary = ""
+        self._written_at = clock()
         self._notes: set[str] = set()
 
-    def __enter__(self) -> Lines:
-        return self
-
     def __exit__(self, *exc: object) -> None:
-        self._tell(self._clock())
+        super().__exit__(*exc)
+        self._summarise()
 
     def __call__(self, event: Event, /) -> None:
         """Take one event."""
-        now = self._clock()
-        progress = self._progress
-        if isinstance(event, Warned):
-            self.warned.append(event.problem)
-            warn(self._console, event.problem)
-        elif isinstance(event, Phase):
-            new = progress.phase is None or progress.phase.name != event.name
-            if new:
-                self._tell(now)
-            progress.take(event, now)
-            if new:
-                self._told = ""
-                self._line(now, progress.title())
-        else:
-            progress.take(event, now)
-            if isinstance(event, Planned):
-                missing = words.steps(event.plan.steps)
-                self._line(now, f"plan: {missing}" if missing else "plan: nothing is missing")
-            elif isinstance(event, Note):
-                text = note(event)
-                # A run says the same in every round; a log needs it once.
-                if text not in self._notes:
-                    self._notes.add(text)
-                    self._line(now, f"  {text}")
-            elif now - self._at >= TELL:
-                self._tell(now)
+        begins = self.begins(event)
+        if begins:
+            self._summarise()
+            self._last_summary = ""
+        super().__call__(event)
+        if begins:
+            self.begin()
+            self._line(self.title())
+        elif isinstance(event, Warned):
+            self.warn(event.problem)
+        elif isinstance(event, Planned):
+            self._line(f"plan: {words.steps(event.plan.steps) or 'nothing is missing'}")
+        elif isinstance(event, Note):
+            # A run notes the same in every round; a log needs it once.
+            if self.note not in self._notes:
+                self._notes.add(self.note)
+                self._line(f"  {self.note}")
+        elif not isinstance(event, Phase) and self.clock() - self._written_at >= INTERVAL:
+            self._summarise()
 
-    def end_phase(self) -> None:
-        """Tell what the phase has come to, where it has not been told."""
-        self._tell(self._clock())
+    def begin(self) -> None:
+        """Begin a phase: the one before is summed up, the title of this one follows."""
 
-    def _tell(self, now: float) -> None:
-        summary = self._progress.summary()
-        if summary and summary != self._told:
-            self._told = summary
-            self._line(now, f"  {summary}")
+    def warn(self, problem: Problem) -> None:
+        """Write a warning."""
+        warn(self._console, problem)
 
-    def _line(self, now: float, text: str) -> None:
-        self._at = now
+    def _summarise(self) -> None:
+        summary = self.summary()
+        if summary and summary != self._last_summary:
+            self._last_summary = summary
+            self._line(f"  {summary}")
+
+    def _line(self, text: str) -> None:
+        self._written_at = self.clock()
         page = Page(self._console)
-        page.paragraph(f"{words.seconds(now - self._progress.started):>8}  {text}", hang=12)
+        page.line(f"{words.seconds(self._written_at - self.started):>8}  {text}", hang=12)
         write(page)
 
 
-def note(found: Note) -> str:
-    """Return a note as one safe line that names its node."""
-    text = clean(found.text, 400)
-    if found.node is None or clean(found.node) in text:
-        return text
-    return f"{clean(found.node)}: {text}"
-
-
 def warn(console: Console, problem: Problem) -> None:
-    """Print a warning at once; a stream that is gone is no reason to end a run."""
-    try:
-        problems.warnings(console, [problem])
-    except GONE:
-        return
+    """Print a warning; a stream that is gone does not end the run."""
+    page = Page(console)
+    problems.add(page, [problem], problems.WARNING)
+    write(page)
 
 
 def write(page: Page) -> None:
-    """Print a page; a stream that is gone is no reason to end a run."""
+    """Print a page; a stream that is gone does not end the run."""
     try:
         page.print()
     except GONE:

@@ -1,59 +1,42 @@
 """Shows a run while it works: a small screen on a terminal, plain lines elsewhere, nothing when quiet.
 
-Both are driven by the events alone. There is no thread and no timer, so that watching costs next to
-nothing; a screen is drawn at most ten times a second.
+rich redraws the screen from a thread, so that the clock goes on while a node is silent. An event only
+changes what the next frame shows.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 from clusterboot.core.events import Event, Warned
 from clusterboot.render import words
-from clusterboot.render.lines import GONE, Clock, Lines, note, warn, write
-from clusterboot.render.page import BAD, DIM, GOOD, HEAD, NICE, WARN, Column, Page, Part, cells_of
-from clusterboot.render.run_state import Progress
+from clusterboot.render.lines import GONE, Lines, warn, write
+from clusterboot.render.page import BAD, DIM, GOOD, HEAD, OPTIONAL, WARN, Column, Page, Part
+from clusterboot.render.run_state import Clock, RunReporter
 from clusterboot.render.safe import clean
 from clusterboot.render.text import add_status
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from rich.console import Console
     from rich.live import Live
-    from rich.text import Text
 
     from clusterboot.core.results import StatusResult
-    from clusterboot.errors import Problem
 
-REDRAW = 0.1
-_MOST_NODES = 16
-_BAR = 40
-
-
-class RunReporter(Protocol):
-    """A `Reporter` that is also a context manager, which leaves a clean screen behind.
-
-    `warned` are the problems that have been shown as warnings, so that nobody shows them twice.
-    """
-
-    warned: list[Problem]
-
-    def __enter__(self) -> RunReporter:
-        """Start."""
-
-    def __exit__(self, *exc: object) -> None:
-        """Clear the screen, however the run ended."""
-
-    def __call__(self, event: Event, /) -> None:
-        """Take one event; is quick and does not raise."""
+FRAMES = 10  # per second
+MAX_ROWS = 16  # nodes with a line each; of more nodes only those that are not ready are named
+_MAX_NAMES = 5
+_STYLES = {"ready": GOOD, "away": BAD}
 
 
 def reporter(console: Console, *, quiet: bool = False, clock: Clock = time.monotonic) -> RunReporter:
     """Return the reporter that fits `console`, the one for stderr."""
     if quiet:
-        return Quiet()
+        return RunReporter(clock)
     return Screen(console, clock) if drawable(console) else Lines(console, clock)
 
 
@@ -62,136 +45,139 @@ def drawable(console: Console) -> bool:
     return console.is_interactive and console.file.isatty()
 
 
-class Quiet:
-    """Shows nothing."""
-
-    def __init__(self) -> None:
-        self.warned: list[Problem] = []
-
-    def __enter__(self) -> Quiet:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        pass
-
-    def __call__(self, event: Event, /) -> None:
-        """Take one event."""
-
-
-class Screen:
-    """A few lines that are drawn again in place, and gone when the run ends but for one with the times."""
+class Screen(RunReporter):
+    """A few lines that are redrawn in place; when the run ends, one line with the times is left."""
 
     def __init__(self, console: Console, clock: Clock) -> None:
-        self.warned: list[Problem] = []
+        super().__init__(clock)
+        self.live: Live | None = None
         self._console = console
-        self._clock = clock
-        self._progress = Progress(clock())
-        self._live: Live | None = None
-        self._drawn: float | None = None
         self._over = False
 
-    def __enter__(self) -> Screen:
+    def __enter__(self) -> Self:
+        with suppress(*GONE):
+            self.live = _start(self._console, self._frames(), transient=True)
         return self
 
     def __exit__(self, *exc: object) -> None:
+        super().__exit__(*exc)
         self._over = True
-        self._progress.end(self._clock())
         try:
-            if self._live is not None:
-                self._live.stop()
-                self._live = None
+            if self.live is not None:
+                self.live.stop()
         except GONE:
             return
-        page = Page(self._console)
-        spent = self._progress.spent()
-        if spent:
-            page.paragraph((spent, DIM), hang=0)
-        write(page)
+        if spent := self.spent():
+            page = Page(self._console)
+            page.line((spent, DIM), hang=0)
+            write(page)
 
     def __call__(self, event: Event, /) -> None:
         """Take one event."""
-        now = self._clock()
+        super().__call__(event)
         if isinstance(event, Warned):
-            self.warned.append(event.problem)
             warn(self._console, event.problem)
-            return
-        self._progress.take(event, now)
-        if self._over or (self._drawn is not None and now - self._drawn < REDRAW):
-            return
-        self._drawn = now
-        try:
-            if self._live is None:
-                self._live = _live(self._console, self._draw, transient=True)
-            self._live.refresh()
-        except GONE:
-            self._over = True
 
-    def _draw(self) -> Text:
-        """The screen as it is to be now; empty when the run is over, so that nothing can scroll away."""
-        page = Page(self._console)
-        if not self._over:
-            self._add(page)
-        return page.text()
+    def _frames(self) -> Callable[[], Page]:
+        """Return what draws the screen as it is to be now; called by the thread of rich."""
+        from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
+        from rich.progress import Progress as Bars
+        from rich.table import Column as Wrapped
 
-    def _add(self, page: Page) -> None:
-        progress = self._progress
-        elapsed = words.seconds(self._clock() - progress.started)
-        width = self._console.width
-        title = clean(progress.title() or "starting", max(10, width - len(elapsed) - 5))
-        space = max(1, width - cells_of(title) - len(elapsed) - 3)
-        page.line(("● ", GOOD), (title, HEAD), " " * space, (elapsed, DIM))
-        verdict = progress.verdict
-        if verdict is not None:
-            bars = (("links", verdict.links, verdict.total), ("nodes", verdict.complete, progress.size))
-            longest = max(len(f"{number} of {total}") for _, number, total in bars)
-            for label, number, total in bars:
-                _bar(page, label, number, total, min(_BAR, width - longest - 12))
-        self._add_nodes(page)
-        if progress.away:
-            page.paragraph((f"  not answering: {words.names(progress.away, 5)}", WARN), hang=4)
-        if progress.note is not None:
-            page.paragraph((f"  {note(progress.note)}", DIM), hang=4)
+        console = self._console
+        spinner = SpinnerColumn("line" if console.options.ascii_only else "dots")
+        text = TextColumn("{task.description}", HEAD, markup=False, table_column=Wrapped())
+        elapsed = TextColumn(" {task.elapsed:.1f} s", DIM)
+        title = Bars(spinner, text, elapsed, console=console, get_time=self.clock)
+        phase = title.add_task("", total=None)
+        label, share = TextColumn("  {task.description}"), MofNCompleteColumn(" of ")
+        bars = Bars(label, BarColumn(), share, console=console, get_time=self.clock)
+        links, nodes = bars.add_task("links"), bars.add_task("nodes")
 
-    def _add_nodes(self, page: Page) -> None:
-        target, verdict = self._progress.target, self._progress.verdict
-        if target is None or verdict is None or len(target.spots) > _MOST_NODES:
-            return
-        if self._console.height < len(target.spots) + 8:
-            return
-        rows: list[list[Part]] = []
-        for name, spot in target.spots.items():
-            health = verdict.nodes.get(name)
-            state = words.state(health)
-            others = len(target.spots) - 1
-            sees = others - len([other for other in health.unseen if other != name]) if health else 0
-            style = GOOD if state == "ready" else BAD if state == "away" else WARN
-            told = f"sees {sees}/{others}" if health else ""
-            rows.append([clean(name), spot.role, told, (state, style)])
+        def draw() -> Page:
+            page = Page(console)
+            if self._over:
+                page.line()  # one empty line, which rich clears: nothing can scroll away
+                return page
+            title.update(phase, description=page.text(self.title()).plain)
+            page.parts.append(title)
+            verdict = self.verdict
+            if verdict is not None:
+                bars.update(links, completed=verdict.links, total=verdict.total)
+                bars.update(nodes, completed=self.most_ready, total=self.size)
+                page.parts.append(bars)
+            _add_nodes(page, self)
+            if self.note:
+                page.line((f"  {self.note}", DIM), hang=4)
+            return page
+
+        return draw
+
+
+def _add_nodes(page: Page, run: RunReporter) -> None:
+    """Add a line for each node, or where there is no room the names of those that are not ready."""
+    target, verdict = run.target, run.verdict
+    if target is None or verdict is None:
+        if run.away:
+            page.line((f"  not answering: {words.names(run.away, _MAX_NAMES)}", WARN), hang=4)
+        return
+    healths = {name: None if name in run.away else verdict.nodes.get(name) for name in target.spots}
+    states = {name: words.state(health) for name, health in healths.items()}
+    if len(states) <= min(MAX_ROWS, page.console.height - 8):
+        others = len(states) - 1
+        sees = [
+            f"sees {others - len(set(health.unseen) - {name})}/{others}" if health else ""
+            for name, health in healths.items()
+        ]
+        shown: list[Part] = [(state, _STYLES.get(state, WARN)) for state in states.values()]
         page.line()
-        page.table((Column("", least=8), Column("", NICE), Column("", 1), Column("")), rows)
+        page.table(
+            Column("", [clean(name) for name in states], least=16),
+            Column("", [spot.role for spot in target.spots.values()], OPTIONAL),
+            Column("", sees, 1),
+            Column("", shown),
+        )
+        return
+    for state in dict.fromkeys(states.values()):
+        if state != "ready":
+            names = [name for name, its_state in states.items() if its_state == state]
+            page.line((f"  {state}: ", _STYLES.get(state, WARN)), words.names(names, _MAX_NAMES), hang=4)
 
 
 @contextmanager
-def watch(console: Console) -> Iterator[Callable[[StatusResult], None]]:
-    """Give a function that shows a status again and again: in place on a terminal, else on change."""
-    last = ""
-    page = Page(console)
-    live = _live(console, page.text, transient=False) if drawable(console) else None
+def watch(
+    console: Console, interval: float, clock: Clock = time.monotonic
+) -> Iterator[Callable[[StatusResult], None]]:
+    """Give a function that shows a status again and again: in place on a terminal, else on change.
+
+    `interval` are the seconds between two looks; the screen says so, and how long ago the last one was.
+    """
+    live: Live | None = None
+    shown, last = Page(console), ""
+    looked = clock()
+
+    def draw() -> Page:
+        page = Page(console)
+        ago = words.duration(int(clock() - looked))
+        page.line((f"every {words.duration(interval)}, last look {ago} ago", DIM))
+        page.parts += shown.parts
+        return page
 
     def show(result: StatusResult) -> None:
-        nonlocal last
-        page.lines = []
-        page.width = console.width if console.is_terminal else None
+        nonlocal live, shown, last, looked
+        page = Page(console)
         add_status(page, result)
-        if live is not None:
-            live.refresh()
-            return
-        text = page.text().plain
-        if text != last:
-            if last:
-                page.lines.insert(0, [])
-            page.print()
-        last = text
+        shown, looked = page, clock()
+        if drawable(console):
+            live = live or _start(console, draw, transient=False)
+        else:
+            with console.capture() as capture:
+                page.print()
+            if capture.get() != last:
+                if last:
+                    page.parts.insert(0, page.text())
+                page.print()
+            last = capture.get()
 
     try:
         yield show
@@ -200,23 +186,43 @@ def watch(console: Console) -> Iterator[Callable[[StatusResult], None]]:
             live.stop()
 
 
-def _live(console: Console, draw: Callable[[], Text], *, transient: bool) -> Live:
+def _start(console: Console, draw: Callable[[], Page], *, transient: bool) -> Live:
+    """Start a live screen that redraws itself; it stands still where its stream is gone."""
+    from rich.control import Control
     from rich.live import Live
+    from rich.segment import ControlType
 
-    live = Live(
+    page = Page(console)
+    width = console.width
+
+    def frame() -> Page:
+        nonlocal page
+        page = draw()
+        return page
+
+    class Display(Live):
+        def refresh(self) -> None:
+            nonlocal width
+            before, width = width, console.width
+            try:
+                if width < before:
+                    # A narrower window wraps what was drawn: rich does not know of these rows.
+                    cells = [sum(segment.cell_length for segment in line) for line in page.drawn]
+                    wrapped = sum(max(0, min(each, before) - 1) // width for each in cells)
+                    up = ((ControlType.CURSOR_UP, 1), (ControlType.ERASE_IN_LINE, 2))
+                    console.control(Control((ControlType.ERASE_IN_LINE, 2), *up * wrapped))
+                super().refresh()
+            except GONE:
+                return
+
+    live = Display(
         console=console,
-        get_renderable=draw,
-        auto_refresh=False,
+        get_renderable=frame,
+        refresh_per_second=FRAMES,
         transient=transient,
         redirect_stdout=False,
         redirect_stderr=False,
         vertical_overflow="crop",
     )
-    live.start()
+    live.start(refresh=True)
     return live
-
-
-def _bar(page: Page, label: str, number: int, total: int, width: int) -> None:
-    width = max(4, width)
-    filled = width * min(number, total) // total if total > 0 else width
-    page.line(f"  {label}  ", ("━" * filled, GOOD), ("─" * (width - filled), DIM), f"  {number} of {total}")

@@ -1,8 +1,7 @@
 """Problems as text: `error: sentence` and the next step below it, or `file:line:col: sentence`.
 
-A file that cannot be read as a whole has no line to point at: `error: file: sentence`.
-
-Names are never cut here: whoever reads an error has to find the node.
+A file that cannot be read as a whole has no line to point at: `error: file: sentence`. Names are never
+cut here: the reader of an error has to find the node.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from clusterboot.render.page import BAD, DIM, WARN, Page, Piece
+from clusterboot.render.page import BAD, DIM, WARN, Page, Part
 from clusterboot.render.safe import MAX_HINT, MAX_MESSAGE, clean
 
 if TYPE_CHECKING:
@@ -19,93 +18,83 @@ if TYPE_CHECKING:
 
     from clusterboot.errors import Problem
 
-# A cluster of hundreds of nodes that lost its network has one cause and hundreds of equal errors.
-_SHOWN_ALIKE = 20
-_MAX_LINES = 30
+MAX_ALIKE = 10  # problems with the same code; a network that fails gives hundreds
+_MAX_LINES = 30  # of one message
+
+ERROR: Part = ("error:", BAD)
+WARNING: Part = ("warning:", WARN)
+REASON: Part = ("  ·", DIM)
 
 
 def errors(console: Console, problems: Sequence[Problem]) -> None:
-    """Print what ended a command; what is wrong in a file begins with `file:line:col:` instead of error."""
-    _print(console, problems, ("error:", BAD))
+    """Print what ended a command; a problem in a file begins with `file:line:col:` instead of error."""
+    _print(console, problems, ERROR)
 
 
 def warnings(console: Console, problems: Sequence[Problem]) -> None:
-    """Print what is only unfortunate."""
-    _print(console, problems, ("warning:", WARN))
+    """Print what is wrong but ends nothing."""
+    _print(console, problems, WARNING)
 
 
-def _print(console: Console, problems: Sequence[Problem], label: Piece) -> None:
+def _print(console: Console, problems: Sequence[Problem], label: Part) -> None:
     page = Page(console)
     add(page, problems, label)
     page.print()
 
 
-def add(page: Page, problems: Sequence[Problem], label: Piece) -> None:
-    """Add problems to a page, each with its next step; of many alike only the first ones.
+def add(page: Page, problems: Sequence[Problem], label: Part) -> None:
+    """Add problems to a page, each behind `label` and with its hint below it.
 
-    The problems of a file are all shown. A hint that the following problems share stands once, below
+    Of more than `MAX_ALIKE` problems with the same code only the first are shown, and how many more there
+    are; the problems of a file are all shown. Consecutive problems with the same hint show it once, below
     the last of them.
     """
-    shown = list(_some(problems))
+    margin = " " * (4 if label == REASON else 2)
+    shown = list(_first_of_each_code(problems))
     for index, (problem, more) in enumerate(shown):
-        lines = message(problem.message)
-        head: tuple[Piece, ...] = ((label[0], label[1]), (" ", ""))
-        if problem.file is not None:
-            # Where first, as compilers write it; a warning still says that it is one.
-            where: Piece = (f"{position(problem)}:", "bold")
-            if problem.line is None:
-                head = (*head, where, (" ", ""))
-            elif label[0] == "error:":
-                head = (where, (" ", ""))
-            else:
-                head = (where, (" ", ""), *head)
-        page.paragraph(*head, lines[0], hang=2)
-        for line in lines[1:]:
-            page.paragraph((f"    {line}", DIM), hang=4)
+        first, *rest = _lines(problem.message)
+        page.line(*_head(problem, label), first, hang=len(margin))
+        for line in rest:
+            page.line((f"    {line}", DIM), hang=4)
+        if more:
+            page.line(label, (f" and {more} more like these; -o json lists all", DIM), hang=len(margin))
         following = shown[index + 1][0].hint if index + 1 < len(shown) else None
         if problem.hint and (problem.hint != following or more):
-            for line in hint(problem.hint):
-                page.paragraph(("  → ", DIM), line, hang=4)
-        if more:
-            page.paragraph(
-                head[0],
-                f" and {more} more of the same kind ({clean(problem.code)}); -o json lists all",
-                hang=2,
-            )
+            # A hint is whole: a command without one of its nodes is of no use.
+            for line in problem.hint.split("\n"):
+                page.line((f"{margin}→ ", DIM), clean(line, MAX_HINT), hang=len(margin) + 2)
 
 
-def position(problem: Problem) -> str:
-    """Return `file:line:col` as far as it is known."""
-    parts = [clean(problem.file or "", MAX_MESSAGE)]
-    if problem.line is not None:
-        parts.append(str(problem.line))
-        if problem.column is not None:
-            parts.append(str(problem.column))
-    return ":".join(parts)
+def _head(problem: Problem, label: Part) -> list[Part]:
+    """Return what stands before the message: the place first, as compilers write it."""
+    if problem.file is None:
+        return [label, " "]
+    place = [clean(problem.file, MAX_MESSAGE)]
+    place += [str(number) for number in (problem.line, problem.column) if number is not None]
+    where: Part = (f"{':'.join(place)}:", "bold")
+    if problem.line is None:
+        return [label, " ", where, " "]
+    # A warning still says that it is one.
+    return [where, " "] if label == ERROR else [where, " ", label, " "]
 
 
-def hint(text: str) -> list[str]:
-    """Return a hint as safe lines, whole: a command with a node left out of it is of no use."""
-    return [clean(line, MAX_HINT) for line in text.split("\n")]
-
-
-def message(text: str) -> list[str]:
-    """Return a message as safe lines: the last lines of a server's log may be part of it."""
-    lines = text.strip("\n").split("\n")
+def _lines(message: str) -> list[str]:
+    """Return a message as safe lines: the end of a server's log may be part of it."""
+    lines = message.strip("\n").split("\n")
     if len(lines) > _MAX_LINES:
         lines = [*lines[: _MAX_LINES - 1], f"… ({len(lines) - _MAX_LINES + 1} more lines)"]
     return [clean(line, MAX_MESSAGE) for line in lines]
 
 
-def _some(problems: Sequence[Problem]) -> Iterator[tuple[Problem, int]]:
+def _first_of_each_code(problems: Sequence[Problem]) -> Iterator[tuple[Problem, int]]:
     """Return the problems to show, each with the number of those like it that are left out after it."""
     number = Counter(problem.code for problem in problems if problem.file is None)
     seen: Counter[str] = Counter()
     for problem in problems:
-        if problem.file is not None or number[problem.code] <= _SHOWN_ALIKE + 1:
+        if problem.file is not None or number[problem.code] <= MAX_ALIKE + 1:
             yield problem, 0
             continue
         seen[problem.code] += 1
-        if seen[problem.code] <= _SHOWN_ALIKE:
-            last = seen[problem.code] == _SHOWN_ALIKE
-            yield problem, number[problem.code] - _SHOWN_ALIKE if last else 0
+        if seen[problem.code] <= MAX_ALIKE:
+            last = seen[problem.code] == MAX_ALIKE
+            yield problem, number[problem.code] - MAX_ALIKE if last else 0

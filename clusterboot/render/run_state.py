@@ -1,95 +1,113 @@
-"""What is known of a run so far, folded from its events; the live screen and the plain lines both show it."""
+"""The state of a run, folded from its events; the live screen and the plain lines both show it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from clusterboot.core.events import Done, Event, Looked, Note, Phase, PhaseName, Planned
+from clusterboot.core.events import Done, Event, Looked, Note, Phase, PhaseName, Planned, Warned
 from clusterboot.render import words
-from clusterboot.render.page import GLUE
 from clusterboot.render.safe import clean
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from clusterboot.core.placement import Placement
-    from clusterboot.core.plan import Plan, Step
+    from clusterboot.core.plan import Step
     from clusterboot.core.verdict import Verdict
+    from clusterboot.errors import Problem
 
-# What is shown as 0.0 s says nothing.
-_NO_TIME = 0.05
+Clock = Callable[[], float]
 
-LABELS: dict[PhaseName, str] = {
-    "look": "look",
+_SHORTEST = 0.05  # seconds; less is shown as 0.0 s
+_WAIT = "wait for "
+_LABELS: dict[PhaseName, str] = {
     "lower": "lower timers",
     "slots": "epochs and slots",
-    "meet": "meet",
-    "mesh": "mesh",
-    "replicate": "replicate",
-    "ready": "ready",
+    "mesh": f"{_WAIT}mesh",
+    "ready": f"{_WAIT}Ready",
     "restore": "restore timers",
-    "down": "down",
 }
 
 
-class Progress:
-    """The state of a run. All times are of the caller's clock, in seconds."""
+class RunReporter:
+    """A `Reporter` that shows nothing, and the state for those that show something.
 
-    def __init__(self, now: float) -> None:
-        self.started = self.since = now
+    It is a context manager, which leaves a clean screen behind however the run ends. `warned` are the
+    problems that have been shown as warnings and need not be shown again. Times are of `clock`, in seconds.
+    What an attribute holds is never changed, only replaced, so another thread may read it.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.warned: list[Problem] = []
         self.phase: Phase | None = None
-        self.plan: Plan | None = None
         self.target: Placement | None = None
         self.verdict: Verdict | None = None
+        self.most_ready = 0  # the highest number of nodes that lacked nothing
         self.away: tuple[str, ...] = ()
-        self.note: Note | None = None
+        self.note = ""
+        self.clock = clock
+        self.started = self._since = clock()
         self._spent: dict[PhaseName, float] = {}
         self._looked = False
         self._steps: list[Step] = []
         self._again = self._extra = 0
 
-    def take(self, event: Event, now: float) -> None:
-        """Fold one event in. A phase that is already on only changes its detail."""
-        if isinstance(event, Phase):
-            if self.phase is None or event.name != self.phase.name:
-                self.end(now)
-                self._steps, self._again, self._extra, self._looked = [], 0, 0, False
-                self.note = None
-            self.phase = event
-        elif isinstance(event, Planned):
-            self.plan, self.target = event.plan, event.target
-        elif isinstance(event, Done):
-            self._again += event.again
-            self._extra += event.extra and not event.again
-            if not (event.again or event.extra):
-                self._steps.append(event.step)
-        elif isinstance(event, Looked):
-            self.verdict, self.away, self._looked = event.verdict, event.away, True
-        elif isinstance(event, Note):
-            self.note = event
+    def __enter__(self) -> Self:
+        return self
 
-    def end(self, now: float) -> None:
-        """Book the time of the phase that is on."""
+    def __exit__(self, *exc: object) -> None:
+        self._end_phase()
+
+    def __call__(self, event: Event, /) -> None:
+        """Take one event; is quick and does not raise. A phase that is already on only changes its detail."""
+        match event:
+            case Phase():
+                if self.begins(event):
+                    self._end_phase()
+                    self._steps, self._again, self._extra, self._looked = [], 0, 0, False
+                    self.note = ""
+                self.phase = event
+            case Planned():
+                self.target = event.target
+            case Done():
+                self._again += event.again
+                self._extra += event.extra and not event.again
+                if not (event.again or event.extra):
+                    self._steps.append(event.step)
+            case Looked():
+                self.verdict, self.away, self._looked = event.verdict, event.away, True
+                self.most_ready = max(self.most_ready, event.verdict.complete)
+            case Note():
+                node, text = clean(event.node or ""), clean(event.text, 400)
+                self.note = text if node in text else f"{node}: {text}"
+            case Warned():
+                self.warned.append(event.problem)
+
+    def begins(self, event: Event) -> bool:
+        """Return whether an event begins another phase."""
+        return isinstance(event, Phase) and (self.phase is None or event.name != self.phase.name)
+
+    def _end_phase(self) -> None:
+        now = self.clock()
         if self.phase is not None:
             name = self.phase.name
-            self._spent[name] = self._spent.get(name, 0.0) + now - self.since
-        self.since = now
+            self._spent[name] = self._spent.get(name, 0.0) + now - self._since
+        self._since = now
 
     def title(self) -> str:
         """Return the phase and its detail: "meet: 5 MEETs, star around a"."""
         if self.phase is None:
-            return ""
-        label = LABELS.get(self.phase.name, self.phase.name)
+            return "start"
+        label = _LABELS.get(self.phase.name, self.phase.name)
         return f"{label}: {clean(self.phase.detail, 400)}" if self.phase.detail else label
 
     def summary(self) -> str:
-        """Return what this phase has brought so far; empty when nothing."""
-        parts = [words.steps(self._steps)] if self._steps else []
-        if self._again:
-            parts.append(f"{words.count(self._again, 'MEET')} sent again")
-        if self._extra:
-            parts.append(words.count(self._extra, "extra MEET"))
+        """Return what was done and seen in this phase; empty when nothing."""
+        parts = words.all_steps(self._steps, self._again, self._extra)
         if self._looked and self.verdict is not None:
             parts.append(f"{self.verdict.links} of {self.verdict.total} links")
-            parts.append(f"{self.verdict.complete} of {words.count(self.size, 'node')} complete")
+            parts.append(f"{self.verdict.complete} of {words.count(self.size, 'node')} ready")
         if self.away:
             parts.append(f"not answering: {words.names(self.away, 5)}")
         return ", ".join(parts)
@@ -102,7 +120,9 @@ class Progress:
         return len(self.verdict.nodes) + len(self.away) if self.verdict is not None else 0
 
     def spent(self) -> str:
-        """Return how long the phases took that took any time: "look 0.1 s · mesh 0.4 s"."""
-        found = [(LABELS.get(name, name), took) for name, took in self._spent.items() if took >= _NO_TIME]
-        # A phase and its time stay on one line.
-        return " · ".join(f"{label} {words.seconds(took)}".replace(" ", GLUE) for label, took in found)
+        """Return the time of each phase that took any: "look 0.1s · mesh 0.4s"."""
+        return " · ".join(
+            f"{_LABELS.get(name, name).removeprefix(_WAIT)} {words.seconds(took).replace(' ', '')}"
+            for name, took in self._spent.items()
+            if took >= _SHORTEST
+        )

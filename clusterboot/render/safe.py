@@ -1,9 +1,8 @@
-"""Text that others wrote, made safe to show: the one way into every line that clusterboot prints.
+"""Makes text from files and from the network safe to show; every line that is printed goes through it.
 
-Names, host names, file values and error replies come from files and from the network. A terminal obeys
-escape sequences, and a reader can be led astray by text that runs backwards or is not visible at all, so
-everything that is not a plain printable character is spelled out: ESC is shown as \\x1b, the
-right-to-left override as \\u202e (see Boucher and Anderson, "Trojan Source", 2021).
+A terminal obeys escape sequences, and text that runs backwards or is invisible misleads a reader, so every
+character that is not plain and printable is spelled out: ESC is shown as \\x1b, the right-to-left override
+as \\u202e (see Boucher and Anderson, "Trojan Source", 2021).
 """
 
 from __future__ import annotations
@@ -11,11 +10,9 @@ from __future__ import annotations
 import unicodedata
 
 MAX_MESSAGE = 4000
-# The names of all nodes that a topology may have, each as long as is shown.
-MAX_HINT = 2000 * 256
 MAX_NAME = 256
+MAX_HINT = 2000 * MAX_NAME  # the names of all nodes that a topology may have
 _MAX_MARKS = 2
-_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def clean(text: str, limit: int = MAX_NAME) -> str:
@@ -27,37 +24,23 @@ def clean(text: str, limit: int = MAX_NAME) -> str:
     """
     if len(text) > 2 * limit:
         text = f"{text[:limit]}{text[-limit:]}"
-    return cut(spell(text), limit)
-
-
-def cut(text: str, limit: int) -> str:
-    """Return `text` without its middle where it is longer than `limit` characters."""
+    text = spell(text)
     if len(text) <= limit:
         return text
     head = (limit - 1) // 2
-    tail = limit - 1 - head
-    return f"{text[:head]}…{text[len(text) - tail :]}"
+    return f"{text[:head]}…{text[len(text) - (limit - 1 - head) :]}"
 
 
-def spell(text: str, keep: str = "") -> str:
-    """Return `text` with whatever is invisible or active spelled out, but for the characters of `keep`."""
+def spell(text: str) -> str:
+    """Return `text` with whatever is invisible or active spelled out as Python would write it."""
     if text.isascii() and text.isprintable():
         return text
     shown: list[str] = []
     marks = 0
     for char in text:
         marks = marks + 1 if unicodedata.category(char) in ("Mn", "Me") else 0
-        if (char.isprintable() and marks <= _MAX_MARKS) or char in keep:
+        if char.isprintable() and marks <= _MAX_MARKS:
             shown.append(char)
         else:
-            shown.append(_SHORT.get(char) or escape(char))
+            shown.append(char.encode("unicode_escape", "surrogatepass").decode("ascii"))
     return "".join(shown)
-
-
-def escape(char: str) -> str:
-    """Return one character as the escape that Python would write."""
-    return (
-        char.encode("unicode_escape", "surrogatepass").decode("ascii")
-        if char > "\x7f"
-        else f"\\x{ord(char):02x}"
-    )

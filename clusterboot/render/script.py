@@ -1,7 +1,7 @@
 """A plan as a POSIX shell script of redis-cli lines that does the same on fresh nodes.
 
 The script works with redis-cli and servers from 6.2 on (so ADDSLOTS, not ADDSLOTSRANGE, which is newer),
-holds no password and no node id, and is checked against real servers in tests/render/test_commands.py.
+holds no password and no node id, and is checked against real servers in tests/render/test_script.py.
 redis-cli exits with 0 when a server refuses a command, so every answer is looked at. Everything that
 comes from the topology is quoted, and in comments spelled out in ASCII, so that it cannot become code.
 """
@@ -9,9 +9,10 @@ comes from the topology is quoted, and in comments spelled out in ASCII, so that
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 from shlex import quote
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from clusterboot.core.plan import AddSlots, Meet, Plan, Replicate, SetEpoch, Step
@@ -27,8 +28,9 @@ Credential = tuple[str, str]
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
-_FUNCTIONS = r"""
-give_up() { # REASON
+_NODES = "# The nodes. $REDIS_CLI names another client, such as valkey-cli; $CLUSTER_TIMEOUT is in seconds."
+
+_FUNCTIONS = r"""give_up() { # REASON
     printf 'error: %s\n' "$1" >&2
     exit 1
 }
@@ -60,11 +62,9 @@ deadline() { # start the clock anew
 pause() { # WHY: give up with that reason when the time is over
     [ "$(date +%s)" -lt "$end" ] || give_up "out of time: $1"
     sleep 0.2 2>/dev/null || sleep 1
-}
-"""
+}"""
 
-_RESOLVE = r"""
-resolve() { # HOST: its IP address, because CLUSTER MEET takes no host name
+_RESOLVE = r"""resolve() { # HOST: its IP address, because CLUSTER MEET takes no host name
     address=
     if command -v getent >/dev/null 2>&1; then
         address=$(getent ahostsv4 "$1" 2>/dev/null | awk 'NR == 1 { print $1 }')
@@ -74,106 +74,93 @@ resolve() { # HOST: its IP address, because CLUSTER MEET takes no host name
     fi
     [ -n "$address" ] || give_up "cannot resolve $1"
     printf '%s\n' "$address"
-}
-"""
+}"""
 
-_ROLES = r"""
-replicas() { # NODE: how many replicas it knows of
+_ROLES = r"""replicas() { # NODE: how many replicas it knows of
     "$1" CLUSTER NODES 2>/dev/null | awk '$3 ~ /slave/ { n++ } END { print n + 0 }'
-}
-"""
+}"""
 
 
 def script(topology: Topology, plan: Plan, file: str | None = None) -> str:
-    """Return the script for a plan that was made without views; `file` is only named in a comment."""
-    return "\n".join(_lines(topology, plan, file)) + "\n"
+    """Return the script for a plan of fresh nodes; a comment names `file`."""
+    return "\n\n".join(filter(None, _blocks(topology, plan, file))) + "\n"
 
 
-def _lines(topology: Topology, plan: Plan, file: str | None) -> Iterator[str]:
+def _blocks(topology: Topology, plan: Plan, file: str | None) -> Iterator[str]:
     functions = {node.name: f"node_{number}" for number, node in enumerate(topology.nodes, 1)}
-    nodes = {node.name: node for node in topology.nodes}
-    by_name = [step for step in plan.meets if not _numeric(step.host)]
+    every = list(functions.values())
+    nodes = words.count(len(every), "node")
     serving = any(isinstance(step, AddSlots) for step in plan.steps)
-    replicates = [step for step in plan.steps if isinstance(step, Replicate)]
-    yield "#!/bin/sh"
-    source = f" of {_comment(file)}" if file else ""
-    yield f"# Forms the cluster{source} on fresh nodes, which know nobody and hold nothing:"
-    yield f"# {words.count(len(nodes), 'node')}; {words.steps(plan.steps) or 'nothing to do'}."
-    yield "# Unlike 'clusterboot up' it repairs nothing and cannot go on after it was cut off."
-    yield "set -eu"
+    replicas = [functions[step.node] for step in plan.steps if isinstance(step, Replicate)]
     passwords = dict(_passwords(topology))
-    if passwords:
-        yield ""
-        yield from (line for _, lines in passwords.values() for line in lines)
-    yield ""
-    yield "# The nodes. $REDIS_CLI names another client, such as valkey-cli; $CLUSTER_TIMEOUT is in seconds."
-    for node in topology.nodes:
-        yield from _node(node, functions[node.name], topology.tls, passwords)
-    yield ""
-    yield "name() { # NODE: what the topology calls it"
-    yield '    case "$1" in'
-    for node in topology.nodes:
-        yield f"    {functions[node.name]}) printf %s {quote(_comment(node.name))} ;;"
-    yield "    esac"
-    yield "}"
-    yield (
-        (_FUNCTIONS + (_RESOLVE if by_name else "") + (_ROLES if replicates else ""))
-        .replace("TIMEOUT:-TIMEOUT", f"TIMEOUT:-{max(60, len(nodes))}")
-        .rstrip("\n")
+    source = f" of {_comment(file)}" if file else ""
+    yield f"""#!/bin/sh
+# Forms the cluster{source} on fresh nodes, which know nobody and hold nothing:
+# {nodes}; {words.steps(plan.steps) or "nothing to do"}.
+# Unlike 'clusterboot up' it repairs nothing and cannot go on after it was cut off.
+set -eu"""
+    yield "\n".join(line for _, lines in passwords.values() for line in lines)
+    calls = [_node(node, functions[node.name], topology.tls, passwords) for node in topology.nodes]
+    yield "\n".join((_NODES, *calls))
+    names = [
+        f"    {functions[node.name]}) printf %s {quote(_comment(node.name))} ;;" for node in topology.nodes
+    ]
+    yield "\n".join(
+        ("name() { # NODE: what the topology calls it", '    case "$1" in', *names, "    esac", "}")
     )
-    everybody = _words(list(functions.values()))
-    yield ""
-    yield "# Nothing is changed before every node has answered and is fresh."
-    yield from _each(everybody, '    fresh "$node"')
-    heading = None
-    for step in plan.steps:
-        if isinstance(step, Replicate):
-            continue
-        if step.kind != heading:
-            heading = step.kind
-            yield from ("", f"# {_HEADINGS[heading]}")
-        yield _command(step, functions)
-    if plan.meets:
-        yield ""
-        yield "# Gossip carries the knowledge on: wait until everybody sees everybody."
-        yield "deadline"
-        yield from _each(
-            everybody,
-            f'    until seen=$(sees "$node"); [ "$seen" -eq {len(nodes)} ]; do',
-            f'        pause "$(name "$node") sees $seen of {len(nodes)} nodes;'
-            " can the nodes reach each other's bus ports?\"",
-            "    done",
+    yield _FUNCTIONS.replace("TIMEOUT:-TIMEOUT", f"TIMEOUT:-{max(60, len(every))}")
+    yield "" if all(_numeric(step.host) for step in plan.meets) else _RESOLVE
+    yield _ROLES if replicas else ""
+    yield "\n".join(
+        (
+            "# Nothing is changed before every node has answered and is fresh.",
+            *_each(every, '    fresh "$node"'),
         )
-    if replicates:
-        yield ""
-        yield f"# {_HEADINGS['replicate']}"
-        for one in replicates:
-            yield _command(one, functions)
+    )
+    for kind, heading in _HEADINGS.items():
+        steps = [_command(step, functions) for step in plan.steps if step.kind == kind]
+        if steps:
+            yield "\n".join((f"# {heading}", *steps))
+        if steps and kind == "meet":
+            why = '$(name "$node") sees $seen of LEN nodes; can the nodes reach each other\'s bus ports?'
+            yield "\n".join(
+                (
+                    "# Gossip carries the knowledge on: wait until everybody sees everybody.",
+                    "deadline",
+                    *_wait(
+                        every,
+                        f'seen=$(sees "$node"); [ "$seen" -eq {len(every)} ]',
+                        why.replace("LEN", str(len(every))),
+                    ),
+                )
+            )
     if serving:
-        yield ""
-        yield "# Wait until every node answers clients" + (" and knows every replica." if replicates else ".")
-        yield "deadline"
-        yield from _each(
-            everybody,
-            '    until "$node" CLUSTER INFO 2>/dev/null | grep -q "^cluster_state:ok"; do',
-            '        pause "$(name "$node") still says cluster_state:fail"',
-            "    done",
+        yield "\n".join(
+            (
+                f"# Wait until every node answers clients{' and knows every replica' if replicas else ''}.",
+                "deadline",
+                *_wait(
+                    every,
+                    '"$node" CLUSTER INFO 2>/dev/null | grep -q "^cluster_state:ok"',
+                    '$(name "$node") still says cluster_state:fail',
+                ),
+                *(_wait_for_replicas(every, replicas) if replicas else ()),
+            )
         )
-        if replicates:
-            yield from _each(
-                everybody,
-                f'    until known=$(replicas "$node"); [ "$known" -eq {len(replicates)} ]; do',
-                f'        pause "$(name "$node") knows $known of {len(replicates)} replicas"',
-                "    done",
-            )
-            yield from _each(
-                _words([functions[one.node] for one in replicates]),
-                '    until "$node" INFO replication 2>/dev/null | grep -q "^master_link_status:up"; do',
-                '        pause "$(name "$node") is not in sync with its primary"',
-                "    done",
-            )
-    yield ""
-    yield f"echo {quote(words.count(len(nodes), 'node') + (': Ready' if serving else ': a full mesh'))}"
+    yield f"echo {quote(nodes + (': Ready' if serving else ': a full mesh'))}"
+
+
+def _wait_for_replicas(nodes: list[str], replicas: list[str]) -> Iterator[str]:
+    yield from _wait(
+        nodes,
+        f'known=$(replicas "$node"); [ "$known" -eq {len(replicas)} ]',
+        f'$(name "$node") knows $known of {len(replicas)} replicas',
+    )
+    yield from _wait(
+        replicas,
+        '"$node" INFO replication 2>/dev/null | grep -q "^master_link_status:up"',
+        '$(name "$node") is not in sync with its primary',
+    )
 
 
 _HEADINGS = {
@@ -207,32 +194,28 @@ def _slots(slots: Slots) -> str:
 
 def _node(
     node: Node, function: str, tls: Tls | None, passwords: dict[Credential, tuple[str, list[str]]]
-) -> Iterator[str]:
-    """A shell function that sends its arguments to one node as a command."""
-    arguments = ["-h", quote(node.host), "-p", str(node.port)]
-    before = ""
-    if node.auth is not None:
-        if node.auth.username is not None:
-            arguments += ["--user", quote(node.auth.username)]
-        if _credential(node.auth) in passwords:
-            before = f'REDISCLI_AUTH="{passwords[_credential(node.auth)][0]}" '
+) -> str:
+    """Return a shell function that sends its arguments to one node as a command."""
+    auth = node.auth
+    options: dict[str, object] = {"-h": node.host, "-p": node.port, "--user": auth and auth.username}
     if tls is not None:
-        arguments.append("--tls")
-        for flag, path in (("--cacert", tls.ca), ("--cert", tls.cert), ("--key", tls.key)):
-            if path is not None:
-                arguments += [flag, quote(str(path))]
-        if not tls.verify:
-            arguments.append("--insecure")
-        if tls.server_name is not None:
-            arguments += ["--sni", quote(tls.server_name)]
+        options |= {"--tls": "", "--cacert": tls.ca, "--cert": tls.cert, "--key": tls.key}
+        options |= {"--insecure": None if tls.verify else "", "--sni": tls.server_name}
+    arguments = [
+        f"{flag} {quote(str(value))}" if value != "" else flag
+        for flag, value in options.items()
+        if value is not None
+    ]
+    variable, _ = passwords.get(_credential(auth), ("", [])) if auth is not None else ("", [])
+    before = f'REDISCLI_AUTH="{variable}" ' if variable else ""
     cli = '"${REDIS_CLI:-redis-cli}"'
     line = f'{function}() {{ {before}{cli} {" ".join(arguments)} "$@" </dev/null; }}'
     named = _comment(node.name)
-    yield line if named == node.address else f"{line} # {named}"
+    return line if named == node.address else f"{line} # {named}"
 
 
 def _passwords(topology: Topology) -> Iterator[tuple[Credential, tuple[str, list[str]]]]:
-    """Each credential once: what stands for its value, and the lines that get it or say why not."""
+    """Return each credential once, with its shell variable and the lines that set the variable."""
     found: dict[Credential, Node] = {}
     for node in topology.nodes:
         if node.auth is not None and _credential(node.auth)[0] != "none":
@@ -265,21 +248,15 @@ def _credential(auth: Auth) -> Credential:
     return ("literal", auth.password.value) if auth.password is not None else ("none", "")
 
 
-def _each(nodes: list[str], *body: str) -> Iterator[str]:
-    yield "for node in " + " \\\n    ".join(nodes) + "; do"
+def _wait(nodes: Iterable[str], condition: str, why: str) -> Iterator[str]:
+    yield from _each(nodes, f"    until {condition}; do", f'        pause "{why}"', "    done")
+
+
+def _each(nodes: Iterable[str], *body: str) -> Iterator[str]:
+    lines = wrap(" ".join(nodes), 90, break_long_words=False)
+    yield "for node in " + " \\\n    ".join(lines) + "; do"
     yield from body
     yield "done"
-
-
-def _words(found: list[str], width: int = 90) -> list[str]:
-    """Break a list of words into lines that a person can read."""
-    lines: list[str] = []
-    for word in found:
-        if lines and len(lines[-1]) + len(word) < width:
-            lines[-1] += f" {word}"
-        else:
-            lines.append(word)
-    return lines
 
 
 def _numeric(host: str) -> bool:
@@ -291,10 +268,10 @@ def _numeric(host: str) -> bool:
 
 
 def _comment(text: str) -> str:
-    """Text from the topology where the shell must not read it: printable ASCII on one line."""
+    """Return text from the topology for a comment: printable ASCII on one line."""
     return clean(text).encode("ascii", "backslashreplace").decode("ascii")
 
 
 def _plain(text: str) -> str:
-    """Text inside quotes and ${NAME:?…}, where quotes, braces and expansions would have a meaning."""
+    """Return text for ${NAME:?…} inside quotes, without quotes, braces and expansions."""
     return re.sub(r"[^A-Za-z0-9_.:,\[\] -]", "?", _comment(text))

@@ -1,4 +1,4 @@
-"""Nodes as tables: every primary with its replicas below it, and who sees whom."""
+"""Nodes as tables: every primary with its replicas below it, and which node sees which."""
 
 from __future__ import annotations
 
@@ -6,20 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from clusterboot.render import words
-from clusterboot.render.page import (
-    BAD,
-    DIM,
-    GLUE,
-    GOOD,
-    HEAD,
-    NICE,
-    WARN,
-    Column,
-    Page,
-    Part,
-    Piece,
-    cells_of,
-)
+from clusterboot.render.page import BAD, DIM, GOOD, HEAD, OPTIONAL, WARN, Column, Page, Part
 from clusterboot.render.safe import clean
 
 if TYPE_CHECKING:
@@ -27,10 +14,9 @@ if TYPE_CHECKING:
     from clusterboot.core.results import NodeRow
     from clusterboot.topology import Topology
 
-# Up to here a cluster is shown node by node; beyond, a screen could not hold it.
-SMALL = 32
-_SHOWN_HOLES = 20
-_NAME = 16
+MAX_NODES = 32  # with a row each; a screen does not hold more
+_MAX_MISSED = 20
+_NAME = 16  # the least width of a column of names
 
 
 def shards(primary_of: Mapping[str, str | None]) -> Iterator[tuple[str, bool]]:
@@ -46,74 +32,70 @@ def shards(primary_of: Mapping[str, str | None]) -> Iterator[tuple[str, bool]]:
             yield from ((replica, True) for replica in below.get(name, ()))
 
 
-def found(page: Page, topology: Topology, rows: Sequence[NodeRow]) -> None:
-    """Add a table of nodes as they were found: what each is, serves, sees and says about itself."""
+def actual(page: Page, topology: Topology, rows: Sequence[NodeRow]) -> None:
+    """Add a table of nodes as they are: role, slots, how many nodes each sees, and its own state."""
     by_name = {row.name: row for row in rows}
-    zones = {node.name: node.zone for node in topology.nodes}
+    zones = {node.name: node.zone or "" for node in topology.nodes}
     mesh_only = topology.slots == "none"
-    columns = (
-        Column("node", least=_NAME),
-        Column("address", NICE, least=_NAME),
-        Column("role", 1),
-        Column("slots", least=12),
-        Column("sees", 2, right=True),
-        Column("state"),
-        Column("server", NICE + 1),
-        Column("zone", NICE + 2),
+    order = list(shards({row.name: row.primary for row in rows}))
+    shown = [(by_name[name], replica) for name, replica in order]
+    page.table(
+        Column("node", _names(order), least=_NAME),
+        Column("address", [_address(row) for row, _ in shown], OPTIONAL, least=_NAME),
+        Column("role", ["" if mesh_only else _role(row, replica) for row, replica in shown], 1),
+        Column("slots", [words.slots(row.slots) for row, _ in shown], least=12),
+        Column("sees", [_sees(row, len(rows) - 1) for row, _ in shown], 2, right=True),
+        Column("state", [_state(row, mesh_only) for row, _ in shown]),
+        Column("server", [(clean(row.version or ""), DIM) for row, _ in shown], OPTIONAL + 1),
+        Column("zone", [(clean(zones.get(row.name, "")), DIM) for row, _ in shown], OPTIONAL + 2),
     )
-    table: list[list[Part]] = []
-    for name, replica in shards({row.name: row.primary for row in rows}):
-        row = by_name[name]
-        sees = len(rows) - 1 - len([other for other in row.unseen if other != name])
-        role: str = "" if mesh_only or row.role is None else row.role
-        if role == "replica" and not replica:
-            role = f"replica of {clean(words.node(row.primary or '?'))}"
-        table.append(
-            [
-                _name(name, replica),
-                _where(row),
-                role,
-                words.slots(row.slots),
-                "" if row.id is None else (f"{sees}/{len(rows) - 1}", "" if sees == len(rows) - 1 else BAD),
-                _state(row, mesh_only),
-                (clean(row.version or ""), DIM),
-                (clean(zones.get(name) or ""), DIM),
-            ]
-        )
-    page.table(columns, table)
 
 
-def _where(row: NodeRow) -> str:
-    """The address where it is not the name, and which address of a host name was taken."""
+def _names(order: Sequence[tuple[str, bool]]) -> list[Part]:
+    return [f"└ {clean(name)}" if replica else clean(name) for name, replica in order]
+
+
+def _address(row: NodeRow) -> str:
+    """Return the address where it is not the name, and the IP address of a host name."""
     address = clean(row.address) if row.address != row.name else ""
     if row.ip is None or row.ip in row.address:
         return address
     return f"{address} ({clean(row.ip)})" if address else clean(row.ip)
 
 
+def _role(row: NodeRow, below_primary: bool) -> str:
+    if row.role == "replica" and not below_primary:
+        return f"replica of {clean(words.node(row.primary or '?'))}"
+    return row.role or ""
+
+
+def _sees(row: NodeRow, others: int) -> Part:
+    if row.id is None:
+        return ""
+    sees = others - len(set(row.unseen) - {row.name})
+    return (f"{sees}/{others}", "" if sees == others else BAD)
+
+
+def _state(row: NodeRow, mesh_only: bool) -> Part:
+    if row.state == "away" or row.state is None:
+        return ("away", BAD)
+    return "" if mesh_only else (clean(row.state), GOOD if row.state == "ok" else BAD)
+
+
 def planned(page: Page, topology: Topology, target: Placement) -> None:
     """Add a table of nodes as they are to be: role, slots, zone."""
-    nodes = {node.name: node for node in topology.nodes}
-    columns = (
-        Column("node", least=_NAME),
-        Column("address", NICE, least=_NAME),
-        Column("role", 1),
-        Column("slots", least=12),
-        Column("zone", 2),
+    by_name = {node.name: node for node in topology.nodes}
+    order = list(shards({name: spot.primary for name, spot in target.spots.items()}))
+    nodes = [by_name[name] for name, _ in order]
+    spots = [target.spots[name] for name, _ in order]
+    addresses = [clean(node.address) if node.address != node.name else "" for node in nodes]
+    page.table(
+        Column("node", _names(order), least=_NAME),
+        Column("address", addresses, OPTIONAL, least=_NAME),
+        Column("role", ["" if topology.slots == "none" else spot.role for spot in spots], 1),
+        Column("slots", [words.slots(spot.slots) for spot in spots], least=12),
+        Column("zone", [(clean(node.zone or ""), DIM) for node in nodes], 2),
     )
-    table: list[list[Part]] = []
-    for name, replica in shards({name: spot.primary for name, spot in target.spots.items()}):
-        spot, node = target.spots[name], nodes[name]
-        table.append(
-            [
-                _name(name, replica),
-                clean(node.address) if node.address != name else "",
-                "" if topology.slots == "none" else spot.role,
-                words.slots(spot.slots),
-                (clean(node.zone or ""), DIM),
-            ]
-        )
-    page.table(columns, table)
 
 
 def places(page: Page, topology: Topology, target: Placement) -> None:
@@ -123,88 +105,74 @@ def places(page: Page, topology: Topology, target: Placement) -> None:
     for node in topology.nodes:
         entry = tally.setdefault((node.zone or "no zone") if zoned else node.host, [0, 0])
         entry[target.spots[node.name].role == "replica"] += 1
-    columns = (
-        Column("zone" if zoned else "host", least=_NAME),
-        Column("primaries", right=True),
-        Column("replicas", right=True),
+    kind = "zone" if zoned else "host"
+    more = len(tally) - MAX_NODES
+    shown = list(tally.items())[: MAX_NODES if more > 1 else None]
+    page.table(
+        Column(kind, [clean(place) for place, _ in shown], least=_NAME),
+        Column("primaries", [str(primaries) for _, (primaries, _) in shown], right=True),
+        Column("replicas", [str(replicas) for _, (_, replicas) in shown], right=True),
     )
-    rows: list[list[Part]] = [[clean(place), str(one), str(two)] for place, (one, two) in tally.items()]
-    left = len(rows) - SMALL
-    page.table(columns, rows[:SMALL] if left > 1 else rows)
-    if left > 1:
-        page.line((f"  and {words.count(left, columns[0].title)} more", DIM))
+    if more > 1:
+        page.line((f"  and {words.count(more, kind)} more", DIM))
 
 
 def who_sees_whom(page: Page, rows: Sequence[NodeRow]) -> None:
-    """Add the matrix of links, or in a big cluster only its holes; nothing where everybody sees everybody.
+    """Add the matrix of links, or of a big cluster the nodes that are not seen.
 
-    Nor is there anything to see where no node answers.
+    Adds nothing where every node sees every other, or where no node answers.
     """
     silent = [row for row in rows if row.id is None]
     if len(rows) < 2 or len(silent) == len(rows) or not (silent or any(row.unseen for row in rows)):
         return
     page.line()
-    if len(rows) > SMALL:
-        _holes(page, rows)
+    if len(rows) > MAX_NODES:
+        _not_seen(page, rows)
         return
-    page.paragraph(
+    page.line(
         ("who sees whom", HEAD),
-        (f"  (rows look at columns: ·{GLUE}seen, ✗{GLUE}not{GLUE}seen, ?{GLUE}not{GLUE}answering)", DIM),
-        hang=2,
+        ("  (rows look at columns: · seen, ✗ not seen, ? not answering)", DIM),
     )
     # One character a node when two do not fit: 32 nodes then still fit into 40 columns.
-    room = page.width if page.width is not None else 1000
+    room = page.console.width if page.console.is_terminal else 1000
     gap = " " if 8 + 2 * len(rows) + _NAME <= room else ""
-    width = len(str(len(rows)))
-    numbers = [str(number).rjust(width) for number in range(1, len(rows) + 1)]
-    longest = max(cells_of(clean(row.name)) for row in rows)
-    cells_width = len(rows) + (len(rows) - 1) * len(gap)
-    # Two spaces each before the number, the name and the cells.
-    label = max(0, min(longest, room - 6 - width - cells_width))
-    if label < 4:
-        label = 0
-    margin = " " * (2 + width + (2 + label if label else 0) + 2)
-    for digit in range(width):
-        page.line((margin + gap.join(number[digit] for number in numbers).rstrip(), DIM))
-    for row, number in zip(rows, numbers, strict=True):
-        name = page.fit(clean(row.name), label) if label else ""
-        name = f"  {name}{' ' * (label - cells_of(name))}" if label else ""
-        cells: list[Piece] = []
-        unseen = set(row.unseen)
-        for other in rows:
-            if other.name == row.name:
-                cells.append(("–", DIM))
-            elif row.id is None:
-                cells.append(("?", WARN))
-            else:
-                cells.append(("✗", BAD) if other.name in unseen else ("·", DIM))
-            cells.append((gap, ""))
-        page.line(("  ", ""), (number, DIM), name, "  ", *cells[: len(cells) - 1])
+    digits = len(str(len(rows)))
+    numbers = [str(number).rjust(digits) for number in range(1, len(rows) + 1)]
+    # The numbers of the columns stand above them, digit below digit.
+    heading = [page.text((gap.join(digit), DIM)) for digit in zip(*numbers, strict=True)]
+    cells = [page.text(*_links(row, rows, gap)) for row in rows]
+    above: list[Part] = [""] * digits
+    page.table(
+        Column("", [*above, *((number, DIM) for number in numbers)]),
+        Column("", [*above, *(clean(row.name) for row in rows)], 1, least=4),
+        Column("", [*heading, *cells]),
+    )
 
 
-def _holes(page: Page, rows: Sequence[NodeRow]) -> None:
-    """The most missed nodes first: a dead node is one line, not one for everybody who misses it."""
+def _links(row: NodeRow, rows: Sequence[NodeRow], gap: str) -> Iterator[Part]:
+    unseen = set(row.unseen)
+    for index, other in enumerate(rows):
+        if index and gap:
+            yield gap
+        if other.name == row.name:
+            yield ("–", DIM)
+        elif row.id is None:
+            yield ("?", WARN)
+        else:
+            yield ("✗", BAD) if other.name in unseen else ("·", DIM)
+
+
+def _not_seen(page: Page, rows: Sequence[NodeRow]) -> None:
+    """Add the most missed nodes first: a dead node is one line, not one for each that misses it."""
     silent = sum(row.id is None for row in rows)
     page.line(("who is not seen", HEAD))
     missed = sorted((row for row in rows if row.unseen_by), key=lambda row: -len(row.unseen_by))
-    for row in missed[:_SHOWN_HOLES]:
+    for row in missed[:_MAX_MISSED]:
         by = row.unseen_by
         asked = len(rows) - silent - (row.id is not None)
-        who = f"all {asked} others" if len(by) >= asked > 1 else words.names(by, 4)
-        page.paragraph("  ", (clean(row.name), ""), f" is not seen by {who}", hang=4)
-    if len(missed) > _SHOWN_HOLES:
-        page.line((f"  and {words.count(len(missed) - _SHOWN_HOLES, 'node')} more; -o json lists all", DIM))
+        others = f"all {asked} others" if len(by) >= asked > 1 else words.names(by, 4)
+        page.line(f"  {clean(row.name)} is not seen by {others}", hang=4)
+    if len(missed) > _MAX_MISSED:
+        page.line((f"  and {words.count(len(missed) - _MAX_MISSED, 'node')} more; -o json lists all", DIM))
     if not missed:
         page.line(("  every node that answers sees all others", DIM))
-
-
-def _name(name: str, replica: bool) -> str:
-    return f"└ {clean(name)}" if replica else clean(name)
-
-
-def _state(row: NodeRow, mesh_only: bool) -> Part:
-    if row.state == "away" or row.state is None:
-        return ("away", BAD)
-    if mesh_only:
-        return ""
-    return (clean(row.state), GOOD if row.state == "ok" else BAD)

@@ -1,136 +1,127 @@
-"""Results as text: what a command did or found, in a few lines, then the table that proves it."""
+"""Results as text: what a command did or found, in a few lines, then the table of the nodes."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from clusterboot.render import plan_text, problems, tables, words
 from clusterboot.render.page import BAD, DIM, GOOD, HEAD, WARN, Page, Part
-from clusterboot.render.safe import clean
+from clusterboot.render.safe import MAX_MESSAGE, clean
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from clusterboot.core.results import BoostReport, DownResult, LsResult, StatusResult, UpResult, Validated
-    from clusterboot.errors import Problem
+    from clusterboot.core.results import (
+        BoostReport,
+        ClusterRow,
+        DownResult,
+        LsResult,
+        StatusResult,
+        UpResult,
+        Validated,
+    )
 
-_SHOWN_REASONS = 16
-_SHOWN_ALIKE = 5
+_MAX_NAMES = 10
 
 
 def validated(console: Console, result: Validated, file: str) -> None:
-    """Print that a topology file is valid, and what it makes of fresh nodes."""
+    """Print that a topology file is valid, and the plan that it gives on fresh nodes."""
     page = Page(console)
     summary = plan_text.summary(result.topology, result.placement, result.plan)
-    page.paragraph((clean(file), HEAD), (" is valid", GOOD), f": {summary}", hang=2)
+    page.line((clean(file), HEAD), (" is valid", GOOD), f": {summary}")
     page.print()
+
+
+def _verdict(*, ready: bool, mesh_only: bool, already: bool = False) -> Part:
+    goal = "a full mesh" if mesh_only else "Ready"
+    if not ready:
+        return (f"✗ Not {goal}", BAD)
+    return (f"● Already {goal}" if already else f"● {goal[0].upper()}{goal[1:]}", f"bold {GOOD}")
 
 
 def up(console: Console, result: UpResult) -> None:
     """Print what `up` did and how the cluster stands; warnings go to stderr (`problems.warnings`)."""
     page = Page(console)
-    if result.dry_run:
-        _dry_run(page, result)
-    else:
-        _done(page, result)
-    page.print()
+    (_dry_run if result.dry_run else _done)(page, result)
+    page.print(repeat=True)
 
 
 def _done(page: Page, result: UpResult) -> None:
     verdict = result.verdict
-    mesh_only = result.mesh_only or result.topology.slots == "none"
-    goal = "a full mesh" if mesh_only else "Ready"
     shape = plan_text.shape(result.topology, result.target, meet_only=result.mesh_only)
-    took = words.seconds(result.seconds)
+    mesh_only = result.mesh_only or result.topology.slots == "none"
     idle = not (result.steps or result.started or (result.boost and result.boost.used))
-    if verdict.ready and idle:
-        page.paragraph((f"● Already {goal}", f"bold {GOOD}"), f": {shape}; nothing to do", hang=2)
-    elif verdict.ready:
-        done = "A full mesh" if mesh_only else "Ready"
-        page.paragraph((f"● {done}", f"bold {GOOD}"), f" in {took}: {shape}", hang=2)
+    head = _verdict(ready=verdict.ready, mesh_only=mesh_only, already=idle)
+    took = words.seconds(result.seconds)
+    if verdict.ready:
+        page.line(head, f": {shape}; nothing to do" if idle else f" in {took}: {shape}")
     else:
-        page.paragraph(
-            (f"✗ Not {goal}", BAD), f" after {took}: {words.count(len(verdict.reasons), 'reason')}", hang=2
-        )
-        _reasons(page, verdict.reasons)
+        page.line(head, f" after {took}: {words.count(len(verdict.reasons), 'reason')}")
+        problems.add(page, verdict.reasons, problems.REASON)
     if result.steps:
-        page.paragraph(f"  sent: {_steps(result)}", hang=4)
-    _boost(page, result.boost)
-    if len(result.nodes) <= tables.SMALL:
+        planned = [done.step for done in result.steps if not (done.again or done.extra)]
+        sent = words.all_steps(planned, result.repaired, result.extra_meets)
+        page.line(f"  sent: {', '.join(sent)}", hang=4)
+    if result.boost is not None:
+        _boost(page, result.boost)
+    if len(result.nodes) <= tables.MAX_NODES:
         page.line()
-        tables.found(page, result.topology, result.nodes)
+        tables.actual(page, result.topology, result.nodes)
     if not verdict.ready:
         tables.who_sees_whom(page, result.nodes)
 
 
-def _steps(result: UpResult) -> str:
-    """What was done, with what was needed beyond the plan."""
-    planned = [done.step for done in result.steps if not (done.again or done.extra)]
-    parts = [words.steps(planned)] if planned else []
-    if result.repaired:
-        parts.append(f"{words.count(result.repaired, 'MEET')} sent again")
-    if result.extra_meets:
-        parts.append(f"{words.count(result.extra_meets, 'extra MEET')}")
-    return ", ".join(parts)
-
-
-def _boost(page: Page, boost: BoostReport | None) -> None:
-    if boost is None or not (boost.used or boost.reason):
-        return
+def _boost(page: Page, boost: BoostReport) -> None:
     reason = clean(boost.reason, 400) if boost.reason else ""
     if not boost.used:
-        page.paragraph((f"  no boost: {reason}", DIM), hang=4)
+        if reason:
+            page.line((f"  no boost: {reason}", DIM), hang=4)
         return
-    borrowed = ", ".join(f"{clean(name)} {clean(value)}" for name, value in boost.settings.items())
-    on = words.count(boost.nodes, "node")
+    settings = ", ".join(f"{clean(name)} {clean(value)}" for name, value in boost.settings.items())
+    text = f"  boost: {settings} on {words.count(boost.nodes, 'node')}, restored on "
     if boost.restored >= boost.nodes:
-        where = "all of them" if boost.nodes > 1 else "it"
-        page.paragraph((f"  boost: {borrowed} on {on}, put back on {where}", DIM), hang=4)
-        return
-    text = f"  boost: {borrowed} on {on}, put back on {boost.restored} only"
-    page.paragraph((f"{text}: {reason}" if reason else text, WARN), hang=4)
+        page.line((f"{text}{'all of them' if boost.nodes > 1 else 'it'}", DIM), hang=4)
+    else:
+        page.line((f"{text}{boost.restored} only{reason and f': {reason}'}", WARN), hang=4)
 
 
 def _dry_run(page: Page, result: UpResult) -> None:
     shape = plan_text.shape(result.topology, result.target, meet_only=result.mesh_only)
-    missing = result.plan.steps
-    if not missing and result.verdict.ready:
-        goal = "Ready" if result.ready else "a full mesh"
-        page.paragraph((f"● Already {goal}", f"bold {GOOD}"), f": {shape}; nothing to do", hang=2)
-        return
-    if not missing:
-        page.paragraph(("No step is missing", HEAD), f": {shape}, but not Ready yet", hang=2)
-        _reasons(page, result.verdict.reasons)
-        return
-    groups = result.plan.groups
-    so_far = f"; they form {groups} groups so far" if 1 < groups < len(result.topology.nodes) else ""
-    page.paragraph(
-        (f"{words.count(len(missing), 'step')} missing", HEAD),
-        f", nothing was changed: {shape}{so_far}",
-        hang=2,
-    )
-    big = len(result.topology.nodes) > tables.SMALL
-    if not big:
+    missing, groups = result.plan.steps, result.plan.groups
+    if missing:
+        so_far = f"; they form {groups} groups so far" if 1 < groups < len(result.topology.nodes) else ""
+        page.line(
+            (f"{words.count(len(missing), 'step')} missing", HEAD),
+            f", nothing was changed: {shape}{so_far}",
+        )
+        big = len(result.topology.nodes) > tables.MAX_NODES
+        if not big:
+            page.line()
+            tables.planned(page, result.topology, result.target)
         page.line()
-        tables.planned(page, result.topology, result.target)
-    page.line()
-    plan_text.steps(page, result.plan, big=big)
+        plan_text.steps(page, result.plan, big=big)
+    elif result.verdict.ready:
+        head = _verdict(ready=True, mesh_only=not result.ready, already=True)
+        page.line(head, f": {shape}; nothing to do")
+    else:
+        page.line(("No step is missing", HEAD), f": {shape}, but not Ready yet")
+        problems.add(page, result.verdict.reasons, problems.REASON)
 
 
 def status(console: Console, result: StatusResult) -> None:
-    """Print the verdict with every reason, every node, and who does not see whom."""
+    """Print the verdict with every reason, every node, and which nodes are not seen."""
     page = Page(console)
     add_status(page, result)
-    page.print()
+    page.print(repeat=True)
 
 
 def add_status(page: Page, result: StatusResult) -> None:
-    """Add what `status` shows to a page, for a screen that is drawn again and again."""
+    """Add what `status` shows to a page."""
     verdict = result.verdict
     total = words.count(len(result.topology.nodes), "node")
     mesh_only = result.topology.slots == "none"
+    head = _verdict(ready=verdict.ready, mesh_only=mesh_only)
     if verdict.ready:
         parts = [total]
         if not mesh_only:
@@ -139,83 +130,37 @@ def add_status(page: Page, result: StatusResult) -> None:
             if roles["replica"]:
                 parts.append(words.count(roles["replica"], "replica"))
             parts.append(words.count(len(verdict.covered), "slot"))
-        done = "A full mesh" if mesh_only else "Ready"
-        page.paragraph((f"● {done}", f"bold {GOOD}"), f": {', '.join(parts)}", hang=2)
+        page.line(head, f": {', '.join(parts)}")
     else:
-        goal = "a full mesh" if mesh_only else "Ready"
         links = "" if verdict.mesh else f"; {verdict.links} of {verdict.total} links"
-        reasons = words.count(len(verdict.reasons), "reason")
-        page.paragraph((f"✗ Not {goal}", BAD), f": {total}, {reasons}{links}", hang=2)
-        _reasons(page, verdict.reasons)
+        page.line(head, f": {total}, {words.count(len(verdict.reasons), 'reason')}{links}")
+        problems.add(page, verdict.reasons, problems.REASON)
     page.line()
-    tables.found(page, result.topology, result.nodes)
+    tables.actual(page, result.topology, result.nodes)
     if not verdict.ready:
         tables.who_sees_whom(page, result.nodes)
-
-
-def _reasons(page: Page, reasons: tuple[Problem, ...]) -> None:
-    """Every reason; where there are hundreds, the first of each kind and how many more there are.
-
-    A hint that the following reasons share stands once, below the last of them.
-    """
-    shown = list(_some(reasons))
-    for index, (reason, more) in enumerate(shown):
-        if more:
-            page.paragraph((f"  · and {more} more like these; -o json lists all", DIM), hang=4)
-        else:
-            first, *rest = problems.message(reason.message)
-            page.paragraph(("  · ", DIM), first, hang=4)
-            for line in rest:
-                page.paragraph((f"    {line}", DIM), hang=4)
-        following = shown[index + 1][0].hint if index + 1 < len(shown) else None
-        if reason.hint and reason.hint != following:
-            for line in problems.hint(reason.hint):
-                page.paragraph(("    → ", DIM), line, hang=6)
-
-
-def _some(reasons: Sequence[Problem]) -> Iterator[tuple[Problem, int]]:
-    """Return the reasons to show, each with 0; once more with how many follow that are left out."""
-    number = Counter(reason.code for reason in reasons)
-    seen: Counter[str] = Counter()
-    last: dict[str, Problem] = {}
-    for reason in reasons:
-        seen[reason.code] += 1
-        if len(reasons) > _SHOWN_REASONS and number[reason.code] > _SHOWN_ALIKE + 1:
-            if seen[reason.code] > _SHOWN_ALIKE + 1:
-                continue
-            if seen[reason.code] == _SHOWN_ALIKE + 1:
-                yield last[reason.code], number[reason.code] - _SHOWN_ALIKE
-                continue
-        last[reason.code] = reason
-        yield reason, 0
 
 
 def down(console: Console, result: DownResult) -> None:
     """Print what was stopped, reset and left alone."""
     page = Page(console)
-    some = False
-    for found, what, one in (
-        (result.stopped, "stopped", "spawned server"),
-        (result.gone, "had already ended", "spawned server"),
-        (result.reset, "reset to single nodes without slots", "node"),
-        (result.left, "left as it was", "node"),
+    for names, noun, one, many in (
+        (result.stopped, "spawned server", "stopped", "stopped"),
+        (result.gone, "spawned server", "had already ended", "had already ended"),
+        (result.reset, "node", "reset to standalone, without slots", "reset to standalone, without slots"),
+        (result.left, "node", "left as it was", "left as they were"),
     ):
-        if found:
-            some = True
-            plural = what.replace("it was", "they were") if len(found) > 1 else what
-            plural = plural.replace("single nodes", "a single node") if len(found) == 1 else plural
-            page.paragraph(
-                f"{words.count(len(found), one)} {plural}: ", (words.names(found, 10), DIM), hang=2
-            )
-    if not some:
+        if names:
+            what = one if len(names) == 1 else many
+            page.line(f"{words.count(len(names), noun)} {what}: ", (words.names(names, _MAX_NAMES), DIM))
+    if not page.parts:
         page.line("Nothing to stop.")
     if result.left and not (result.stopped or result.gone or result.reset):
-        page.paragraph(
-            ("  → ", DIM),
-            "stop them the way they were started; --reset --yes stops nothing: it removes live nodes from "
-            "their cluster",
-            hang=4,
+        hint = (
+            "stop them the way they were started; --reset --yes stops nothing: it makes live nodes "
+            "standalone, without slots"
         )
+        page.line(("  → ", DIM), hint, hang=4)
     page.print()
 
 
@@ -227,27 +172,26 @@ def ls(console: Console, result: LsResult) -> None:
     for index, cluster in enumerate(result.clusters):
         if index:
             page.line()
-        page.paragraph(*_cluster(cluster.running, len(cluster.servers)), (clean(cluster.name), HEAD), hang=2)
-        for name, value in (("file", cluster.file), ("server", words.server(cluster.version))):
-            if value:
-                shown = clean(value, 4000)
-                if name == "file" and page.width is not None:
-                    # The end of a path tells more than its beginning; -o json has the whole.
-                    shown = page.fit(shown, page.width - 10, tail=True)
-                page.paragraph((f"  {name.ljust(7)} ", DIM), shown, hang=10)
+        page.line(*_cluster(cluster))
         running = [server.address for server in cluster.servers if server.running]
         ended = [server.address for server in cluster.servers if not server.running]
-        if running:
-            page.paragraph(("  runs    ", DIM), words.names(running, tables.SMALL), hang=10)
-        if ended:
-            page.paragraph(("  ended   ", DIM), (words.names(ended, tables.SMALL), BAD), hang=10)
+        for label, value, style in (
+            ("file", clean(cluster.file or "", MAX_MESSAGE), ""),
+            ("server", clean(words.server(cluster.version) or ""), ""),
+            ("runs", words.names(running, tables.MAX_NODES), ""),
+            ("ended", words.names(ended, tables.MAX_NODES), BAD),
+        ):
+            if value:
+                page.line((f"  {label.ljust(7)} ", DIM), (value, style), hang=10)
     page.print()
 
 
-def _cluster(running: int, total: int) -> Iterator[Part]:
-    if running == total:
-        yield ("● ", GOOD)
-    elif running:
-        yield (f"● {running} of {total} run: ", WARN)
-    else:
-        yield ("○ ended: ", DIM)
+def _cluster(cluster: ClusterRow) -> list[Part]:
+    """Return a cluster and how many of its servers run."""
+    running, total = cluster.running, len(cluster.servers)
+    name: Part = (clean(cluster.name), HEAD)
+    if not running:
+        return [("○ ", DIM), name, (": ended", DIM)]
+    if running < total:
+        return [("✗ ", BAD), name, (f": {running} of {total} servers run", WARN)]
+    return [("● ", GOOD), name, f": {words.count(total, 'server runs', 'servers run')}"]

@@ -1,27 +1,25 @@
-"""Small words that every screen shares: counts, durations, slots, one node's state. Pure."""
+"""What all screens word alike: counts, durations, names, slots, steps, the state of a node. Pure."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from clusterboot.core.plan import AddSlots, Meet, Replicate, SetEpoch, Step
 from clusterboot.render.safe import clean
 from clusterboot.slots import Slots
 from clusterboot.wording import count as count
+from clusterboot.wording import duration as duration
 
 if TYPE_CHECKING:
+    from clusterboot.core.plan import Step
     from clusterboot.core.verdict import NodeHealth
 
-_SHOWN_RANGES = 3
+_MAX_RANGES = 3
 _ID = re.compile("[0-9a-f]{40}")
-_STEPS = (
-    (SetEpoch, "config epoch", "config epochs"),
-    (AddSlots, "slot range", "slot ranges"),
-    (Meet, "MEET", "MEETs"),
-    (Replicate, "REPLICATE", "REPLICATEs"),
-)
+# By kind, in the order in which they are sent.
+STEPS = {"epoch": "config epoch", "slots": "slot range", "meet": "MEET", "replicate": "REPLICATE"}
 
 
 def seconds(value: float) -> str:
@@ -40,37 +38,38 @@ def names(found: Sequence[str], most: int) -> str:
 
 
 def node(found: str) -> str:
-    """Return a node's name; of the 40 digits of an id, which stand for a node without one, the first 8."""
+    """Return a node's name; of a node id, which stands for a node without a name, the first 8 digits."""
     return f"{found[:8]}…" if _ID.fullmatch(found) else found
 
 
 def server(found: str | None) -> str | None:
-    """Return a server and its version as a node tells it, "redis 7.0.15", where the binary says "Redis"."""
+    """Return a server and its version as nodes report it: "redis 7.0.15" for "Redis 7.0.15"."""
     kind, space, version = (found or "").partition(" ")
     return f"{kind.lower()} {version}" if space and kind in ("Redis", "Valkey") else found
 
 
 def slots(found: Slots) -> str:
-    """Return slots for people: all ranges of a few, the first ones and the size of many."""
-    if len(found.ranges) <= _SHOWN_RANGES:
+    """Return slots: all ranges where they are few, else the first ones and how many slots there are."""
+    if len(found.ranges) <= _MAX_RANGES:
         return str(found)
-    first = Slots(found.ranges[: _SHOWN_RANGES - 1])
+    first = Slots(found.ranges[: _MAX_RANGES - 1])
     return f"{first},… ({len(found)} in {len(found.ranges)} ranges)"
 
 
 def steps(found: Iterable[Step]) -> str:
     """Return how many steps of each kind there are: "3 config epochs, 3 slot ranges, 5 MEETs"."""
-    listed = list(found)
-    parts = []
-    for kind, one, many in _STEPS:
-        number = sum(isinstance(step, kind) for step in listed)
-        if number:
-            parts.append(count(number, one, many))
-    return ", ".join(parts)
+    number = Counter(step.kind for step in found)
+    return ", ".join(count(number[kind], name) for kind, name in STEPS.items() if number[kind])
+
+
+def all_steps(planned: Sequence[Step], again: int, extra: int) -> list[str]:
+    """Return the steps that were done: the planned ones, repeated MEETs, MEETs beyond the plan."""
+    repeated = f"{count(again, 'MEET')} sent again" if again else ""
+    return [part for part in (steps(planned), repeated, count(extra, "extra MEET") if extra else "") if part]
 
 
 def state(health: NodeHealth | None) -> str:
-    """Return in a few words what a node lacks most; "away" when it did not answer, "ready" when nothing."""
+    """Return what a node lacks first, or "ready"; "away" when it did not answer."""
     if health is None:
         return "away"
     if health.unseen:

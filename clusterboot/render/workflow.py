@@ -1,14 +1,14 @@
-"""Workflow commands: lines that the runner of GitHub Actions obeys, and text that must not be one.
+"""Workflow commands: lines that the runner of GitHub Actions obeys.
 
-Lines that begin with `::`, and `##[` anywhere, are commands to the runner ("Workflow commands for GitHub
-Actions" in GitHub's documentation). What comes from files and nodes is kept from being one: `Defused`.
+A line that begins with `::`, and `##[` anywhere, is a command ("Workflow commands for GitHub Actions" in
+GitHub's documentation). `Defused` keeps text from files and nodes from being one.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -41,23 +41,30 @@ class Defused:
 
 def error_lines(problems: Iterable[Problem]) -> list[str]:
     """Return a line for each problem that is in a file, which makes GitHub show it there."""
-    found = []
-    for problem in problems:
-        if problem.file is not None:
-            where = {"file": _from_workspace(problem.file)}
-            where |= {"line": str(problem.line)} if problem.line is not None else {}
-            where |= {"col": str(problem.column)} if problem.column is not None else {}
-            found.append(command("error", problem.message, {**where, "title": problem.code}))
-    return found
+    return [
+        command(
+            "error",
+            problem.message,
+            {
+                "file": _from_workspace(problem.file),
+                "line": problem.line,
+                "col": problem.column,
+                "title": problem.code,
+            },
+        )
+        for problem in problems
+        if problem.file is not None
+    ]
 
 
-def command(name: str, message: str = "", properties: dict[str, str] | None = None) -> str:
+def command(name: str, message: str = "", properties: Mapping[str, object] | None = None) -> str:
     """Return a workflow command, escaped as the runner's own toolkit does it (command.ts)."""
-    told = ",".join(
-        f"{key}={_escaped(value).replace(':', '%3A').replace(',', '%2C')}"
+    shown = ",".join(
+        f"{key}={_escaped(str(value)).replace(':', '%3A').replace(',', '%2C')}"
         for key, value in (properties or {}).items()
+        if value is not None
     )
-    return f"::{name}{' ' if told else ''}{told}::{_escaped(message)}"
+    return f"::{name}{' ' if shown else ''}{shown}::{_escaped(message)}"
 
 
 def _escaped(text: str) -> str:

@@ -101,7 +101,7 @@ def valid(topology: Topology) -> Validated:
 
 
 def node_rows(topology: Topology, missing: dict[str, Sequence[str]] | None = None) -> tuple[NodeRow, ...]:
-    """Rows as planned; `missing` says whom a node does not see; a node that misses itself did not answer."""
+    """Rows as planned; `missing` are the nodes that a node does not see; one that misses itself is away."""
     missing = missing or {}
     spots = place(topology).spots
     rows = []

@@ -20,7 +20,7 @@ RUN = """
 import os
 from clusterboot.errors import Problem
 from clusterboot.render import live, problems, text
-from clusterboot.render.console import console
+from clusterboot.render.page import console
 from tests.render.test_live import story
 err = console(stderr=True, no_color="--no-color" in os.environ.get("FLAGS", ""))
 now = [0.0]
@@ -68,7 +68,7 @@ def test_a_terminal_is_left_clean_and_coloured() -> None:
     assert lines == [
         "warning: only two primaries.",
         "  → use three",
-        "look 0.1 s · meet 0.2 s · mesh 1.1 s · replicate 0.1 s · ready 0.4 s",
+        "look 0.1s · meet 0.2s · mesh 1.1s · replicate 0.1s · Ready 0.4s",
         "error: größer → kaputt.",
     ]
     assert cursor

@@ -11,7 +11,7 @@ import pytest
 from clusterboot.core.events import Note, Phase, Warned
 from clusterboot.errors import Exit, Problem
 from clusterboot.render import github, workflow
-from clusterboot.render.console import console
+from clusterboot.render.page import console
 from tests.harness.cli import clusterboot
 from tests.render import paper
 
@@ -72,7 +72,7 @@ def test_a_log_folds_by_phases_and_warnings_stand_out(
         "::group::look: 2 nodes",
         "::warning title=odd::this is 50%25 odd",
         "::endgroup::",
-        "::group::ready",
+        "::group::wait for Ready",
         "::endgroup::",
     ]
     assert [found.code for found in report.warned] == ["odd"]
@@ -84,7 +84,7 @@ def test_quiet_stays_quiet(actions: Path, capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().err == ""
 
 
-def test_the_summary_is_a_table_and_a_picture_without_anybody_else_s_markup() -> None:
+def test_the_summary_is_a_table_and_a_picture_without_foreign_markup() -> None:
     result = paper.formed()
     first = result.nodes[0]
     evil = replace(first, version='<b>x</b>|`"', state="fail")
@@ -93,10 +93,20 @@ def test_the_summary_is_a_table_and_a_picture_without_anybody_else_s_markup() ->
     assert f"| {first.name} |" in text.replace("\\", "")
     assert '&lt;b>x&lt;/b>\\|\\`"' in text
     assert "```mermaid\nflowchart LR\n  n0[" in text
+    assert "| node | role | slots | state | version |\n|---|---|---|---|---|\n" in text
     for row in result.nodes:
         if row.primary:
             names = [one.name for one in result.nodes]
             assert f"  n{names.index(row.primary)} --> n{names.index(row.name)}" in text
+
+
+def test_the_summary_has_addresses_only_where_they_are_not_the_names() -> None:
+    result = paper.formed()
+    named = replace(result.nodes[0], name="a")
+    text = github.summary(replace(result, nodes=(named, *result.nodes[1:])))
+    assert "| node | address | role |" in text
+    assert "| a | 127.0.0.1:7001 | primary |" in text
+    assert "| 127.0.0.1:7002 |  | primary |" in text
 
 
 def test_a_label_of_the_picture_cannot_leave_its_quotes() -> None:

@@ -1,8 +1,9 @@
-"""A run on a terminal draws a small screen and leaves a clean one; elsewhere it is a few plain lines."""
+"""A run on a terminal draws a small screen and leaves one line; elsewhere it is a few plain lines."""
 
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -18,6 +19,7 @@ from clusterboot.core.plan import Plan
 from clusterboot.core.verdict import NodeHealth, Verdict
 from clusterboot.errors import Problem
 from clusterboot.render import live
+from clusterboot.render.run_state import RunReporter
 from clusterboot.slots import ALL
 from clusterboot.topology import Topology
 from tests.render.paper import (
@@ -73,7 +75,7 @@ def story(topology: Topology = SIX) -> list[tuple[float, Event]]:
     ]
 
 
-def tell(to: Console, events: Sequence[tuple[float, Event]], *, quiet: bool = False) -> live.RunReporter:
+def tell(to: Console, events: Sequence[tuple[float, Event]], *, quiet: bool = False) -> RunReporter:
     clock = Clock()
     with live.reporter(to, quiet=quiet, clock=clock) as reporter:
         for seconds, event in events:
@@ -93,13 +95,13 @@ def test_plain_lines_without_a_terminal() -> None:
         "  → use three\n"
         "   0.1 s  meet: 5 MEETs, star around 127.0.0.1:7001\n"
         "   0.3 s    6 config epochs, 3 slot ranges, 5 MEETs\n"
-        "   0.3 s  mesh\n"
+        "   0.3 s  wait for mesh\n"
         "   0.7 s    waiting for 127.0.0.1:7003: it is loading its data\n"
-        "   1.4 s    1 MEET sent again, 30 of 30 links, 6 of 6 nodes complete\n"
+        "   1.4 s    1 MEET sent again, 30 of 30 links, 6 of 6 nodes ready\n"
         "   1.4 s  replicate\n"
         "   1.5 s    3 REPLICATEs\n"
-        "   1.5 s  ready\n"
-        "   1.9 s    30 of 30 links, 6 of 6 nodes complete\n"
+        "   1.5 s  wait for Ready\n"
+        "   1.9 s    30 of 30 links, 6 of 6 nodes ready\n"
     )
 
 
@@ -130,21 +132,25 @@ def test_a_long_phase_tells_how_far_it_is_now_and_then() -> None:
     polls = [(0.125, Looked(partly(SIX, 1 + index // 48))) for index in range(96)]
     tell(to, [(0.0, Phase("mesh")), *polls])
     assert written(to) == (
-        "   0.0 s  mesh\n"
-        "   5.0 s    6 of 30 links, 0 of 6 nodes complete\n"
-        "  10.0 s    12 of 30 links, 0 of 6 nodes complete\n"
+        "   0.0 s  wait for mesh\n"
+        "   5.0 s    6 of 30 links, 0 of 6 nodes ready\n"
+        "  10.0 s    12 of 30 links, 0 of 6 nodes ready\n"
     )
 
 
-def frame(width: int, *, until: int, **options: bool | str) -> list[str]:
-    """What the terminal shows after the first `until` events."""
-    to = console(width, **options)  # type: ignore[arg-type]
+def frame(
+    width: int, events: Sequence[tuple[float, Event]], height: int = 25, **options: bool | str
+) -> list[str]:
+    """Return what the terminal shows after `events`."""
+    to = console(width, height=height, **options)  # type: ignore[arg-type]
     clock = Clock()
-    with live.reporter(to, clock=clock) as reporter:
-        for seconds, event in story()[:until]:
+    with live.Screen(to, clock) as reporter:
+        for seconds, event in events:
             clock.now += seconds
             reporter(event)
-        return screen(written(to), width)[0]
+        assert reporter.live is not None
+        reporter.live.refresh()
+        return screen(written(to), width, height)[0]
 
 
 def events_until(kind: type) -> int:
@@ -152,12 +158,13 @@ def events_until(kind: type) -> int:
 
 
 def test_the_screen_in_the_middle_of_a_run() -> None:
-    assert frame(80, until=events_until(Note) + 2) == [
+    shown = frame(80, story()[: events_until(Note) + 2])
+    assert shown[2][1:] == " wait for mesh  1.3 s"
+    assert shown[:2] + shown[3:] == [
         "warning: only two primaries.",
         "  → use three",
-        "● mesh                                                                    1.3 s",
-        "  links  ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━  30 of 30",
-        "  nodes  ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━  6 of 6",
+        "  links ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━ 30 of 30",
+        "  nodes ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━ 6 of 6",
         "",
         "  127.0.0.1:7001  primary  sees 5/5  ready",
         "  127.0.0.1:7002  primary  sees 5/5  ready",
@@ -170,22 +177,77 @@ def test_the_screen_in_the_middle_of_a_run() -> None:
 
 
 def test_the_screen_on_40_columns_in_ascii() -> None:
-    shown = frame(40, until=events_until(Note) - 1, encoding="ascii")
-    assert shown == [
+    shown = frame(40, story()[: events_until(Note) - 2], encoding="ascii")
+    assert shown[2][1:] == " wait for mesh  0.7 s"
+    assert shown[:2] + shown[3:] == [
         "warning: only two primaries.",
         "  > use three",
-        "* mesh                            0.7 s",
-        "  links  ========------------  12 of 30",
-        "  nodes  --------------------  0 of 6",
+        "  links ---------               12 of 30",
+        "  nodes                         0 of 6",
         "",
         "  127.0.0.1:7001  sees 2/5  joining",
         "  127.0.0.1:7002  sees 2/5  joining",
-        "  127.0.0.1:7003  sees 2/5  joining",
+        "  127.0.0.1:7003            away",
         "  127.0.0.1:7004  sees 2/5  joining",
         "  127.0.0.1:7005  sees 2/5  joining",
         "  127.0.0.1:7006  sees 2/5  joining",
-        "  not answering: 127.0.0.1:7003",
     ]
+
+
+def test_a_phase_under_way_never_wears_the_sign_of_the_verdict() -> None:
+    for end in range(1, len(story()) + 1):
+        assert not any("●" in line for line in frame(80, story()[:end]))
+
+
+def test_the_bar_of_nodes_does_not_go_back() -> None:
+    nodes = {node.name: NodeHealth() for node in SIX.nodes}
+    worse = Verdict(False, False, dict.fromkeys(nodes, NodeHealth(stale=("a",))), 30, 30, ALL, ())
+    better = Verdict(True, True, nodes, 30, 30, ALL, ())
+    shown = frame(80, [*story()[:2], (0.1, Looked(better)), (0.1, Looked(worse))])
+    assert shown[2].endswith(" 6 of 6")
+    assert [line.split()[-2:] for line in shown[4:]] == [["learning", "roles"]] * 6
+
+
+@pytest.mark.parametrize(("count", "height"), [(17, 25), (6, 12)])
+def test_without_room_for_all_nodes_those_that_are_not_ready_are_named(count: int, height: int) -> None:
+    topology = local(count)
+    first, *_, last = (node.name for node in topology.nodes)
+    found = verdict(topology, {first: [last], last: [last]})
+    events = [*story(topology)[:2], (0.1, Looked(found, (last,)))]
+    shown = frame(80, events, height)
+    assert shown[2].endswith(f" {count - 2} of {count}")
+    assert shown[3:] == [f"  joining: {first}", f"  away: {last}"]
+
+
+def test_the_clock_goes_on_while_no_event_comes() -> None:
+    to = console(80)
+    clock = Clock()
+    with live.Screen(to, clock) as reporter:
+        reporter(Phase("look"))
+        clock.now += 42.0
+        deadline = time.monotonic() + 30
+        while "42.0 s" not in written(to):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+def test_a_narrower_window_erases_the_rows_that_it_wrapped() -> None:
+    to = console(80)
+    clock = Clock()
+    with live.Screen(to, clock) as reporter:
+        for _, event in story()[: events_until(Note)]:
+            reporter(event)
+        assert reporter.live is not None
+        reporter.live.auto_refresh = False
+        reporter.live.refresh()
+        drawn = screen(written(to), 80)[0][2:]
+        before = written(to)
+        to.width = 30
+        reporter.live.refresh()
+    lines = sum(-(-len(line) // 30) or 1 for line in drawn)
+    # Up from the last row to the first one, wrapped rows included.
+    redrawn = written(to)[len(before) :].partition("wait for mesh")[0]
+    assert redrawn.count("\x1b[1A") == lines - 1
 
 
 @pytest.mark.parametrize("color", [True, False])
@@ -195,7 +257,7 @@ def test_a_finished_run_leaves_one_line_with_its_times(width: int, color: bool) 
     reporter = tell(to, story())
     lines, cursor = screen(written(to), width)
     assert lines[:2] == ["warning: only two primaries.", "  → use three"]
-    assert " ".join(lines[2:]) == "look 0.1 s · meet 0.2 s · mesh 1.1 s · replicate 0.1 s · ready 0.4 s"
+    assert " ".join(lines[2:]) == "look 0.1s · meet 0.2s · mesh 1.1s · replicate 0.1s · Ready 0.4s"
     assert cursor
     assert reporter.warned == [WARNING]
 
@@ -203,7 +265,7 @@ def test_a_finished_run_leaves_one_line_with_its_times(width: int, color: bool) 
 def test_phases_that_took_no_time_are_left_out() -> None:
     to = console(80)
     tell(to, [(0.0, Phase("look")), (0.04, Phase("meet")), (0.3, Phase("ready")), (0.0, Phase("meet"))])
-    assert screen(written(to), 80)[0] == ["meet 0.3 s"]
+    assert screen(written(to), 80)[0] == ["meet 0.3s"]
 
 
 @pytest.mark.parametrize("height", [5, 10, 25])
@@ -218,39 +280,15 @@ def test_an_interrupted_run_leaves_a_clean_screen(height: int) -> None:
             raise KeyboardInterrupt
         lines, cursor = screen(written(to), 80, height)
         assert cursor
-        assert not [line for line in lines if line.startswith(("●", "  links", "  127"))]
+        assert not [line for line in lines if "wait for" in line or line.startswith(("  links", "  127"))]
 
 
-def test_draws_at_most_ten_times_a_second() -> None:
+def test_an_event_draws_nothing_itself() -> None:
     to = console(80)
+    began = time.monotonic()
     polls: list[tuple[float, Event]] = [(0.001, Looked(partly(SIX, index % 5))) for index in range(2000)]
     tell(to, [(0.0, Phase("mesh")), *polls])
-    frames = written(to).count("● mesh")
-    assert 15 <= frames <= 21
-
-
-def test_more_than_sixteen_nodes_are_bars_only() -> None:
-    big = local(17)
-    to = console(80)
-    clock = Clock()
-    with live.reporter(to, clock=clock) as reporter:
-        for seconds, event in story(big):
-            clock.now += seconds
-            reporter(event)
-        lines, _ = screen(written(to), 80)
-    assert len(lines) == 5
-    assert lines[3].endswith("272 of 272")
-
-
-def test_starts_no_thread() -> None:
-    import threading
-
-    before = threading.active_count()
-    to = console(80)
-    with live.reporter(to, clock=Clock()) as reporter:
-        for _, event in story():
-            reporter(event)
-            assert threading.active_count() == before
+    assert written(to).count("wait for mesh") <= (time.monotonic() - began) * live.FRAMES + 3
 
 
 class Closed(io.StringIO):
@@ -335,12 +373,15 @@ def test_watch_redraws_in_place_on_a_terminal() -> None:
     to = console(80, height=40)
     result = broken()
     good = replace(result, verdict=verdict(SIX), nodes=tuple(replace(row, unseen=()) for row in result.nodes))
-    with live.watch(to) as show:
+    clock = Clock()
+    with live.watch(to, 1.0, clock) as show:
         show(good)
         show(result)
         show(good)
+        clock.now += 7
     lines, cursor = screen(written(to), 80, 40)
-    assert lines[0].startswith("● Ready")
+    assert lines[0] == "every 1 s, last look 7 s ago"
+    assert lines[1].startswith("● Ready")
     assert sum("Ready" in line for line in lines) == 1
     assert cursor
 
@@ -348,7 +389,7 @@ def test_watch_redraws_in_place_on_a_terminal() -> None:
 def test_watch_prints_only_what_changed_elsewhere() -> None:
     to = console(terminal=False)
     result = broken()
-    with live.watch(to) as show:
+    with live.watch(to, 1.0) as show:
         for _ in range(3):
             show(result)
         show(replace(result, verdict=verdict(SIX, NOT_SEEN, REASONS[:1])))

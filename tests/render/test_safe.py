@@ -114,7 +114,7 @@ def hostile_screens(evil: str) -> dict[str, Callable[[Console], None]]:
                 reporter(event)
 
     def watch(to: Console) -> None:
-        with live.watch(to) as show:
+        with live.watch(to, 1.0) as show:
             show(StatusResult(topology, found, rows))
 
     return {
@@ -199,6 +199,6 @@ def test_wrapping_loses_no_word(parts: list[tuple[str, str]]) -> None:
     shown = [(clean(text), style) for text, style in parts]
     to = console(40)
     page = Page(to)
-    page.paragraph(*shown, hang=4)
+    page.line(*shown, hang=4)
     page.print()
     assert written(to).split() == "".join(text for text, _ in shown).split()

@@ -202,7 +202,7 @@ def test_a_signal_during_a_reset_restores_everything(any_nodes: Take) -> None:
 
 def _interrupted(file: Path, number: signal.Signals, moment: str) -> Outcome:
     """Send a signal as soon as the run tells that a phase has begun."""
-    titles = {"lower": "lower timers", "meet": "meet:", "mesh": "  mesh"}
+    titles = {"lower": "lower timers", "meet": "meet:", "mesh": "wait for mesh"}
     with launch("up", file) as process:
         told = read_until(process, process.stderr, titles[moment])
         process.send_signal(number)

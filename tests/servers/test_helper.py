@@ -54,7 +54,7 @@ def test_there_is_a_helper_beside_more_connections_than_select_takes(any_nodes: 
         timeout=60,
     )
     assert done.returncode == 0, done
-    assert "put back on all of them" in " ".join(done.stdout.split())
+    assert "restored on all of them" in " ".join(done.stdout.split())
     assert two.all_timers() == [OLD] * 2
 
 

@@ -230,7 +230,7 @@ def test_a_dry_run_prints_the_missing_steps_and_changes_nothing(nodes: Take) -> 
     assert (document["dry_run"], document["steps"], document["plan"]["groups"]) == (True, [], 2)
     text = three.up(file, "--dry-run")
     assert text.out.startswith("3 steps missing, nothing was changed: ")
-    assert f"1 MEET\n    {three.addresses[0]} ──▶ {three.addresses[2]}\n" in text.out
+    assert f"1 MEET\n    {three.addresses[0]} ─▶ {three.addresses[2]}\n" in text.out
     assert all(not three.servers.changing(index, probes=True) for index in range(3))
 
 
