@@ -22,6 +22,9 @@ from tests.harness.servers import SERVERS, Missing, Servers
 for _number in (signal.SIGINT, signal.SIGQUIT):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, signal.SIG_DFL if _number is signal.SIGQUIT else signal.default_int_handler)
+# The same under nohup, but this process has to survive it: what it starts has the default again.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 _STARTS_SERVERS = {"server_kind", "any_server", "servers"}
 

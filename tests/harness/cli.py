@@ -37,6 +37,10 @@ class Outcome:
         except ValueError as error:
             raise AssertionError(f"stdout is not exactly one JSON document ({error}): {self!r}") from None
 
+    def named(self, kind: str = "errors") -> list[tuple[str, str | None, str | None]]:
+        """Return code, node and peer of each error (`kind`: warnings, reasons) of the JSON document."""
+        return [(problem["code"], problem["node"], problem["peer"]) for problem in self.json()[kind]]
+
 
 def environment() -> dict[str, str]:
     """Return this process's environment with the project on the path of Python, wherever it is run."""
