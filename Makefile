@@ -8,6 +8,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
+# Some machines switch it on; every process that the tests start would compile all modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test check soak mutants bench format schema clean
 
 demo: $(VENV)/.installed

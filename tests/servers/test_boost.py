@@ -20,7 +20,7 @@ import pytest
 from clusterboot.disk.topology_file import read
 from clusterboot.loop.restore import Restoring
 from clusterboot.wire.client import Fleet
-from tests.harness.cli import ROOT, Outcome, clusterboot, environment, launch
+from tests.harness.cli import ROOT, Outcome, clusterboot, launch
 from tests.harness.ready import why_not_ready
 from tests.harness.servers import Servers
 from tests.servers.conftest import Take
@@ -439,11 +439,8 @@ def test_what_was_ready_is_looked_at_again_where_restoring_had_to_wait(any_nodes
     own = OLD | {TIMEOUT: "1000"}
     six.configure(own)
     file = six.file(replicas=1)
-    words = [str(6 + 6 + 3 + 5 + 3 + 1), str(six.servers.processes[0].pid), "up", str(file), "-o", "json"]
-    command = [sys.executable, "-m", "tests.servers.dying", *words]
-    with subprocess.Popen(
-        command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    words = [str(6 + 6 + 3 + 5 + 3 + 1), str(six.servers.processes[0].pid), "up", file, "-o", "json"]
+    with launch(*words, module="tests.servers.dying") as process:
         try:
             six.until(lambda: "slave" in str(six.ok(3, "ROLE")), "it has a replica")
             six.until(lambda: "master" in str(six.ok(3, "ROLE")), "its replica takes over")
