@@ -4,12 +4,14 @@ A start then costs 20 ms of CPU instead of 350, and the tests start clusterboot 
 is started has a pid, a session, streams, a folder, an environment and signals of its own.
 
 Each process of pytest has one process to fork from, `python -m tests.harness.forks FD`. Through the socket FD
-come what to start and the three streams. It forks twice: one process waits for the status, the other runs.
+come what to start, its three streams and its network. It forks twice: one process waits for the status, the
+other runs.
 """
 
 from __future__ import annotations
 
 import atexit
+import ctypes
 import functools
 import gc
 import importlib
@@ -34,15 +36,14 @@ _PRELOADED = (
     *("asyncio", "concurrent.futures.thread", "ssl", "yaml", "pydantic", "redis.asyncio"),
     *("rich.console", "rich.live", "rich.progress", "rich.table", "rich.text", "tests.harness.servers"),
 )
+# The network of this thread, which tests/harness/netns.py changes.
+_NETWORK = "/proc/thread-self/ns/net"
 _lock = threading.Lock()
 
 
 def possible(env: Mapping[str, str]) -> bool:
-    """Return whether a process with `env` can be forked: on Linux, here, with Python started as it is."""
-    if sys.platform != "linux":
-        return False
-    networks = {Path(f"/proc/{whose}/ns/net").readlink() for whose in ("self", "thread-self")}
-    return len(networks) == 1 and _read_at_start(env) == _read_at_start(os.environ)
+    """Return whether a process with `env` can be forked: on Linux, with Python as it is here."""
+    return sys.platform == "linux" and _read_at_start(env) == _read_at_start(os.environ)
 
 
 def _read_at_start(env: Mapping[str, str]) -> dict[str, str]:
@@ -61,7 +62,8 @@ class Forked:
         self.args = [module, *arguments]
         self.returncode: int | None = None
         pipes = [os.pipe() for _ in range(4)]
-        theirs = [pipes[0][0], pipes[1][1], pipes[2][1], pipes[3][1]]
+        network = os.open(_NETWORK, os.O_RDONLY)
+        theirs = [pipes[0][0], pipes[1][1], pipes[2][1], pipes[3][1], network]
         data = json.dumps([self.args, dict(env), str(cwd or Path.cwd())]).encode()
         with _lock:
             socket.send_fds(_origin(), [len(data).to_bytes(4, "big")], theirs)
@@ -154,7 +156,7 @@ def _origin() -> socket.socket:
 def _serve(channel: socket.socket) -> list[str]:
     """Fork for each request; return the module and the arguments in the process that is to run them."""
     while True:
-        head, descriptors, _, _ = socket.recv_fds(channel, 4, 4)
+        head, descriptors, _, _ = socket.recv_fds(channel, 4, 5)
         with suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
@@ -168,7 +170,7 @@ def _serve(channel: socket.socket) -> list[str]:
         for descriptor in descriptors:
             os.close(descriptor)
     channel.close()
-    *streams, status = descriptors
+    *streams, status, network = descriptors
     if (pid := os.fork()) != 0:
         for descriptor in streams:
             os.close(descriptor)
@@ -178,6 +180,8 @@ def _serve(channel: socket.socket) -> list[str]:
             os.write(status, code.to_bytes(4, "big", signed=True))
         os._exit(0)
     os.setsid()
+    if os.fstat(network).st_ino != Path(_NETWORK).stat().st_ino:
+        assert ctypes.CDLL(None).setns(network, 0) == 0
     for number, descriptor in enumerate(streams):
         os.dup2(descriptor, number)
     for descriptor in descriptors:
