@@ -18,6 +18,7 @@ from clusterboot import commands
 from clusterboot.commands import Reach, UpOptions
 from clusterboot.commands.shell import Shell
 from clusterboot.errors import Exit
+from tests.conftest import ONE_KIND
 from tests.harness.cli import ROOT, clusterboot
 from tests.harness.ready import why_not_ready
 from tests.harness.servers import Servers
@@ -142,6 +143,7 @@ def test_without_info_keys_are_still_found(any_nodes: Take, monkeypatch: pytest.
     assert three.changes() == {}
 
 
+@ONE_KIND
 def test_servers_that_have_info_and_config_renamed_are_ready(
     server_kind: str, servers: Start, tmp_path: Path
 ) -> None:
@@ -186,6 +188,7 @@ def with_passwords(servers: Servers, folder: Path, passwords: list[str]) -> Path
     return path
 
 
+@ONE_KIND
 def test_a_password_of_its_own_on_each_node_and_one_wrong_one(locked: Servers, tmp_path: Path) -> None:
     right = [f"password-{index}" for index in range(6)]
     locked.reset_slowlog()
@@ -199,6 +202,7 @@ def test_a_password_of_its_own_on_each_node_and_one_wrong_one(locked: Servers, t
     assert why_not_ready(locked.addresses, password="for-replicas") is None
 
 
+@ONE_KIND
 def test_a_replica_without_masterauth_is_found_before_anything_is_changed(
     server_kind: str, servers: Start, tmp_path: Path
 ) -> None:

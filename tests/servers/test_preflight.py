@@ -28,9 +28,9 @@ def _failed(nodes: Nodes, file: Path) -> list[tuple[str, str | None]]:
 
 
 def test_nodes_that_cannot_be_reached_are_named_together(
-    nodes: Take, free_ports: Callable[[int], list[int]]
+    any_nodes: Take, free_ports: Callable[[int], list[int]]
 ) -> None:
-    two = nodes(2)
+    two = any_nodes(2)
     away = [f"127.0.0.1:{port}" for port in free_ports(2)]
     assert _failed(two, two.file(nodes=[*two.addresses, *away, "no-such-host.invalid:7001"])) == [
         *(("connection-refused", name) for name in away),
