@@ -16,9 +16,9 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: $(VENV)/.installed
 	@sh examples/demo.sh $(BIN)/clusterboot topologies/local.yaml
 
-# Most tests wait for servers, so three at a time are not too many for two cores.
+# Most tests wait for servers, so four at a time are not too many for two cores.
 test: check
-	$(PYTEST) -m "not soak" -n 3 --dist worksteal
+	$(PYTEST) -m "not soak" -n 4 --dist worksteal
 
 check: $(VENV)/.developing
 	$(BIN)/ruff check
