@@ -162,9 +162,7 @@ def _serve(channel: socket.socket) -> list[str]:
                 pass
         if not head:
             os._exit(0)
-        data = b""
-        while len(data) < int.from_bytes(head, "big"):
-            data += channel.recv(1 << 20)
+        data = channel.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL)
         if os.fork() == 0:
             break
         for descriptor in descriptors:
