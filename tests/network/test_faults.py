@@ -125,10 +125,10 @@ def test_a_name_server_that_does_not_answer_holds_up_neither_the_run_nor_its_end
         command = ["unshare", "--mount", "sh", "-c", script, "sh"]
         with hosts.inside():
             ended = subprocess.run(
-                [*command, sys.executable, "-m", "clusterboot", "up", file, "--timeout", "2"],
+                [*command, sys.executable, "-m", "clusterboot", "up", file, "--timeout", "4"],
                 capture_output=True,
                 text=True,
-                timeout=2 + 2 + 5,  # less than the resolver takes
+                timeout=4 + 2 + 3,  # less than the resolver takes
                 env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"},
                 check=False,
             )
