@@ -1,4 +1,4 @@
-# clusterboot in a small image, run by a user without rights:
+# A small image with clusterboot, which runs as an unprivileged user:
 #   docker build -t clusterboot .
 #   docker run --rm --network host -v "$PWD/topologies:/topologies:ro" clusterboot up /topologies/local.yaml
 FROM python:3.13-alpine AS build

@@ -1,1 +1,1 @@
-"""How long clusterboot takes and what it costs: `python -m benchmarks --help`. Not part of the package."""
+"""Benchmarks of time and cost: `python -m benchmarks --help`. Not part of the package."""

@@ -1,10 +1,10 @@
-"""Measure clusterboot, print tables, and keep JSON and a chart.
+"""Run the benchmarks, print tables, and write JSON and a chart.
 
-    python -m benchmarks                                   everything: about three quarters of an hour
-    python -m benchmarks --sizes 6,30 --runs 1 forming     a short look
-    python -m benchmarks cost startup                      no real servers
+    python -m benchmarks                                   everything: about 45 minutes
+    python -m benchmarks --sizes 6,30 --runs 1 forming     a quick run
+    python -m benchmarks cost startup                      without real servers
 
-Exit status 1 when a target was missed.
+Exits with status 1 if a target was missed.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ PARTS = ("forming", "joining", "run", "cost", "startup")
 
 
 def main() -> int:
-    """Measure what the arguments say; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure clusterboot.")
+    """Run the benchmarks given in the arguments and return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Run the benchmarks.")
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="what to measure (default: all)")
-    parser.add_argument("--servers", help="kinds of servers (default: all; forming: redis70,valkey91)")
-    parser.add_argument("--sizes", default="6,30,60,150", help="numbers of nodes, for forming")
-    parser.add_argument("--serving", default="30,60", help="numbers of nodes to join, for joining")
-    parser.add_argument("--fleet", default="100,300,1000", help="numbers of simulated nodes, for cost")
-    parser.add_argument("--runs", type=int, default=3, help="runs of which the median is taken")
-    parser.add_argument("--large-runs", type=int, default=1, help="the same above 100 nodes")
-    parser.add_argument("--no-boost", action="store_true", help="measure 'up --no-boost' as well")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results; - keeps none")
+    parser.add_argument("--servers", help="server kinds (default: all; forming: redis70,valkey91)")
+    parser.add_argument("--sizes", default="6,30,60,150", help="cluster sizes for forming")
+    parser.add_argument("--serving", default="30,60", help="cluster sizes for joining")
+    parser.add_argument("--fleet", default="100,300,1000", help="numbers of simulated nodes for cost")
+    parser.add_argument("--runs", type=int, default=3, help="number of runs per median")
+    parser.add_argument("--large-runs", type=int, default=1, help="number of runs above 100 nodes")
+    parser.add_argument("--no-boost", action="store_true", help="also measure 'up --no-boost'")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the results; - writes none")
     given = parser.parse_args()
     parts = given.parts or PARTS
     formed = _form(given) if "forming" in parts else []
@@ -52,18 +52,18 @@ def main() -> int:
         ("cost", costs, list(targets(costs=costs))),
         ("startup", starts, list(targets(starts=starts))),
     ]
-    found = [target for _, _, some in results for target in some]
+    compared = [target for _, _, some in results for target in some]
 
     _table("Time to Ready", ("server", "nodes", "tool", "Ready s", "exit s", "share"), _shares(formed))
-    _table("Joining a cluster that serves, from the first MEET on", joining.HEADS, map(joining.row, joined))
-    _table("From nothing to a command in `clusterboot run`, 6 nodes", run.HEADS, map(run.row, ran))
+    _table("Joining a serving cluster, from the first MEET on", joining.HEADS, map(joining.row, joined))
+    _table("Time until the command of `clusterboot run` starts, 6 nodes", run.HEADS, map(run.row, ran))
     _table(
         "Cost on the simulated fleet",
         ("nodes", "CPU s", "MiB", "commands", "MB read", "snapshots", "whole s"),
         [(c.nodes, c.cpu, c.memory, c.commands, c.read, c.snapshots, c.seconds) for c in costs],
     )
     _table("Start-up", ("command", "seconds", "CPU s"), [(s.command, s.seconds, s.cpu) for s in starts])
-    _table("Targets", ("target", "at most", "found", ""), [_row(target) for target in found])
+    _table("Targets", ("target", "at most", "measured", ""), [_row(target) for target in compared])
     if str(given.out) != "-":
         given.out.mkdir(parents=True, exist_ok=True)
         for name, measured, some in results:
@@ -76,7 +76,7 @@ def main() -> int:
                 (given.out / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
         if formed:
             (given.out / "forming.svg").write_text(chart.svg(formed))
-    return 0 if all(target.met for target in found) else 1
+    return 0 if all(target.met for target in compared) else 1
 
 
 class _Measured(Protocol):
@@ -85,12 +85,12 @@ class _Measured(Protocol):
 
 def _form(given: argparse.Namespace) -> list[forming.Formed]:
     tools = forming.TOOLS if given.no_boost else forming.TOOLS[:2]
-    found: list[forming.Formed] = []
+    formed: list[forming.Formed] = []
     for kind in _kinds(given, ("redis70", "valkey91")):
         for count in _numbers(given.sizes):
             runs = given.runs if count <= 100 else given.large_runs
-            found += forming.measure(kind, count, tools, runs)
-    return sorted(found, key=lambda each: (each.server, each.nodes))
+            formed += forming.measure(kind, count, tools, runs)
+    return sorted(formed, key=lambda each: (each.server, each.nodes))
 
 
 def _join(given: argparse.Namespace) -> list[joining.Joined]:
@@ -103,16 +103,16 @@ def _join(given: argparse.Namespace) -> list[joining.Joined]:
 
 
 def _kinds(given: argparse.Namespace, default: Sequence[str]) -> list[str]:
-    """Return the kinds of servers to measure that are here; says which are not."""
-    found = []
+    """Return the installed server kinds; prints which are missing."""
+    installed = []
     for kind in given.servers.split(",") if given.servers else default:
         try:
             binary(kind)
         except Missing as reason:
-            print(f"left out: {reason}", file=sys.stderr)
+            print(f"skipped: {reason}", file=sys.stderr)
         else:
-            found.append(kind)
-    return found
+            installed.append(kind)
+    return installed
 
 
 def _numbers(text: str) -> list[int]:
@@ -141,12 +141,12 @@ def _shares(formed: Sequence[forming.Formed]) -> list[tuple[object, ...]]:
 
 
 def _row(target: Target) -> tuple[object, ...]:
-    found = "never" if target.found is None else target.found
-    return target.what, target.limit, found, "met" if target.met else "MISSED"
+    measured = "never" if target.found is None else target.found
+    return target.what, target.limit, measured, "met" if target.met else "MISSED"
 
 
 def _table(title: str, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table in Markdown, ready for a page."""
+    """Print a Markdown table."""
     lines = [list(map(str, row)) for row in rows]
     if not lines:
         return

@@ -1,4 +1,4 @@
-"""The chart of the README: time to Ready as bars, one group per kind and number of servers. Plain SVG."""
+"""The chart of the README: time to Ready as bars, grouped by server kind and number of nodes. Plain SVG."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.forming import Formed
 _NAMES = {"redis62": "Redis 6.2", "redis70": "Redis 7.0", "valkey91": "Valkey 9.1"}
 _BARS = (("redis-cli", "redis-cli --cluster create", "#8c959f"), ("clusterboot", "clusterboot up", "#1a7f37"))
 _WIDTH, _LEFT, _RIGHT, _BAR, _GAP, _TOP = 760, 150, 150, 14, 14, 64
-# Read on white and on black alike; a viewer that prefers dark gets light letters.
+# Readable on light and dark backgrounds.
 _STYLE = (
     "text{font:13px system-ui,-apple-system,'Segoe UI',sans-serif;fill:#1f2328}"
     ".soft{fill:#59636e}.title{font-size:15px;font-weight:600}"
@@ -19,7 +19,7 @@ _STYLE = (
 
 
 def svg(formed: Sequence[Formed]) -> str:
-    """Return the chart of everything that was formed by both tools."""
+    """Return the chart of all sizes that both tools formed."""
     ready = {(each.server, each.nodes, each.tool): each.median("ready") for each in formed}
     groups = [
         (server, count)
@@ -50,7 +50,7 @@ def svg(formed: Sequence[Formed]) -> str:
                 f'<rect x="{_LEFT}" y="{y}" width="{width:.1f}" height="{_BAR - 2}" rx="2" fill="{color}"/>'
             )
             theirs = ready[server, count, "redis-cli"] or 0.0
-            times = f", {theirs / seconds:.0f} times sooner" if tool != "redis-cli" and seconds else ""
+            times = f", {theirs / seconds:.0f} times faster" if tool != "redis-cli" and seconds else ""
             x = _LEFT + width + 6
             out.append(f'<text class="soft" x="{x:.1f}" y="{y + _BAR - 3}">{seconds:.1f} s{times}</text>')
             y += _BAR

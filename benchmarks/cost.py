@@ -1,7 +1,7 @@
-"""What clusterboot itself costs with many nodes, on the simulated fleet of tests/harness/fleet.py.
+"""Resource usage with many nodes, on the simulated fleet of tests/harness/fleet.py.
 
-CPU seconds and peak memory are those of the clusterboot process alone; commands and bytes are counted by
-the fleet. A snapshot is CLUSTER NODES of every node once: N² lines.
+CPU seconds and peak memory are of the clusterboot process only; the fleet counts commands and bytes.
+A snapshot is one CLUSTER NODES reply of every node: N² lines.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.harness.fleet import SimulatedFleet
 
 @dataclass(frozen=True)
 class Cost:
-    """One `up` on `nodes` simulated fresh nodes: seconds, MiB, and what went over the wire."""
+    """One `up` on `nodes` simulated fresh nodes: seconds, MiB of memory, commands and MB of replies."""
 
     nodes: int
     exit: int

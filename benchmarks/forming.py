@@ -1,9 +1,9 @@
 """Time to Ready on real servers: clusterboot and `redis-cli --cluster create` in turn.
 
-Every run gets servers that have just been started, past their own start-up delay of 2 s. The clock runs
-from the start of the tool's process. Ready is judged by the tests' probe, over plain sockets and without
-any of clusterboot's code. A tool on many nodes is probed only once it has ended, since the probe itself
-costs CPU: clusterboot ends when it takes the cluster for Ready, redis-cli long before.
+Each run uses new servers, after their start-up delay of 2 s. Time starts with the tool's process. The probe
+of the tests decides when the cluster is Ready; it uses plain sockets and no code of clusterboot. It costs
+CPU, so on many nodes it starts only after the tool has exited: clusterboot exits once the cluster is Ready,
+redis-cli long before.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _DEADLINE = 300.0
 
 @dataclass(frozen=True)
 class Run:
-    """One run: the seconds until the tool ended and until the cluster was Ready, None where never."""
+    """One run: seconds until the tool exited and until the cluster was Ready; None for never."""
 
     exit: float | None
     ready: float | None
@@ -39,7 +39,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Formed:
-    """All runs of one tool on one kind and number of servers."""
+    """All runs of one tool on one server kind and number of nodes."""
 
     server: str
     nodes: int
@@ -47,9 +47,9 @@ class Formed:
     runs: tuple[Run, ...]
 
     def median(self, what: str) -> float | None:
-        """Return the median of `exit` or `ready`; None when a run never got there."""
-        found = [getattr(run, what) for run in self.runs]
-        return None if None in found or not found else round(statistics.median(found), 2)
+        """Return the median of `exit` or `ready`; None if a run never got there."""
+        values = [getattr(run, what) for run in self.runs]
+        return None if None in values or not values else round(statistics.median(values), 2)
 
     def document(self) -> dict[str, object]:
         """Return it for the JSON file."""
@@ -58,13 +58,13 @@ class Formed:
 
 def measure(kind: str, count: int, tools: tuple[str, ...], runs: int) -> Iterator[Formed]:
     """Run every tool `runs` times on `count` fresh servers of `kind`, in turn, with one replica each."""
-    found: dict[str, list[Run]] = {tool: [] for tool in tools}
+    by_tool: dict[str, list[Run]] = {tool: [] for tool in tools}
     for _ in range(runs):
         for tool in tools:
             run = _once(kind, count, tool)
             print(f"{kind} {count} nodes, {tool}: {run}", file=sys.stderr, flush=True)
-            found[tool].append(run)
-    for tool, done in found.items():
+            by_tool[tool].append(run)
+    for tool, done in by_tool.items():
         yield Formed(kind, count, tool, tuple(done))
 
 
@@ -100,7 +100,7 @@ def _follow(process: subprocess.Popen[str], servers: Servers, count: int, began:
                 assert process.stderr is not None
                 return Run(ended, None, load, process.stderr.read()[-300:])
         if reason is not None and (ended is not None or count <= _PROBED_MEANWHILE):
-            # Whatever the probe takes is not the cluster's: the moment counts at which it asked.
+            # The time of the query counts, so the duration of the probe does not.
             asked = time.perf_counter()
             reason = why_not_ready(servers.addresses, timeout=20.0)
             if reason is None:
@@ -121,7 +121,7 @@ def _command(tool: str, servers: Servers, topology: Path) -> list[str]:
     if tool == "redis-cli":
         binary = shutil.which("redis-cli")
         if binary is None:
-            raise SystemExit("redis-cli is not on PATH; Debian's redis-tools has it")
+            raise SystemExit("redis-cli: command not found; it is in Debian's package redis-tools")
         return [binary, "--cluster", "create", *servers.addresses, "--cluster-replicas", "1", "--cluster-yes"]
     _, *flags = tool.split(" ")
     return [sys.executable, "-m", "clusterboot", "up", str(topology), *flags]

@@ -1,11 +1,11 @@
-"""A node that joins a cluster that serves: how soon all agree on it, and how soon `up` says Ready.
+"""A node joins a serving cluster: time until all nodes agree on it, and until `up` reports Ready.
 
-The servers keep their default timers, which clusterboot never touches where somebody serves. Into each
-cluster of N nodes with one replica each goes first a replica, then a primary without slots (which so finds
-N + 1 nodes). The clock runs from the first MEET: one of the two nodes that it is between counts a node
-more from that moment on. All agree when the tests' probe, which has none of clusterboot's code, finds that
-every node lists exactly all ids as seen, with the same roles, primaries and slots. What the two looks take
-is on the bill: the first counts from before it was asked, the second until it was judged.
+The servers keep their default timers, which clusterboot never changes on a serving cluster. First a replica
+joins a cluster of N nodes with one replica per primary, then a primary without slots joins these N + 1 nodes.
+Time starts with the first MEET, when one of its two nodes knows one node more. All nodes agree when the probe
+of the tests, which uses no code of clusterboot, finds that every node sees exactly all ids, with the same
+roles, primaries and slots. The durations of both measurements are included: time starts before the first
+query and stops after the last result is evaluated.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from tests.harness.resp import Connection
 from tests.harness.servers import Servers
 
 ROLES = ("replica", "primary")
-# What medians are taken of; the first two in seconds from the first MEET on.
+# The values with a median; the first two in seconds from the first MEET on.
 NUMBERS = ("agreed", "ready", "planned_meets", "extra_meets")
-# Seconds between two looks at all nodes: they and clusterboot need the processors as well.
+# Seconds between two probes, which leave CPU for the nodes and clusterboot.
 _PAUSE = 0.05
-# Seconds in which the news of forming the cluster fades, so that joining it starts from rest.
+# Seconds until the gossip of forming the cluster has settled.
 _SETTLING = 3.0
 _DEADLINE = 120.0
 
 
 @dataclass(frozen=True)
 class Run:
-    """One newcomer: seconds from the first MEET on, None where never; `started` is how long that took."""
+    """One joining node: seconds from the first MEET on, None for never; `started` is the time before it."""
 
     started: float | None = None
     agreed: float | None = None
@@ -50,7 +50,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Joined:
-    """All runs of one role on one kind and number of servers."""
+    """All runs of one role on one server kind and number of nodes."""
 
     server: str
     nodes: int
@@ -58,9 +58,9 @@ class Joined:
     runs: tuple[Run, ...]
 
     def median(self, what: str) -> float | None:
-        """Return the median of a number of the runs; None when a run never got there."""
-        found = [getattr(run, what) for run in self.runs]
-        return None if None in found or not found else round(statistics.median(found), 2)
+        """Return the median of one of NUMBERS; None if a run never got there."""
+        values = [getattr(run, what) for run in self.runs]
+        return None if None in values or not values else round(statistics.median(values), 2)
 
     def document(self) -> dict[str, object]:
         """Return it for the JSON file."""
@@ -69,12 +69,12 @@ class Joined:
 
 def measure(kind: str, count: int, runs: int) -> Iterator[Joined]:
     """Let a replica and a primary join `count` nodes of `kind`, `runs` times on fresh servers."""
-    found: dict[str, list[Run]] = {role: [] for role in ROLES}
+    by_role: dict[str, list[Run]] = {role: [] for role in ROLES}
     for _ in range(runs):
         for role, run in zip(ROLES, _cluster(kind, count), strict=True):
             print(f"{kind} {count} nodes and a {role}: {run}", file=sys.stderr, flush=True)
-            found[role].append(run)
-    for role, done in found.items():
+            by_role[role].append(run)
+    for role, done in by_role.items():
         yield Joined(kind, count, role, tuple(done))
 
 
@@ -92,18 +92,18 @@ def _cluster(kind: str, count: int) -> Iterator[Run]:
         wait_ready(names[:count])
         for role, name in zip(ROLES, names[count:], strict=True):
             time.sleep(_SETTLING)
-            told = {"replica_of": names[0]} if role == "replica" else {"role": role, "slots": "none"}
-            nodes.append(_node(name, **told))
+            keys = {"replica_of": names[0]} if role == "replica" else {"role": role, "slots": "none"}
+            nodes.append(_node(name, **keys))
             yield _join(servers, nodes, Path(folder), role)
 
 
-def _node(name: str, **told: object) -> dict[str, object]:
+def _node(name: str, **keys: object) -> dict[str, object]:
     host, _, port = name.rpartition(":")
-    return {"name": name, "host": host, "port": int(port), **told}
+    return {"name": name, "host": host, "port": int(port), **keys}
 
 
 def _up(servers: Servers, nodes: Sequence[object], folder: Path) -> subprocess.Popen[bytes]:
-    """Start `clusterboot up`; its document goes to up.json in `folder`."""
+    """Start `clusterboot up`, which writes its document to up.json in `folder`."""
     topology = folder / "topology.yaml"
     topology.write_text(servers.topology(nodes=nodes))
     with (folder / "up.json").open("wb") as out:
@@ -143,7 +143,7 @@ def _join(servers: Servers, nodes: Sequence[object], folder: Path, role: str) ->
 
 
 def _known(*nodes: Connection) -> list[str]:
-    """Return the line of CLUSTER INFO that counts whom a node knows, those in handshake included."""
+    """Return the lines of CLUSTER INFO with the number of known nodes, including those in handshake."""
     infos = [str(node.call("CLUSTER", "INFO")) for node in nodes]
     return [line for info in infos for line in info.splitlines() if line.startswith("cluster_known_nodes:")]
 
@@ -151,7 +151,7 @@ def _known(*nodes: Connection) -> list[str]:
 def _first_meet(
     process: subprocess.Popen[bytes], hub: Connection, newcomer: Connection, alone: list[str]
 ) -> float | None:
-    """Return the last moment before a MEET was seen; None when the process ended without one."""
+    """Return the last time before a MEET was seen; None if the process exited without one."""
     while process.poll() is None:
         asked = time.perf_counter()
         if _known(hub, newcomer) != alone:
@@ -163,13 +163,13 @@ def _first_meet(
 def _agreed(
     process: subprocess.Popen[bytes], addresses: Sequence[str], newcomer: Connection, role: str
 ) -> tuple[float | None, float]:
-    """Return the moments at which all nodes agreed (None: never) and the process ended."""
+    """Return the times at which all nodes agreed (None for never) and the process exited."""
     ended = None
     end = time.perf_counter() + _DEADLINE
     while (now := time.perf_counter()) < end:
         if ended is None and process.poll() is not None:
             ended = now
-        # Before it has taken its role all may well agree, but on the wrong one.
+        # Before the node has its role, all nodes may agree on the wrong one.
         is_one = newcomer.call("ROLE")[0] == ("slave" if role == "replica" else "master")
         if is_one and why_not_ready(addresses, mesh_only=True, timeout=20.0) is None:
             agreed = time.perf_counter()
@@ -179,10 +179,10 @@ def _agreed(
     return None, ended or end
 
 
-HEADS = ("server", "nodes", "newcomer", "all agree s", "Ready s", "MEETs planned", "extra MEETs")
+HEADS = ("server", "nodes", "joining", "all agree s", "Ready s", "MEETs planned", "extra MEETs")
 
 
 def row(joined: Joined) -> tuple[object, ...]:
-    """Return one row of the table below HEADS."""
-    found = [joined.median(what) for what in NUMBERS]
-    return joined.server, joined.nodes, joined.role, *("never" if each is None else each for each in found)
+    """Return one row of the table with HEADS."""
+    medians = [joined.median(what) for what in NUMBERS]
+    return joined.server, joined.nodes, joined.role, *("never" if each is None else each for each in medians)

@@ -1,11 +1,10 @@
-"""From nothing to a command within a throwaway cluster of six nodes, and to nothing again.
+"""Time until the command of `clusterboot run` starts on six nodes, and until everything is stopped again.
 
     python -m benchmarks run
 
-The clock runs from the start of clusterboot's process to the first line that the command prints, which
-says what clusterboot's own word is worth: the probe of the tests finds the cluster Ready at that moment or
-the run counts as failed. A server says for its first two seconds that its cluster is not fine, whatever
-is done: that is the floor.
+Time starts with clusterboot's process and stops at the first line that the command prints. The run fails if
+the probe of the tests does not find the cluster Ready then. The minimum is two seconds: servers report
+`cluster_state:fail` for that long after they start.
 """
 
 from __future__ import annotations
@@ -22,15 +21,15 @@ from tests.harness.ready import why_not_ready
 from tests.harness.servers import binary
 
 NODES = 6
-# Seconds from nothing to the command: a fifth of what cluster managers of client projects take, and less.
+# Seconds until the command starts: at most a fifth of what the cluster scripts of client projects take.
 LIMIT = 3.0
-# Says where the cluster is, and holds on until somebody has looked at it.
+# Prints the nodes, and waits until the benchmark has probed them.
 _COMMAND = ("sh", "-c", 'echo "$CLUSTERBOOT_NODES"; cat >/dev/null')
 
 
 @dataclass(frozen=True)
 class Ran:
-    """All runs on one kind of server: seconds until the command ran, and from its end to ours."""
+    """All runs on one server kind: seconds until the command ran, and from its end to the end of `run`."""
 
     server: str
     began: tuple[float, ...]
@@ -59,21 +58,21 @@ def _once(server: str) -> tuple[float, float]:
         assert process.stdin is not None
         assert process.stdout is not None
         line = process.stdout.readline()
-        there = time.perf_counter() - began
+        started = time.perf_counter() - began
         why_not = why_not_ready(line.strip().split(",")) if line else "the command never ran"
         process.stdin.close()
         ending = time.perf_counter()
         process.wait()
         if why_not or process.returncode:
             raise SystemExit(f"{server}: {why_not or f'exit status {process.returncode}'}")
-    return there, time.perf_counter() - ending
+    return started, time.perf_counter() - ending
 
 
-def targets(found: Iterable[Ran]) -> Iterator[Target]:
-    """Compare what was measured with the target for it."""
-    for ran in found:
+def targets(results: Iterable[Ran]) -> Iterator[Target]:
+    """Compare the results with their targets."""
+    for ran in results:
         yield Target(
-            f"run, {ran.server}, {NODES} nodes: seconds from nothing to the command", LIMIT, ran.median()
+            f"run, {ran.server}, {NODES} nodes: seconds until the command starts", LIMIT, ran.median()
         )
 
 
@@ -81,5 +80,5 @@ HEADS = ("server", "median s", "slowest s", "until gone s")
 
 
 def row(ran: Ran) -> tuple[object, ...]:
-    """Return one row of the table below HEADS."""
+    """Return one row of the table with HEADS."""
     return ran.server, ran.median(), max(ran.began), round(statistics.median(ran.gone), 2)

@@ -1,4 +1,4 @@
-"""How long clusterboot takes to start: `--version` beside a bare typer program, and `plan`."""
+"""Start-up time: `--version` compared with a bare typer program, and `plan`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ app()
 
 @dataclass(frozen=True)
 class Start:
-    """The medians of some runs of one command: seconds until it ended, seconds of CPU."""
+    """The medians of all runs of one command: seconds until it exited, and CPU seconds."""
 
     command: str
     seconds: float
@@ -35,7 +35,7 @@ class Start:
 
 
 def measure(runs: int) -> list[Start]:
-    """Run each command `runs` times, in turn, after once for the file cache."""
+    """Run each command `runs` times, in turn, after one warm-up run for the file cache."""
     with tempfile.TemporaryDirectory() as folder:
         bare = Path(folder) / "bare.py"
         bare.write_text(_BARE)
@@ -47,15 +47,15 @@ def measure(runs: int) -> list[Start]:
             file = Path(folder) / f"{count}.yaml"
             file.write_text(f"version: 1\nreplicas: 1\nnodes:\n  - 127.0.0.1:10001-{10000 + count}\n")
             commands[f"clusterboot plan, {count} nodes"] = ["-m", "clusterboot", "plan", str(file)]
-        found: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
+        measured: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
         for turn in range(runs + 1):
             for name, words in commands.items():
                 times = _once(words)
                 if turn:
-                    found[name].append(times)
+                    measured[name].append(times)
     return [
         Start(name, *(round(statistics.median(column), 3) for column in zip(*times, strict=True)))
-        for name, times in found.items()
+        for name, times in measured.items()
     ]
 
 

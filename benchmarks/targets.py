@@ -1,4 +1,4 @@
-"""What clusterboot promises itself, and whether it was reached. Missed is said, never hidden."""
+"""The performance targets, and whether they are met."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.forming import Formed
 from benchmarks.joining import Joined
 from benchmarks.startup import Start
 
-# The largest share of redis-cli's time to Ready, on the same servers in the same run.
+# The maximum share of redis-cli's time to Ready, on the same servers in the same run.
 RATIOS = {
     ("redis70", 6): 0.2,
     ("redis70", 30): 0.08,
@@ -19,13 +19,13 @@ RATIOS = {
     ("valkey91", 6): 0.2,
     ("valkey91", 60): 0.12,
 }
-# Seconds from the first MEET until all nodes of a cluster that serves agree on one that joins it.
+# Seconds from the first MEET until all nodes of a serving cluster agree on a joining node.
 AGREED = 1.0
 
 
 @dataclass(frozen=True)
 class Target:
-    """A target and what was found; both in the unit that `what` names."""
+    """A limit and the measured value, both in the unit that `what` names."""
 
     what: str
     limit: float
@@ -33,7 +33,7 @@ class Target:
 
     @property
     def met(self) -> bool:
-        """Whether it was reached."""
+        """Whether the target was met."""
         return self.found is not None and self.found <= self.limit
 
     def document(self) -> dict[str, object]:
@@ -47,7 +47,7 @@ def targets(
     costs: Iterable[Cost] = (),
     starts: Iterable[Start] = (),
 ) -> Iterator[Target]:
-    """Compare what was measured with the targets for it; what was not measured is left out."""
+    """Compare the results with their targets; results that are missing are left out."""
     ready = {(each.server, each.nodes, each.tool): each.median("ready") for each in formed}
     for (server, count, tool), seconds in ready.items():
         theirs = ready.get((server, count, "redis-cli"))

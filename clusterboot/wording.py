@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-_SHOWN = 5
+MAX_NAMES_SHOWN = 5
 
 
 def count(number: int, one: str, many: str | None = None) -> str:
@@ -13,17 +13,17 @@ def count(number: int, one: str, many: str | None = None) -> str:
 
 
 def duration(number: float) -> str:
-    """Return a time as people read it: "5 s", "0.25 s", never "5.00001 s"."""
+    """Return `number` seconds as text: "5 s", "0.25 s", never "5.00001 s"."""
     return f"{round(number, 1 if number >= 1 else 2):g} s"
 
 
-def every(words: Sequence[str]) -> str:
-    """Return "a, b and c", however many: for commands, where nobody may be left out."""
+def listed(words: Sequence[str]) -> str:
+    """Return all `words` as "a, b and c": for commands, which must name every node."""
     return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
-def listed(words: Sequence[str]) -> str:
-    """Return "a, b and c", of many the first ones."""
-    if len(words) > _SHOWN:
-        return f"{', '.join(words[:_SHOWN])} and {len(words) - _SHOWN} more"
-    return every(words)
+def shortened(words: Sequence[str]) -> str:
+    """Return `words` as "a, b and c", or the first ones and "7 more" where there are many."""
+    if len(words) > MAX_NAMES_SHOWN:
+        return f"{', '.join(words[:MAX_NAMES_SHOWN])} and {len(words) - MAX_NAMES_SHOWN} more"
+    return listed(words)

@@ -1,11 +1,11 @@
 #!/bin/sh
-# Starts local servers from a topology, makes them a cluster, shows it, and leaves nothing running.
+# Starts the local servers of a topology, forms a cluster, shows it, and stops everything.
 # usage: demo.sh CLUSTERBOOT TOPOLOGY
 set -eu
 clusterboot=$1
 topology=$2
 
-# A state folder of its own: the demo neither sees nor stops what you have spawned yourself.
+# A separate state folder, so that the demo does not affect clusters that you have spawned.
 CLUSTERBOOT_STATE=$(mktemp -d)
 export CLUSTERBOOT_STATE
 clean_up() {
@@ -20,7 +20,7 @@ say() { printf '\n$ clusterboot %s\n' "$*"; }
 
 say up "$topology" --spawn
 "$clusterboot" up "$topology" --spawn
-say up "$topology" "   # once more: nothing is left to do"
+say up "$topology" "   # again: nothing left to do"
 "$clusterboot" up "$topology" 2>/dev/null
 echo "exit status $?"
 say status "$topology"

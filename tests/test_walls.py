@@ -21,7 +21,7 @@ ROOMS: dict[str, set[str]] = {
     "slots": {"errors"},
     "wording": set(),
     "background": set(),
-    "topology": {"errors", "slots"},
+    "topology": {"errors", "slots", "wording"},
     "core": {"errors", "slots", "wording", "topology"},
     "diagnosis": {"errors", "wording", "topology", "core"},
     "wire": {"errors", "topology"},
@@ -33,6 +33,7 @@ ROOMS: dict[str, set[str]] = {
         *(
             "errors",
             "addresses",
+            "wording",
             "background",
             "topology",
             "core",
@@ -73,7 +74,7 @@ MODULES: dict[str, dict[str, set[str]]] = {
         "versions": {"views"},
         "fit": {"versions"},
         "spread": {"topology", "fit", "versions"},
-        "misplaced": {"topology", "errors"},
+        "misplaced": {"topology", "slots", "errors"},
         "placement": {"topology", "slots", "errors", "spread", "fit", "misplaced", "versions"},
         "mixed": {"views", "versions", "errors", "wording"},
         "plan": {"topology", "views", "placement", "slots", "errors"},
@@ -89,13 +90,14 @@ MODULES: dict[str, dict[str, set[str]]] = {
             *("views", "placement", "plan", "topology", "errors", "announced", "mixed", "replaced"),
             "wording",
         },
-        "reasons": {"views", "placement", "slots", "errors"},
-        "health": {"views", "placement", "reasons", "slots", "errors"},
-        "newcomers": {"health", "plan", "topology"},
+        "verdict": {"slots", "errors"},
+        "reasons": {"verdict", "views", "placement", "slots", "errors"},
+        "health": {"verdict", "views", "placement", "reasons", "slots", "errors"},
+        "newcomers": {"verdict", "plan", "topology"},
         "moved": {"plan", "topology"},
         "timers": {"views", "topology", "errors", "wording"},
-        "events": {"plan", "health", "placement", "errors"},
-        "results": {"errors", "slots", "topology", "views", "health", "placement", "plan", "events"},
+        "events": {"plan", "verdict", "placement", "errors"},
+        "results": {"errors", "slots", "topology", "views", "verdict", "placement", "plan", "events"},
     },
     "diagnosis": {
         "bus": {"core", "topology"},
@@ -142,8 +144,8 @@ MODULES: dict[str, dict[str, set[str]]] = {
 # What every room and module may import.
 ANYWHERE = {"addresses"}
 PACKAGES = {
-    "yaml": {"topology"},
-    "pydantic": {"topology"},
+    "yaml": {"topology/document", "topology/text"},
+    "pydantic": {"topology/fields", "topology/schema", "topology/validate", "topology/messages"},
     "redis": {"wire/client", "pytest_plugin"},  # the plugin hands tests a client of redis-py
     "rich": {"render", "cli"},
     "typer": {"cli"},

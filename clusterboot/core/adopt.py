@@ -22,7 +22,7 @@ from clusterboot.core.views import View
 from clusterboot.errors import Exit, Problem
 from clusterboot.slots import NONE, Slots, union
 from clusterboot.topology import Topology
-from clusterboot.wording import count, every
+from clusterboot.wording import count, listed
 
 # The names of a group of nodes that know each other, and the slots that they own.
 _Group = tuple[Sequence[str], Slots]
@@ -212,7 +212,7 @@ def _held(views: Views, target: Placement) -> list[Problem]:
                     "does not serve them any more (CLUSTER NODES of both): it would refuse them as busy.",
                     name,
                     f"give them back with CLUSTER ADDSLOTS on {owner}, or take them from it with CLUSTER "
-                    f"DELSLOTS on {every(_believers(views, peer.id, held))}; then this again",
+                    f"DELSLOTS on {listed(_believers(views, peer.id, held))}; then this again",
                     peer=owner,
                 )
             )

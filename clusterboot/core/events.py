@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from clusterboot.core.health import Verdict
 from clusterboot.core.placement import Placement
 from clusterboot.core.plan import Plan, Step
+from clusterboot.core.verdict import Verdict
 from clusterboot.errors import Problem
 
 PhaseName = Literal["look", "lower", "slots", "meet", "mesh", "replicate", "ready", "restore", "down"]

@@ -13,7 +13,7 @@ from clusterboot.core.placement import Placement, Spot, spelled_role
 from clusterboot.core.plan import Views
 from clusterboot.errors import Exit, Problem
 from clusterboot.topology import Topology
-from clusterboot.wording import count, listed
+from clusterboot.wording import count, shortened
 
 
 def fewer(
@@ -46,7 +46,7 @@ def fewer(
         Problem(
             "replicas-fewer",
             f"{count(len(lacking), 'primary has', 'primaries have')} fewer replicas than the topology wants: "
-            f"{listed(those)}.",
+            f"{shortened(those)}.",
             node=first,
             peer=spare,
             hint=f"{move}add a node to the topology and run 'clusterboot up': it becomes a replica there",

@@ -9,64 +9,16 @@ primary is up. The mesh is the first of these alone.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from clusterboot.core.placement import Placement
 from clusterboot.core.reasons import told
+from clusterboot.core.verdict import NodeHealth, Verdict
 from clusterboot.core.views import Peer, View
 from clusterboot.errors import Problem
 from clusterboot.slots import NONE, Slots
 
 _MOST_KNOWN = 100_000
-
-
-@dataclass(frozen=True, slots=True)
-class NodeHealth:
-    """What one node lacks; empty tuples and True mean that it lacks nothing.
-
-    `unseen` are the names of the nodes that it does not see, `strangers` the ids it lists that no
-    node of the topology has, `stale` the names of nodes whose role, primary or slots it takes for
-    something else than planned. `handshakes` counts its lines that are in handshake, of whoever.
-    `state_ok` and `in_sync` are its own words.
-    """
-
-    unseen: tuple[str, ...] = ()
-    strangers: tuple[str, ...] = ()
-    stale: tuple[str, ...] = ()
-    state_ok: bool = True
-    in_sync: bool = True
-    handshakes: int = 0
-
-    @property
-    def meshed(self) -> bool:
-        """Whether it sees exactly the nodes of the topology."""
-        return not (self.unseen or self.strangers or self.handshakes)
-
-    @property
-    def ready(self) -> bool:
-        """Whether it lacks nothing at all."""
-        return self.meshed and not self.stale and self.state_ok and self.in_sync
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether the cluster is Ready or at least a mesh, what each node lacks, and every reason in words.
-
-    `links` counts the links seen, out of `total` = N(N-1); `covered` are the slots that somebody serves.
-    """
-
-    ready: bool
-    mesh: bool
-    nodes: Mapping[str, NodeHealth]
-    links: int
-    total: int
-    covered: Slots
-    reasons: tuple[Problem, ...]
-
-    @property
-    def complete(self) -> int:
-        """How many nodes lack nothing."""
-        return sum(health.ready for health in self.nodes.values())
 
 
 class Judge:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from clusterboot.addresses import is_loopback
 from clusterboot.errors import Exit, Problem
+from clusterboot.slots import Slots
 from clusterboot.topology import Topology
 
-if TYPE_CHECKING:
-    from clusterboot.core.placement import Spot
 
-
-def misplaced(topology: Topology, spots: Mapping[str, Spot]) -> tuple[Problem, ...]:
-    """Return the warnings about `spots`, the place of each node by its name."""
+def misplaced(
+    topology: Topology, slots: Mapping[str, Slots], primary_of: Mapping[str, str]
+) -> tuple[Problem, ...]:
+    """Return the warnings; `slots` are by primary, `primary_of` has the primary of each replica."""
     nodes = {node.name: node for node in topology.nodes}
     found: list[Problem] = []
-    serving = sum(spot.role == "primary" for spot in spots.values())
+    serving = len(nodes) - len(primary_of)
     if serving < 3:
         found.append(
             Problem(
@@ -30,8 +29,8 @@ def misplaced(topology: Topology, spots: Mapping[str, Spot]) -> tuple[Problem, .
         )
     idle = [
         name
-        for name, spot in spots.items()
-        if spot.role == "primary" and not spot.slots and nodes[name].slots is None
+        for name, node in nodes.items()
+        if name not in primary_of and not slots.get(name) and node.slots is None
     ]
     if idle:
         more = f" and {len(idle) - 5} more" if len(idle) > 5 else ""
@@ -46,14 +45,14 @@ def misplaced(topology: Topology, spots: Mapping[str, Spot]) -> tuple[Problem, .
             )
         )
     zoned, hosted = [], []
-    for name, spot in spots.items():
-        if spot.primary is None:
+    for name, replica in nodes.items():
+        if name not in primary_of:
             continue
-        replica, primary = nodes[name], nodes[spot.primary]
+        primary = nodes[primary_of[name]]
         if replica.zone is not None and replica.zone == primary.zone:
-            zoned.append(f"{name} beside {spot.primary}")
+            zoned.append(f"{name} beside {primary.name}")
         elif replica.host == primary.host and not is_loopback(replica.host):
-            hosted.append(f"{name} beside {spot.primary}")
+            hosted.append(f"{name} beside {primary.name}")
     for where, code, pairs in (("zone", "replica-same-zone", zoned), ("host", "replica-same-host", hosted)):
         if pairs:
             one = len(pairs) == 1

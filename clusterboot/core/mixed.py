@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from clusterboot.core.versions import can_replicate, for_a_while
 from clusterboot.core.views import View
 from clusterboot.errors import Exit, Problem
-from clusterboot.wording import every, listed
+from clusterboot.wording import listed, shortened
 
 if TYPE_CHECKING:
     from clusterboot.core.placement import Placement
@@ -55,7 +55,7 @@ def cannot_follow(target: Placement, views: Mapping[str, View]) -> Iterable[Prob
                 message,
                 node=name,
                 peer=primary,
-                hint=hint.format(every([replica for replica, _ in some])),
+                hint=hint.format(listed([replica for replica, _ in some])),
                 exit=Exit.REFUSED,
             )
 
@@ -128,4 +128,4 @@ def _version(view: View) -> str:
 
 
 def _told(pairs: Iterable[_Pair]) -> str:
-    return listed([f"{name} of {primary}" for name, primary in pairs])
+    return shortened([f"{name} of {primary}" for name, primary in pairs])

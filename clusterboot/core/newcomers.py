@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
 
-from clusterboot.core.health import NodeHealth, Verdict
 from clusterboot.core.plan import Meet, Views, meeting_point
+from clusterboot.core.verdict import NodeHealth, Verdict
 from clusterboot.topology import Node
 
 # So many extra MEETs one newcomer sends in a round: more links at once would all be down at once.

@@ -73,7 +73,7 @@ def place(
         else Spot("replica", followers[node.name])
         for node in topology.nodes
     }
-    return Placement(spots, misplaced(topology, spots))
+    return Placement(spots, misplaced(topology, slots, followers))
 
 
 def wanted_primaries(topology: Topology) -> int:

@@ -18,7 +18,7 @@ from clusterboot.core.replaced import doubtful, gone, likely, successors
 from clusterboot.core.views import Peer
 from clusterboot.errors import Exit, Problem
 from clusterboot.topology import Topology
-from clusterboot.wording import every, listed
+from clusterboot.wording import listed, shortened
 
 
 def refusals(topology: Topology, views: Views, away: Iterable[str] = ()) -> tuple[Problem, ...]:
@@ -57,7 +57,7 @@ def _hidden(views: Views) -> Iterable[Problem]:
     if names:
         yield Problem(
             "info-refused",
-            f"{listed(names)} {'does' if len(names) == 1 else 'do'} not answer INFO: nobody can tell the "
+            f"{shortened(names)} {'does' if len(names) == 1 else 'do'} not answer INFO: nobody can tell the "
             "version, keys outside of database 0, or one server listed twice from a copied nodes.conf.",
             node=names[0],
             hint="allow INFO to the user if it can be",
@@ -71,7 +71,7 @@ def _open(views: Views) -> Iterable[Problem]:
     if names:
         yield Problem(
             "slots-open",
-            f"{listed(names)} {'has' if len(names) == 1 else 'have'} slots that are being migrated or "
+            f"{shortened(names)} {'has' if len(names) == 1 else 'have'} slots that are being migrated or "
             "imported: a reshard is under way or was cut off.",
             node=names[0],
             hint="wait until it is done, or run redis-cli --cluster fix",
@@ -89,7 +89,7 @@ def _one_server_twice(views: Views) -> Iterable[Problem]:
         if len(names) > 1:
             yield Problem(
                 "same-server",
-                f"{listed(names)} are the same server: one process answers at all of these addresses.",
+                f"{shortened(names)} are the same server: one process answers at all of these addresses.",
                 node=names[0],
                 peer=names[1],
                 hint="list every server once; behind a load balancer use the servers' own addresses",
@@ -108,11 +108,11 @@ def _one_id_twice(views: Views) -> Iterable[Problem]:
         if len(processes) > 1:
             yield Problem(
                 "same-id",
-                f"{listed(processes)} have the same node id {node_id}, as after copying nodes.conf or a "
+                f"{shortened(processes)} have the same node id {node_id}, as after copying nodes.conf or a "
                 "whole data folder.",
                 node=processes[0],
                 peer=processes[1],
-                hint=f"run CLUSTER RESET HARD on {every(processes[1:])}, or remove nodes.conf there and "
+                hint=f"run CLUSTER RESET HARD on {listed(processes[1:])}, or remove nodes.conf there and "
                 "start again",
                 exit=Exit.REFUSED,
             )
@@ -145,10 +145,10 @@ def _strangers(views: Views, away: Iterable[str]) -> Iterable[Problem]:
             alive[*tellers[node_id]].append(peer)
     for names, strangers in alive.items():
         one = len(strangers) == 1
-        known = listed([f"{peer.address} (id {peer.id})" for peer in strangers])
+        known = shortened([f"{peer.address} (id {peer.id})" for peer in strangers])
         yield Problem(
             "stranger",
-            f"{listed(names)} {_know(names)} {known}, which {'is' if one else 'are'} not in the topology: "
+            f"{shortened(names)} {_know(names)} {known}, which {'is' if one else 'are'} not in the topology: "
             "the clusters would be merged.",
             node=names[0],
             peer=strangers[0].address if one else None,

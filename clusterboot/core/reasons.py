@@ -7,15 +7,12 @@ itself, the state of servers while slots have no node, roles of nodes that do no
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from clusterboot.core.placement import Placement
+from clusterboot.core.verdict import NodeHealth
 from clusterboot.core.views import Peer, View
 from clusterboot.errors import Exit, Problem
 from clusterboot.slots import Slots
-
-if TYPE_CHECKING:
-    from clusterboot.core.health import NodeHealth
 
 _SHOWN = 5
 _UP = "run 'clusterboot up': it does what is missing"

@@ -14,7 +14,7 @@ from clusterboot.addresses import is_loopback_address
 from clusterboot.core.plan import Views
 from clusterboot.core.views import Peer
 from clusterboot.errors import Exit, Problem
-from clusterboot.wording import every, listed
+from clusterboot.wording import listed, shortened
 
 
 def way_out(node_id: str, names: Sequence[str], views: Views) -> str:
@@ -28,7 +28,7 @@ def way_out(node_id: str, names: Sequence[str], views: Views) -> str:
         if replicas
         else ""
     )
-    return f"{first}run CLUSTER FORGET {node_id} on {every(names)}, all within 60 seconds, then this again"
+    return f"{first}run CLUSTER FORGET {node_id} on {listed(names)}, all within 60 seconds, then this again"
 
 
 def successors(
@@ -71,7 +71,7 @@ def gone(
     who = successor or guess
     return Problem(
         "ghost",
-        f"{listed(names)} still {'knows' if len(names) == 1 else 'know'} a node that is gone: {where} "
+        f"{shortened(names)} still {'knows' if len(names) == 1 else 'know'} a node that is gone: {where} "
         f"(id {ghost.id}){why}.",
         node=names[0],
         peer=who or (ghost.address if ghost.ip else None),
@@ -87,7 +87,7 @@ def doubtful(stranger: Peer, names: Sequence[str], successor: str) -> Problem:
     """
     return Problem(
         "stranger",
-        f"{listed(names)} {'knows' if len(names) == 1 else 'know'} {stranger.address} (id {stranger.id}), "
+        f"{shortened(names)} {'knows' if len(names) == 1 else 'know'} {stranger.address} (id {stranger.id}), "
         f"which is the address of {successor}, but not its id: {successor} has just lost its data, or "
         "another cluster has this address in a network of its own and the clusters would be merged.",
         node=names[0],

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from clusterboot.core.events import Done
-from clusterboot.core.health import Verdict
 from clusterboot.core.placement import Placement
 from clusterboot.core.plan import Plan
+from clusterboot.core.verdict import Verdict
 from clusterboot.core.views import View
 from clusterboot.errors import Exit, Problem
 from clusterboot.slots import Slots

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from clusterboot.core.views import View, number
 from clusterboot.errors import Exit, Problem
 from clusterboot.topology import Topology
-from clusterboot.wording import count, every, listed
+from clusterboot.wording import count, listed, shortened
 
 TIMEOUT = "cluster-node-timeout"
 DELAY = "repl-diskless-sync-delay"
@@ -231,7 +231,7 @@ def lowered_found(views: Mapping[str, View]) -> tuple[Problem, ...]:
         Problem(
             "lowered-timers-found",
             f"{count(len(names), 'node has', 'nodes have')} lowered settings, with elections off, of a run "
-            f"that is at work or was interrupted: {listed(names)}.",
+            f"that is at work or was interrupted: {shortened(names)}.",
             node=names[0],
             hint="if no run is at work, 'clusterboot up' restores them",
             exit=Exit.DONE,
@@ -257,9 +257,9 @@ def elections_off(views: Mapping[str, View]) -> tuple[Problem, ...]:
     return (
         Problem(
             "elections-off",
-            f"{listed(names)} {'has' if one else 'have'} {NO_FAILOVER} yes: {never}.",
+            f"{shortened(names)} {'has' if one else 'have'} {NO_FAILOVER} yes: {never}.",
             node=names[0],
-            hint=f"if that is not wanted: CONFIG SET {NO_FAILOVER} no on {every(names)}, and the same in "
+            hint=f"if that is not wanted: CONFIG SET {NO_FAILOVER} no on {listed(names)}, and the same in "
             "the configuration file",
             exit=Exit.DONE,
         ),
@@ -282,10 +282,10 @@ def marks_alone(views: Mapping[str, View]) -> tuple[Problem, ...]:
     return (
         Problem(
             "migration-off",
-            f"{listed(names)} {'has' if len(names) == 1 else 'have'} {BARRIER} "
+            f"{shortened(names)} {'has' if len(names) == 1 else 'have'} {BARRIER} "
             f"{views[names[0]].config[BARRIER]}, as an interrupted run may leave it: no replica migrates.",
             node=names[0],
-            hint=f"if that is not wanted: CONFIG SET {BARRIER} 1 (the servers' default) on {every(names)}",
+            hint=f"if that is not wanted: CONFIG SET {BARRIER} 1 (the servers' default) on {listed(names)}",
             exit=Exit.DONE,
         ),
     )

@@ -13,7 +13,7 @@ from typing import Literal
 from clusterboot.addresses import BUS_OFFSET, Endpoint
 from clusterboot.diagnosis.bus import Gap, Kind, Reach
 from clusterboot.errors import Exit, Problem
-from clusterboot.wording import every, listed
+from clusterboot.wording import listed, shortened
 
 Outcome = Literal["open", "refused", "silent", "unreachable"]
 
@@ -55,21 +55,21 @@ def unreached(reach: Reach, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
     if stuck(gaps, evidence):
         return _problem(
             "handshake-stuck",
-            f"{listed(nodes)} and {listed(peers)} never finish their handshake on the cluster bus, "
+            f"{shortened(nodes)} and {shortened(peers)} never finish their handshake on the cluster bus, "
             f"{_places(ends)}: {observed(gaps, evidence)}: most likely something else answers there.",
             peers[0],
             nodes[0] if len(nodes) == 1 else None,
-            f"check that {every([str(end) for end in ends])} leads to {every(peers)} itself and not to a "
+            f"check that {listed([str(end) for end in ends])} leads to {listed(peers)} itself and not to a "
             f"proxy, and look at the logs of both; {AGAIN}",
         )
     return _problem(
         "bus-unreachable",
-        f"{who} {'can' if who == NOBODY else 'cannot'} reach {listed(peers)} on "
+        f"{who} {'can' if who == NOBODY else 'cannot'} reach {shortened(peers)} on "
         f"{'its bus port' if len(peers) == 1 else 'their bus ports'} {_places(ends)}{_odd(reach, gaps)}: "
         f"{observed(gaps, evidence)}{from_here(ends, evidence)}.",
         peers[0],
         nodes[0] if len(nodes) == 1 else None,
-        f"let the other nodes through to TCP port {_ports(ends)} of {every(peers)}; {AGAIN}",
+        f"let the other nodes through to TCP port {_ports(ends)} of {listed(peers)}; {AGAIN}",
     )
 
 
@@ -90,14 +90,15 @@ def each_other(first: Gap, second: Gap, evidence: Evidence) -> Problem:
 def cut_off(alone: Sequence[str], gaps: Sequence[Gap], evidence: Evidence) -> Problem:
     """Nodes that nobody reaches and that reach nobody; `gaps` are those towards them."""
     ends = _ends(gaps)
-    who = listed(alone)
+    who = shortened(alone)
     return _problem(
         "bus-cut-off",
         f"{who} {_s('is', alone)} cut off from all other nodes on the cluster bus, in both directions: "
         f"{observed(gaps, evidence)}, and {who} {_s('sees', alone)} nobody{from_here(ends, evidence)}.",
         alone[0],
         None,
-        f"let TCP port {_ports(ends)} through between {every(alone)} and the other nodes, both ways; {AGAIN}",
+        f"let TCP port {_ports(ends)} through between {listed(alone)} and the other nodes, both ways; "
+        f"{AGAIN}",
     )
 
 
@@ -116,7 +117,7 @@ def reaches_nobody(name: str, gaps: Sequence[Gap], evidence: Evidence) -> Proble
 
 def split(groups: Sequence[Sequence[str]]) -> Problem:
     """Groups of nodes that see each other, with nothing between the groups."""
-    parts = "; ".join(f"{listed(group)} see each other" for group in groups)
+    parts = "; ".join(f"{shortened(group)} see each other" for group in groups)
     return _problem(
         "bus-split",
         f"the nodes are split on the cluster bus: {parts}; nothing passes between them (CLUSTER NODES of "
@@ -132,7 +133,7 @@ def many(gaps: Sequence[Gap]) -> Problem:
     pairs = [f"{gap.node} to {gap.peer} ({gap.at})" for gap in gaps]
     return _problem(
         "bus-unreachable",
-        f"{len(gaps)} more ways between nodes are blocked on the cluster bus: {listed(pairs)}.",
+        f"{len(gaps)} more ways between nodes are blocked on the cluster bus: {shortened(pairs)}.",
         gaps[0].peer,
         gaps[0].node,
         f"let the bus ports through between all nodes, both ways; {AGAIN}",
@@ -146,7 +147,7 @@ def tls_differs(gaps: Sequence[Gap], evidence: Evidence) -> Problem:
     without = [name for name in found if not evidence.tls[name]]
     return _problem(
         "bus-tls-differs",
-        f"{listed(with_tls)} {_s('speaks', with_tls)} TLS on the cluster bus and {listed(without)} "
+        f"{shortened(with_tls)} {_s('speaks', with_tls)} TLS on the cluster bus and {shortened(without)} "
         f"{_s('does', without)} not, so their handshake never completes (CONFIG GET tls-cluster of both).",
         with_tls[0],
         without[0],
@@ -158,7 +159,7 @@ def tellers(reach: Reach, gaps: Sequence[Gap]) -> str:
     """Those who do not get through, in words."""
     nodes = _nodes(gaps)
     everybody = len(nodes) > 1 and len(nodes) == len(reach.names) - len(_peers(gaps))
-    return NOBODY if everybody else listed(nodes)
+    return NOBODY if everybody else shortened(nodes)
 
 
 def _odd(reach: Reach, gaps: Sequence[Gap]) -> str:
@@ -181,7 +182,7 @@ def observed(gaps: Sequence[Gap], evidence: Evidence, it: str = "") -> str:
     kind = min((gap.kind for gap in gaps), key=_ORDER.index)
     its = [gap for gap in gaps if gap.kind == kind]
     nodes, peers = _nodes(its), _peers(its)
-    who = listed(nodes)
+    who = shortened(nodes)
     it = it or ("it" if len(peers) == 1 else "them")
     if kind == "handshake":
         made = [evidence.links[gap.node].get(gap.at) for gap in its if gap.node in evidence.links]
@@ -247,11 +248,11 @@ def _s(word: str, subjects: Sequence[object]) -> str:
 
 
 def _places(ends: Sequence[Endpoint]) -> str:
-    return listed([str(end) for end in ends])
+    return shortened([str(end) for end in ends])
 
 
 def _ports(ends: Sequence[Endpoint]) -> str:
-    return every(list(dict.fromkeys(str(port) for _, port in ends)))
+    return listed(list(dict.fromkeys(str(port) for _, port in ends)))
 
 
 def _nodes(gaps: Sequence[Gap]) -> list[str]:

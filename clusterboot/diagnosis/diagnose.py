@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from clusterboot.addresses import Endpoint
-from clusterboot.core.health import Verdict
 from clusterboot.core.replaced import way_out
+from clusterboot.core.verdict import Verdict
 from clusterboot.core.views import View
 from clusterboot.diagnosis import blocked, elsewhere, forgotten
 from clusterboot.diagnosis.blocked import Evidence
 from clusterboot.diagnosis.bus import Gap, Reach, targets
 from clusterboot.diagnosis.unsynced import unsynced
 from clusterboot.errors import Exit, Problem
-from clusterboot.wording import listed
+from clusterboot.wording import shortened
 
 _CLOSELY = 2000  # so many blocked ways are looked at one by one
 _PATIENCE = "gossip may still be under way: look again in a moment"
@@ -180,7 +180,7 @@ def _apart(reach: Reach, explained: _Explained) -> list[Problem]:
     if len(groups) < 2:
         return []
     explained.nodes |= set(reach.names)
-    parts = [listed(group) for group in groups[:_MOST]]
+    parts = [shortened(group) for group in groups[:_MOST]]
     more = f" | and {len(groups) - _MOST} more" if len(groups) > _MOST else ""
     return [
         Problem(
@@ -207,7 +207,7 @@ def _unexplained(reasons: Sequence[Problem], verdict: Verdict, explained: _Expla
                 continue
             if len(left) < len(unseen):
                 peer = left[0] if len(left) == 1 else None
-                reason = replace(reason, message=f"{reason.node} does not see {listed(left)}.", peer=peer)
+                reason = replace(reason, message=f"{reason.node} does not see {shortened(left)}.", peer=peer)
         found.append(reason)
     return found
 
@@ -225,7 +225,7 @@ def _failing(reasons: Sequence[Problem], count: int, *, because: bool) -> list[P
     found = [reason for reason in reasons if reason.code != "state-fail"]
     if not failing or because:
         return found
-    who = f"all {count} nodes say" if len(failing) == count > 1 else f"{listed(failing)} say"
+    who = f"all {count} nodes say" if len(failing) == count > 1 else f"{shortened(failing)} say"
     found.append(
         Problem(
             "state-fail",

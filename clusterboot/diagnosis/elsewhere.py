@@ -8,7 +8,7 @@ from clusterboot.addresses import Endpoint
 from clusterboot.diagnosis.blocked import AGAIN, NOBODY, Evidence, from_here, observed, tellers
 from clusterboot.diagnosis.bus import Gap, Reach
 from clusterboot.errors import Exit, Problem
-from clusterboot.wording import listed
+from clusterboot.wording import shortened
 
 
 def elsewhere(reach: Reach, gap: Gap) -> bool:
@@ -53,12 +53,12 @@ def left(reach: Reach, gap: Gap) -> bool:
 def moved(reach: Reach, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
     """Nodes that the others look for at addresses where they were before."""
     names = list(dict.fromkeys(gap.peer for gap in gaps))
-    before = listed([str(end) for end in dict.fromkeys(gap.at for gap in gaps)])
-    now = listed([str(Endpoint(reach.views[name].ip, reach.nodes[name].port)) for name in names])
+    before = shortened([str(end) for end in dict.fromkeys(gap.at for gap in gaps)])
+    now = shortened([str(Endpoint(reach.views[name].ip, reach.nodes[name].port)) for name in names])
     it, stands = ("it", "it is") if len(names) == 1 else ("them", "they are")
     return Problem(
         "node-moved",
-        f"{listed(names)} cannot be reached at {before}, which the other nodes still have for {it}: "
+        f"{shortened(names)} cannot be reached at {before}, which the other nodes still have for {it}: "
         f"{stands} at {now} now; {observed(gaps, evidence)}.",
         node=names[0],
         hint="run 'clusterboot up': it tells the nodes each other's new addresses",

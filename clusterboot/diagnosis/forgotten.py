@@ -15,7 +15,7 @@ from clusterboot.core.views import View
 from clusterboot.diagnosis.blocked import Evidence
 from clusterboot.diagnosis.bus import Reach
 from clusterboot.errors import Exit, Problem
-from clusterboot.wording import every, listed
+from clusterboot.wording import listed, shortened
 
 # Where nodes tell each other whom they were told to forget: (Redis, Valkey).
 _SPREADS = ("valkey", (7, 2))
@@ -54,11 +54,10 @@ def tell(reach: Reach, evidence: Evidence, peer: str, nodes: Sequence[str]) -> P
     do, them = ("does", "it") if len(nodes) == 1 else ("do", "them")
     again = [node for node in nodes if (node, peer) in evidence.dropped]
     if again == list(nodes):
-        one = len(again) == 1
-        how = f"{listed(nodes)} {'lists' if one else 'list'} {peer} and {'drops' if one else 'drop'} it again"
-        how += " (CLUSTER NODES)"
+        lists, drops = ("lists", "drops") if len(again) == 1 else ("list", "drop")
+        how = f"{shortened(nodes)} {lists} {peer} and {drops} it again (CLUSTER NODES)"
     else:
-        how = f"{listed(nodes)} {do} not list {peer}, which sees {them} (CLUSTER NODES of both)"
+        how = f"{shortened(nodes)} {do} not list {peer}, which sees {them} (CLUSTER NODES of both)"
     end = reach.endpoint(peer)
     if evidence.ports.get(end) == "open":
         how += f"; from here its bus port {end} takes connections"
@@ -67,13 +66,13 @@ def tell(reach: Reach, evidence: Evidence, peer: str, nodes: Sequence[str]) -> P
     told = list(nodes)
     if not evidence.forgot.issuperset(nodes):
         told = [name for name in reach.names if name in evidence.forgot]
-    who = f"{listed(told)} {'was' if len(told) == 1 else 'were'} told to forget a node (INFO commandstats)"
+    who = f"{shortened(told)} {'was' if len(told) == 1 else 'were'} told to forget a node (INFO commandstats)"
     return Problem(
         "forgotten",
         f"{how}; {who}: most likely {peer}, which is then refused for 60 s{news}.",
         node=nodes[0],
         peer=peer,
         hint="wait a minute and run 'clusterboot up' again: it goes on from here; if it still says this, let "
-        f"TCP port {end.port} of {peer} through for {every(nodes)}",
+        f"TCP port {end.port} of {peer} through for {listed(nodes)}",
         exit=Exit.NOT_READY,
     )

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from clusterboot.addresses import Endpoint
-from clusterboot.core.health import Verdict
 from clusterboot.core.mixed import out_of_sync
+from clusterboot.core.verdict import Verdict
 from clusterboot.core.views import View, number
 from clusterboot.diagnosis.blocked import AGAIN, Evidence
 from clusterboot.errors import Problem
-from clusterboot.wording import listed
+from clusterboot.wording import shortened
 
 
 def unsynced(views: Mapping[str, View], verdict: Verdict, evidence: Evidence) -> list[Problem]:
@@ -61,7 +61,7 @@ def _replica(reason: Problem, name: str, view: View, evidence: Evidence) -> Prob
             reason,
             code="replica-turned-away",
             message=f"{name} is not in sync with {primary}: its link to {to} is down (INFO replication), and "
-            f"{primary} has turned logins away with {listed(denied)} (INFO errorstats): most likely "
+            f"{primary} has turned logins away with {shortened(denied)} (INFO errorstats): most likely "
             f"masterauth or masteruser of {name} is not what {primary} wants.",
             hint=f"set masterauth and masteruser on {name}; {AGAIN}",
         )

@@ -12,7 +12,7 @@ from clusterboot.local.binary import locate
 from clusterboot.local.clusters import host_of, server_for
 from clusterboot.local.records import decode, key_of
 from clusterboot.local.servers import CONFIG, config
-from clusterboot.wording import count, listed
+from clusterboot.wording import count, shortened
 
 if TYPE_CHECKING:
     from clusterboot.topology.model import Topology
@@ -46,12 +46,12 @@ def changed(topology: Topology, *, file: Path, passwords: Mapping[str, str]) -> 
         now = _settings(config(server))
         names = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
         if names:
-            what = f"run with other settings than the topology has now ({listed(names)})"
+            what = f"run with other settings than the topology has now ({shortened(names)})"
             otherwise.setdefault(what, []).append(named.name)
     return tuple(
         Problem(
             "spawned-otherwise",
-            f"{count(len(names), 'spawned server')} {_verb(what, len(names))}: {listed(names)}.",
+            f"{count(len(names), 'spawned server')} {_verb(what, len(names))}: {shortened(names)}.",
             node=names[0] if len(names) == 1 else None,
             hint=f"`clusterboot down {file}`, then `up --spawn` again: it starts new ones, without any key",
             exit=Exit.DONE,

@@ -36,7 +36,7 @@ from clusterboot.errors import Exit, Interrupted, NodeFailed, Problem
 from clusterboot.loop.configure import Configurator
 from clusterboot.loop.observe import Asker
 from clusterboot.loop.restore import Restoring
-from clusterboot.wording import count, listed
+from clusterboot.wording import count, shortened
 
 # How long restoring may take when a run is cut short; the helper goes on with what is left then.
 GRACE = 1.6
@@ -266,7 +266,7 @@ class Boost:
             then = f"a helper process goes on trying; if 'clusterboot status' still tells of them, {then}"
         return Problem(
             "not-given-back",
-            f"{listed(list(left))} may still have lowered settings, with elections off: {self._reason}.",
+            f"{shortened(list(left))} may still have lowered settings, with elections off: {self._reason}.",
             node=name,
             hint=then,
             exit=Exit.NODE,
@@ -294,7 +294,7 @@ def _restored_for_others(names: list[str]) -> Problem:
     return Problem(
         "lowered-timers-found",
         f"{count(len(names), 'node')} had lowered settings of another run, interrupted or at work: they are "
-        f"restored on {listed(names)}.",
+        f"restored on {shortened(names)}.",
         node=names[0],
         exit=Exit.DONE,
     )

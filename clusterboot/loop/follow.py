@@ -14,10 +14,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from clusterboot.core.events import Looked, Phase, PhaseName
-from clusterboot.core.health import Judge, Verdict
+from clusterboot.core.health import Judge
 from clusterboot.core.moved import moved
 from clusterboot.core.newcomers import hurry, newcomers, pause
 from clusterboot.core.plan import Meet, Plan, Replicate, Views, group
+from clusterboot.core.verdict import Verdict
 from clusterboot.loop.observe import SMALL, Watch
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from contextlib import suppress
 from dataclasses import replace
 
 from clusterboot.addresses import BUS_OFFSET, Endpoint
-from clusterboot.core.health import NodeHealth, Verdict
 from clusterboot.core.plan import Views
+from clusterboot.core.verdict import NodeHealth, Verdict
 from clusterboot.core.views import number, parse_fields, parse_nodes
 from clusterboot.diagnosis.blocked import Evidence
 from clusterboot.diagnosis.bus import Reach

@@ -10,11 +10,12 @@ from clusterboot.core import preflight
 from clusterboot.core.adopt import AGAIN, adopt, held
 from clusterboot.core.announced import out_of_reach
 from clusterboot.core.events import Looked, Note, Planned, Reporter, Warned
-from clusterboot.core.health import Judge, Verdict
+from clusterboot.core.health import Judge
 from clusterboot.core.placement import Placement
 from clusterboot.core.plan import Meet, Plan, Views, plan
 from clusterboot.core.results import BoostReport
 from clusterboot.core.timers import elections_off, marks_alone
+from clusterboot.core.verdict import Verdict
 from clusterboot.core.views import Seen
 from clusterboot.diagnosis.diagnose import changed
 from clusterboot.diagnosis.onesided import onesided

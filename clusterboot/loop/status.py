@@ -8,10 +8,11 @@ from dataclasses import replace
 
 from clusterboot.core import preflight
 from clusterboot.core.adopt import AGAIN, adopt, held
-from clusterboot.core.health import Judge, Verdict
+from clusterboot.core.health import Judge
 from clusterboot.core.placement import place
 from clusterboot.core.results import StatusResult, rows
 from clusterboot.core.timers import elections_off, lowered_found, marks_alone
+from clusterboot.core.verdict import Verdict
 from clusterboot.core.views import View
 from clusterboot.errors import Problem
 from clusterboot.loop.investigate import why

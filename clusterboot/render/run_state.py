@@ -10,9 +10,9 @@ from clusterboot.render.page import GLUE
 from clusterboot.render.safe import clean
 
 if TYPE_CHECKING:
-    from clusterboot.core.health import Verdict
     from clusterboot.core.placement import Placement
     from clusterboot.core.plan import Plan, Step
+    from clusterboot.core.verdict import Verdict
 
 # What is shown as 0.0 s says nothing.
 _NO_TIME = 0.05

@@ -12,7 +12,7 @@ from clusterboot.slots import Slots
 from clusterboot.wording import count as count
 
 if TYPE_CHECKING:
-    from clusterboot.core.health import NodeHealth
+    from clusterboot.core.verdict import NodeHealth
 
 _SHOWN_RANGES = 3
 _ID = re.compile("[0-9a-f]{40}")

@@ -12,8 +12,8 @@ from dataclasses import replace
 
 from clusterboot.errors import Exit, Problem, UsageError
 from clusterboot.throwaway.ports import HOST, PORTS
-from clusterboot.topology import MAX_NODES, Node, Topology
-from clusterboot.topology.report import counted
+from clusterboot.topology import MAX_NODES, OWN_SETTINGS, Node, Topology
+from clusterboot.wording import count
 
 # Clients would need the password, and clusterboot too; nobody but this machine reaches loopback.
 _PASSWORDS = ("requirepass", "masterauth", "masteruser", "user", "aclfile")
@@ -24,18 +24,18 @@ def plain(primaries: int, replicas: int) -> Topology:
 
     Raises UsageError for numbers that make no cluster.
     """
-    count = primaries * (1 + replicas)
-    if primaries < 1 or replicas < 0 or count > MAX_NODES:
+    total = primaries * (1 + replicas)
+    if primaries < 1 or replicas < 0 or total > MAX_NODES:
         raise UsageError(
             Problem(
                 "usage",
-                f"{counted(primaries, 'primary', 'primaries')} with "
-                f"{counted(replicas, 'replica', 'replicas')} each do not make 1 to {MAX_NODES} nodes.",
+                f"{count(primaries, 'primary', 'primaries')} with "
+                f"{count(replicas, 'replica')} each do not make 1 to {MAX_NODES} nodes.",
                 hint="give at least one primary and no fewer than zero replicas",
                 exit=Exit.USAGE,
             )
         )
-    nodes = (Node(f"{HOST}:{port}", HOST, port) for port in PORTS[:count])
+    nodes = (Node(f"{HOST}:{port}", HOST, port) for port in PORTS[:total])
     return Topology(tuple(nodes), replicas=replicas)
 
 
@@ -82,9 +82,6 @@ def settings(topology: Topology, given: Sequence[str]) -> tuple[tuple[str, str],
         else:
             problems.append(_problem(f"--set takes name=value, not {words!r}.", "as in --set maxmemory=64mb"))
     if given:
-        # It knows all rules, and takes its time to be imported.
-        from clusterboot.topology.options import OWN_SETTINGS
-
         problems += [
             _problem(f"{name} is set by clusterboot: {OWN_SETTINGS[name]}.", "leave it out")
             for name in found

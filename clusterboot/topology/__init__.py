@@ -1,9 +1,11 @@
-"""Topology files: YAML text in, a frozen `Topology` out, or every problem of the file at once.
+"""Topology files: YAML text in, a frozen `Topology` out, or every problem of the file.
 
-Everything that other modules need is here and in `model`. Parsing is imported on the first call, so
-that commands which only need the types do not pay for yaml and pydantic.
+The types are in `model`. Parsing is imported on the first call: a command that only needs the types
+does not load yaml and pydantic. All problems of shape are reported together; without any, all of meaning:
 
-    text ─ document ─▶ values + where they stand ─ shape ─▶ forms ─ expand ─▶ nodes ─ check ─▶ Topology
+    text ─ document ─▶ values + places ─ validate ─▶ form ─ nodes ─▶ drafts ─ roles, shares ─▶ Topology
+
+May import errors, addresses, slots and wording.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from typing import Any
 
 from clusterboot.topology.model import (
     MAX_NODES,
+    OWN_SETTINGS,
     Announce,
     Auth,
     Node,
@@ -25,6 +28,7 @@ from clusterboot.topology.model import (
 
 __all__ = [
     "MAX_NODES",
+    "OWN_SETTINGS",
     "Announce",
     "Auth",
     "Node",
@@ -43,8 +47,8 @@ __all__ = [
 def decode(data: bytes, file: str) -> str:
     """Return the text of a topology file from its bytes; a UTF-8 byte order mark is dropped.
 
-    `file` is only named in problems. Raises TopologyError for more than 1 MiB, for text that is not
-    UTF-8, and for control characters that no YAML file may hold.
+    `file` is only named in problems. Raises TopologyError for more than 1 MiB and for text that is not
+    UTF-8.
     """
     from clusterboot.topology.text import decode
 
@@ -55,7 +59,8 @@ def load(text: str, file: str) -> Topology:
     """Return the checked topology that `text` describes, with ranges expanded and defaults filled in.
 
     `file` is named in problems, and relative paths in the text (`tls.*`, `password_file`) are relative
-    to its folder; nothing is read. Raises TopologyError with every problem, in the order of the file.
+    to its folder; nothing is read. Raises TopologyError with every problem of shape or, where there is
+    none, every problem of meaning, in the order of the file.
     """
     from clusterboot.topology.loader import load
 

@@ -1,8 +1,6 @@
 """Addresses in short form: host:port, with ranges, with a bus port.
 
-    127.0.0.1:7001-7006   redis-{0..5}.redis.svc:6379   [::1]:7001@17001   h:7001-7006@17101-17106
-
-A pattern knows how many addresses it stands for before any of them exists.
+127.0.0.1:7001-7006   redis-{0..5}.redis.svc:6379   [::1]:7001@17001   h:7001-7006@17101-17106
 """
 
 from __future__ import annotations
@@ -12,78 +10,62 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from math import prod
-from typing import NamedTuple
 
 from clusterboot.topology.hosts import EXAMPLES, AddressError, check_host, is_ipv6
-from clusterboot.topology.report import may_hold_secret, shown
+from clusterboot.topology.report import may_hold_secret, quoted
 
 MAX_PORT = 65535
 
-_MAX_TEXT = 1000
+_MAX_LENGTH = 1000
 _PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 _BRACES = re.compile(r"\{([^{}]*)\}")
-_STEPS = re.compile(r"([0-9]{1,9})\.\.([0-9]{1,9})")
-
-
-class Address(NamedTuple):
-    """One dialled address; `bus_port` is None where the text does not give one."""
-
-    host: str
-    port: int
-    bus_port: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Numbers:
-    """A brace range; `width` is the zero padding (0: none)."""
-
-    low: int
-    high: int
-    width: int
-
-    def __len__(self) -> int:
-        return self.high - self.low + 1
-
-    def __iter__(self) -> Iterator[str]:
-        return (str(number).zfill(self.width) for number in range(self.low, self.high + 1))
+_NUMBERS = re.compile(r"([0-9]{1,9})\.\.([0-9]{1,9})")
 
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """What a short form stands for: every host with every port, bus ports in step with ports."""
+    """What a short form stands for: every host with every port, bus ports in step with ports.
 
-    host: tuple[_Numbers | tuple[str], ...]
+    `host` is text between ranges of numbers; a range comes with the number of digits to pad to (0: none).
+    """
+
+    host: tuple[str | tuple[range, int], ...]
     ports: range
     bus_ports: range | None
 
     @property
     def count(self) -> int:
-        """How many addresses this stands for."""
-        return prod(map(len, self.host)) * len(self.ports)
+        """How many addresses this stands for; none of them is made to count them."""
+        return prod(len(part[0]) for part in self.host if isinstance(part, tuple)) * len(self.ports)
 
-    def addresses(self) -> Iterator[Address]:
-        """Yield the addresses, hosts in order and within a host its ports.
+    def addresses(self) -> Iterator[tuple[str, int, int | None]]:
+        """Yield host, port and bus port (None where the text has none): hosts in order, then their ports.
 
-        Raises AddressError at the first host that is none.
+        Raises AddressError at the first host that is not valid.
         """
-        for parts in product(*self.host):
-            host = check_host("".join(parts))
-            for index, port in enumerate(self.ports):
-                yield Address(host, port, self.bus_ports[index] if self.bus_ports else None)
+        parts = [
+            [part] if isinstance(part, str) else [_number(part, index) for index in range(len(part[0]))]
+            for part in self.host
+        ]
+        bus_ports = self.bus_ports or [None] * len(self.ports)
+        for pieces in product(*parts):
+            host = check_host("".join(pieces))
+            for port, bus_port in zip(self.ports, bus_ports, strict=True):
+                yield host, port, bus_port
 
 
 def parse(text: str) -> Pattern:
     """Return the pattern of a short form; raises AddressError."""
-    if len(text) > _MAX_TEXT:
-        raise AddressError(f"an address is at most {_MAX_TEXT} characters long")
+    if len(text) > _MAX_LENGTH:
+        raise AddressError(f"an address is at most {_MAX_LENGTH} characters long")
     if "://" in text:
         scheme, _, rest = text.partition("://")
         if may_hold_secret(rest):
             raise AddressError(
                 "a node is host:port without a scheme or credentials; user name and password go under 'auth'"
             )
-        meant = rest.strip("/").split("/")[0]
-        raise AddressError(f"a node is host:port; write {shown(meant)} without {shown(scheme + '://')}")
+        address = rest.strip("/").split("/")[0]
+        raise AddressError(f"a node is host:port; write {quoted(address)} without {quoted(scheme + '://')}")
     front, at, bus = text.rpartition("@")
     if not at:
         front = text
@@ -97,15 +79,15 @@ def parse(text: str) -> Pattern:
     ports = _ports(port, "port")
     bus_ports = _ports(bus, "bus port") if at else None
     if bus_ports is not None and len(bus_ports) != len(ports):
-        raise AddressError(_unequal(ports, bus_ports))
-    pattern = Pattern(_host(host), ports, bus_ports)
-    if len(pattern.host) == 1 and isinstance(pattern.host[0], tuple):
-        check_host(pattern.host[0][0])
-    return pattern
+        raise AddressError(_different_lengths(ports, bus_ports))
+    parts = tuple(_host_parts(host))
+    for end in (0, -1):  # a range that leads out of the valid hosts does so at one of its ends, as a rule
+        check_host("".join(part if isinstance(part, str) else _number(part, end) for part in parts))
+    return Pattern(parts, ports, bus_ports)
 
 
 def reference(text: str) -> tuple[str, int] | None:
-    """Return the key (see `key`) of the one address that `text` names, or None if it is no address."""
+    """Return the key (see `key`) of the one address that `text` stands for; None if it is not one address."""
     try:
         pattern = parse(text)
         return key(*next(pattern.addresses())[:2]) if pattern.count == 1 else None
@@ -114,7 +96,7 @@ def reference(text: str) -> tuple[str, int] | None:
 
 
 def key(host: str, port: int) -> tuple[str, int]:
-    """Return what two spellings of one address share; hosts compare without regard to case."""
+    """Return what all spellings of one address share: hosts compare without regard to case."""
     return host.lower(), port
 
 
@@ -123,17 +105,17 @@ def _split(front: str) -> tuple[str, str]:
     if front.startswith("["):
         host, closed, rest = front[1:].partition("]")
         if not closed or not rest.startswith(":"):
-            raise AddressError(f"{shown(front)} has no port; an IPv6 address is written [::1]:7001")
+            raise AddressError(f"{quoted(front)} has no port; an IPv6 address is written [::1]:7001")
         if ":" not in host:
-            raise AddressError(f"brackets are for IPv6 addresses, as in [::1]:7001; {shown(host)} is none")
+            raise AddressError(f"brackets are for IPv6 addresses, as in [::1]:7001; {quoted(host)} is none")
         return host, rest[1:]
     host, colon, port = front.rpartition(":")
     if not colon:
-        raise AddressError(f"{shown(front)} has no port; a node is host:port, as in {EXAMPLES}")
+        raise AddressError(f"{quoted(front)} has no port; a node is host:port, as in {EXAMPLES}")
     if ":" in host:
         if is_ipv6(front) or is_ipv6(host):
-            raise AddressError(f"{shown(front)} needs brackets around the IPv6 address, as in [::1]:7001")
-        raise AddressError(f"{shown(front)} has more than one ':'; a node is host:port, as in {EXAMPLES}")
+            raise AddressError(f"{quoted(front)} needs brackets around the IPv6 address, as in [::1]:7001")
+        raise AddressError(f"{quoted(front)} has more than one ':'; a node is host:port, as in {EXAMPLES}")
     return host, port
 
 
@@ -142,16 +124,16 @@ def _ports(text: str, what: str) -> range:
     if match is None:
         if _BRACES.search(text):
             raise AddressError(
-                f"a range of ports is written 7001-7006, without braces; {shown(text)} is none"
+                f"a range of ports is written 7001-7006, without braces; {quoted(text)} is none"
             )
         raise AddressError(
             f"the {what} must be a number from 1 to {MAX_PORT} or a range such as 7001-7006, "
-            f"not {shown(text)}"
+            f"not {quoted(text)}"
         )
     low, high = int(match[1]), int(match[2] or match[1])
     for spelled in filter(None, match.groups()):
         if spelled.startswith("0") and spelled != "0":
-            raise AddressError(f"the {what} {shown(spelled)} has a leading zero; write {int(spelled)}")
+            raise AddressError(f"the {what} {quoted(spelled)} has a leading zero; write {int(spelled)}")
         if not 1 <= int(spelled) <= MAX_PORT:
             raise AddressError(f"the {what} must be from 1 to {MAX_PORT}, not {spelled}")
     if low > high:
@@ -159,7 +141,7 @@ def _ports(text: str, what: str) -> range:
     return range(low, high + 1)
 
 
-def _unequal(ports: range, bus_ports: range) -> str:
+def _different_lengths(ports: range, bus_ports: range) -> str:
     if len(ports) == 1:
         return f"one port needs one bus port, not {len(bus_ports)}"
     last = bus_ports[0] + len(ports) - 1
@@ -167,27 +149,29 @@ def _unequal(ports: range, bus_ports: range) -> str:
     return f"{len(ports)} ports need a range of as many bus ports{example}, not {len(bus_ports)}"
 
 
-def _host(host: str) -> tuple[_Numbers | tuple[str], ...]:
-    """Return the pieces of a host: literal text and brace ranges."""
-    parts: list[_Numbers | tuple[str]] = []
+def _host_parts(host: str) -> Iterator[str | tuple[range, int]]:
     for index, piece in enumerate(_BRACES.split(host)):
         if index % 2:
-            parts.append(_numbers(piece))
+            yield _numbers(piece)
         elif "{" in piece or "}" in piece:
-            raise AddressError(f"{shown(host)} has a brace without its partner; a range is {{0..5}}")
-        elif piece or not index:
-            parts.append((piece,))
-    return tuple(parts)
+            raise AddressError(f"{quoted(host)} has a brace without its partner; a range is {{0..5}}")
+        else:
+            yield piece
 
 
-def _numbers(piece: str) -> _Numbers:
-    match = _STEPS.fullmatch(piece)
+def _number(part: tuple[range, int], index: int) -> str:
+    numbers, width = part
+    return str(numbers[index]).zfill(width)
+
+
+def _numbers(piece: str) -> tuple[range, int]:
+    match = _NUMBERS.fullmatch(piece)
     if match is None:
         raise AddressError(
-            f"braces hold a range of numbers such as {{0..5}} or {{00..11}}, not {shown(piece)}"
+            f"braces hold a range of numbers such as {{0..5}} or {{00..11}}, not {quoted(piece)}"
         )
     low, high = int(match[1]), int(match[2])
     if low > high:
         raise AddressError(f"the range {{{piece}}} runs backwards; write {{{match[2]}..{match[1]}}}")
     padded = any(len(end) > 1 and end.startswith("0") for end in match.groups())
-    return _Numbers(low, high, max(map(len, match.groups())) if padded else 0)
+    return range(low, high + 1), max(map(len, match.groups())) if padded else 0

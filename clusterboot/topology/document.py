@@ -1,43 +1,58 @@
 """YAML text to plain values, with the place of every key and value.
 
-Works on parser events with its own stack: nesting cannot exhaust Python's or C's, and an alias is
-counted at its full size before anything walks the values it stands for ("billion laughs").
+Reads the parser's events. `yaml.compose` would crash the interpreter on deep nesting (the C loader
+recurses without a limit), and it loses where an alias stands. Here the depth is limited, and an alias
+is counted at its full size before anything walks the values it stands for ("billion laughs").
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
-from clusterboot.topology.report import Problems
-from clusterboot.topology.scalars import BROKEN, EMPTY, Marker, plain_value
-from clusterboot.topology.syntax import explain
-from clusterboot.topology.text import check_characters
+from clusterboot.topology.report import Position, Problems
+from clusterboot.topology.text import check_characters, explain
 
 MAX_DEPTH = 32
 MAX_VALUES = 100_000
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _STANDARD = "tag:yaml.org,2002:"
+_QUOTE_TAG = "put the value in quotes if the '!' is meant"
+_QUOTE_ALIAS = "put the value in quotes if the '*' is meant"
+
+EMPTY: Final = object()
+"""A key or an entry without a value (YAML's null)."""
+BROKEN: Final = object()
+"""A value whose problem has been reported already."""
+
+# Scalars without quotes are read as in YAML 1.2, and yes/no/on/off as booleans, as YAML 1.1 readers do.
+# Numbers that the two versions read differently (octal, 7_001, 12:30) stay text: no port becomes another one.
+_INT = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,4})?")
+_WORDS: dict[str, object] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL"), EMPTY),
+    **{spelled: True for word in ("true", "yes", "on") for spelled in (word, word.title(), word.upper())},
+    **{spelled: False for word in ("false", "no", "off") for spelled in (word, word.title(), word.upper())},
+    **{sign + word: float(sign + "inf") for sign in ("", "-", "+") for word in (".inf", ".Inf", ".INF")},
+    **{word: float("nan") for word in (".nan", ".NaN", ".NAN")},
+}
 
 
 @dataclass(slots=True)
-class Spot:
+class Spot(Position):
     """Where one value stands, and how it is written.
 
     `text` is the raw scalar (None for lists and mappings), `plain` whether it stands without quotes.
     `keys` has the spots of a mapping's keys, `items` those of the values of a mapping or a list.
-    `doubtful` are the keys of a mapping that stand there twice, and "" where a key could not be read.
     """
 
-    line: int
-    column: int
     text: str | None = None
     plain: bool = False
     keys: dict[str, Spot] = field(default_factory=dict)
     items: dict[str | int, Spot] = field(default_factory=dict)
-    doubtful: set[str] = field(default_factory=set)
 
     def at(self, *path: str | int) -> Spot:
         """Return the spot at `path` below this one; the nearest that exists where part is missing."""
@@ -49,207 +64,155 @@ class Spot:
         return spot
 
 
-@dataclass(slots=True)
-class _Open:
-    """A list or mapping whose end has not come yet."""
-
-    value: Any
-    spot: Spot
-    anchor: str | None
-    size: int = 1
-    key: str | Marker | None = None
-    key_spot: Spot | None = None
-    merged: list[tuple[dict[str, Any], Spot]] = field(default_factory=list)
+_Value = tuple[Any, Spot]
 
 
-_MERGE = Marker("MERGE")
+def compose(text: str, problems: Problems) -> _Value:
+    """Return the value of the only document in `text` and its spot.
 
-
-class _UnreadableError(Exception):
-    """Reading on makes no sense."""
-
-
-def compose(text: str, problems: Problems) -> tuple[Any, Spot] | None:
-    """Return the values of the only document in `text` and their spots.
-
-    None when the text cannot be read to its end; then, and wherever a value is BROKEN, `problems`
-    says why.
+    What cannot be read in it is BROKEN and has been added to `problems`. Raises TopologyError for text
+    that cannot be read to its end.
     """
     check_characters(text, problems)
-    if problems:
-        return None
-    composer = _Composer(problems)
     try:
-        for event in yaml.parse(text, Loader=_LOADER):
-            composer.take(event)
-    except _UnreadableError:
-        return None
+        document = _Reader(text, problems).document()
     except yaml.YAMLError as error:
         message, place, hint = explain(error, text)
-        problems.add("topology-syntax", message, place, hint=hint)
-        return None
+        problems.fail("topology-syntax", message, place, hint)
     except ValueError:  # the pure Python scanner, on "\U00110000"
-        problems.add("topology-syntax", "an escape stands for a character that does not exist", None)
-        return None
-    if composer.root is None or composer.root[0] is EMPTY:
+        problems.fail("topology-syntax", "an escape stands for a character that does not exist", None)
+    if document is None or document[0] is EMPTY:
         hint = "start with the two lines 'version: 1' and 'nodes:'"
-        problems.add("topology-empty", "the file is empty; it needs 'version' and 'nodes'", None, hint=hint)
-        return None
-    return composer.root
+        problems.fail("topology-empty", "the file is empty; it needs 'version' and 'nodes'", None, hint)
+    return document
 
 
-class _Composer:
-    def __init__(self, problems: Problems) -> None:
-        self.problems = problems
-        self.root: tuple[Any, Spot] | None = None
-        self._open: list[_Open] = []
-        self._anchors: dict[str, tuple[Any, Spot, int]] = {}
-        self._total = 0
-        self._documents = 0
+class _Reader:
+    def __init__(self, text: str, problems: Problems) -> None:
+        self._events: Any = yaml.parse(text, Loader=_LOADER)
+        self._problems = problems
+        # By name: the value, and how many values it holds; 0 inside of what the anchor names.
+        self._anchors: dict[str, tuple[_Value, int]] = {}
+        self._count = 0
 
-    def take(self, event: Any) -> None:
-        kind = type(event)
-        if kind is yaml.ScalarEvent:
-            spot = _spot(event)
-            spot.text, spot.plain = event.value, event.implicit[0]
-            value = self._resolve(event, spot)
-            if event.anchor:
-                self._anchors[event.anchor] = (value, spot, 1)
-            self._put(value, spot, 1)
-        elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
-            self._start(event, {} if kind is yaml.MappingStartEvent else [])
-        elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
-            self._end()
-        elif kind is yaml.AliasEvent:
-            self._alias(event)
-        elif kind is yaml.DocumentStartEvent:
-            self._documents += 1
-            if self._documents > 1:
+    def document(self) -> _Value | None:
+        document = None
+        for event in self._events:
+            if isinstance(event, yaml.NodeEvent):
+                document = self._value(event, 0)
+            elif isinstance(event, yaml.DocumentStartEvent) and document is not None:
                 message = "a second document starts here; a topology file is one document"
-                self.problems.add("topology-documents", message, _spot(event), hint="one file per cluster")
-                raise _UnreadableError
+                self._problems.fail("topology-documents", message, _spot(event), "one file per cluster")
+        return document
 
-    def _resolve(self, event: Any, spot: Spot) -> Any:
-        text: str = event.value
-        tag = event.tag
-        if tag not in (None, "!"):
-            if tag == _STANDARD + "str":
-                spot.plain = False
-                return text
-            self._tagged(spot)
-            return BROKEN
-        if not spot.plain:
-            return text
-        return plain_value(text)
+    def _value(self, event: Any, depth: int) -> _Value:
+        spot, before = _spot(event), self._count
+        value: Any = BROKEN
+        if isinstance(event, yaml.AliasEvent):
+            value, spot = self._alias(event.anchor or "", spot)
+            self._add_to_count(1, spot)
+            return value, spot
+        if event.anchor:
+            self._anchors[event.anchor] = ((BROKEN, spot), 0)
+        if isinstance(event, yaml.ScalarEvent):
+            spot.text, spot.plain = event.value, event.implicit[0]
+            if event.tag in (None, "!", _STANDARD + "str"):
+                value = _plain_value(event.value) if spot.plain else event.value
+            else:
+                self._tag(spot)
+        elif depth >= MAX_DEPTH:
+            message = f"this is nested deeper than {MAX_DEPTH} levels; a topology file needs 4"
+            self._problems.fail("topology-nesting", message, spot)
+        else:
+            if event.tag not in (None, "!", _STANDARD + "map", _STANDARD + "seq"):
+                self._tag(spot)
+            sequence = isinstance(event, yaml.SequenceStartEvent)
+            value = self._list(spot, depth + 1) if sequence else self._mapping(spot, depth + 1)
+        self._add_to_count(1, spot)
+        if event.anchor:
+            self._anchors[event.anchor] = ((value, spot), self._count - before)
+        return value, spot
 
-    def _tagged(self, spot: Spot) -> None:
+    def _list(self, spot: Spot, depth: int) -> list[Any]:
+        values: list[Any] = []
+        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+            value, spot.items[len(values)] = self._value(event, depth)
+            values.append(value)
+        return values
+
+    def _mapping(self, spot: Spot, depth: int) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        merged: list[_Value] = []
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+            _, key_spot = self._value(event, depth)
+            key = key_spot.text
+            value, value_spot = self._value(next(self._events), depth)
+            if key is None:
+                message = "a key must be a word, not a list or a mapping"
+                hint = "put a value that starts with '{' or '[' in quotes"
+                self._problems.add("topology-key", message, key_spot, hint=hint)
+            elif key == "<<" and key_spot.plain:
+                merged += self._merged(value, value_spot)
+            elif key in values:
+                # The key is not repeated: under auth it may be a password, as in {hunter2, hunter2}.
+                message = f"this key is given twice, first on line {spot.keys[key].line}"
+                self._problems.add("topology-duplicate-key", message, key_spot, hint="keep one of the two")
+            else:
+                values[key], spot.keys[key], spot.items[key] = value, key_spot, value_spot
+        for source, source_spot in merged:
+            self._add_to_count(len(source), spot)
+            for key, value in source.items():
+                if key not in values:
+                    values[key] = value
+                    spot.keys[key], spot.items[key] = source_spot.keys[key], source_spot.items[key]
+        return values
+
+    def _merged(self, value: Any, spot: Spot) -> list[_Value]:
+        """Return the mappings that '<<' copies keys from."""
+        if isinstance(value, dict):
+            return [(value, spot)]
+        if isinstance(value, list) and all(isinstance(part, dict) for part in value):
+            return [(part, spot.items[index]) for index, part in enumerate(value)]
+        if value is not BROKEN:
+            message = "'<<' takes a mapping, or a list of mappings, to copy keys from"
+            self._problems.add("topology-merge", message, spot)
+        return []
+
+    def _alias(self, name: str, spot: Spot) -> _Value:
+        # The name is not repeated: it may be a password that starts with a *.
+        if name not in self._anchors:
+            message = "a '*' starts a YAML alias, and no anchor '&' of that name comes before it"
+        else:
+            anchored, size = self._anchors[name]
+            if size:
+                self._add_to_count(size, spot)
+                return anchored
+            message = "this alias stands for a value that holds the alias itself"
+        self._problems.add("topology-alias", message, spot, hint=_QUOTE_ALIAS)
+        return BROKEN, spot
+
+    def _tag(self, spot: Spot) -> None:
         # What follows the ! is not repeated: it may be a password that starts with one.
         message = "a '!' starts a YAML tag, which a topology file does not use"
-        self.problems.add("topology-tag", message, spot, hint="put the value in quotes if the '!' is meant")
+        self._problems.add("topology-tag", message, spot, hint=_QUOTE_TAG)
 
-    def _start(self, event: Any, value: Any) -> None:
-        spot = _spot(event)
-        if len(self._open) >= MAX_DEPTH:
-            message = f"this is nested deeper than {MAX_DEPTH} levels; a topology file needs 4"
-            self.problems.add("topology-nesting", message, spot)
-            raise _UnreadableError
-        if event.tag not in (None, "!", _STANDARD + "map", _STANDARD + "seq"):
-            self._tagged(spot)
-        if event.anchor:
-            self._anchors[event.anchor] = (BROKEN, spot, 0)  # until its end: it cannot hold itself
-        self._open.append(_Open(value, spot, event.anchor))
-
-    def _end(self) -> None:
-        done = self._open.pop()
-        for source, source_spot in done.merged:
-            self._count(len(source), done.spot)
-            done.spot.doubtful |= source_spot.doubtful
-            for key in source:
-                if key not in done.value:
-                    done.value[key] = source[key]
-                    done.spot.keys[key] = source_spot.keys[key]
-                    done.spot.items[key] = source_spot.items[key]
-        if done.anchor:
-            self._anchors[done.anchor] = (done.value, done.spot, done.size)
-        self._put(done.value, done.spot, done.size)
-
-    def _alias(self, event: Any) -> None:
-        spot = _spot(event)
-        value, anchored, size = self._anchors.get(event.anchor, (BROKEN, spot, -1))
-        if value is BROKEN and size < 1:
-            # The name is not repeated: it may be a password that starts with a *.
-            message = (
-                "this alias stands for a value that holds the alias itself"
-                if size == 0
-                else "a '*' starts a YAML alias, and no anchor '&' of that name comes before it"
-            )
-            hint = "put the value in quotes if the '*' is meant"
-            self.problems.add("topology-alias", message, spot, hint=hint)
-            anchored = spot  # nothing below it: it would hold itself
-        self._count(max(size, 0), spot)
-        self._put(value, anchored, max(size, 0))
-
-    def _count(self, size: int, spot: Spot) -> None:
-        self._total += size
-        if self._total > MAX_VALUES:
+    def _add_to_count(self, size: int, spot: Spot) -> None:
+        self._count += size
+        if self._count > MAX_VALUES:
             message = f"the file has more than {MAX_VALUES:,} values, each alias counted in full"
-            self.problems.add("topology-too-many-values", message, spot)
-            raise _UnreadableError
-
-    def _put(self, value: Any, spot: Spot, size: int) -> None:
-        self._count(1, spot)
-        if not self._open:
-            self.root = (value, spot)
-            return
-        parent = self._open[-1]
-        parent.size += size
-        if isinstance(parent.value, list):
-            parent.spot.items[len(parent.value)] = spot
-            parent.value.append(value)
-        elif parent.key is None:
-            self._key(parent, spot)
-        else:
-            self._pair(parent, value, spot)
-            parent.key = None
-
-    def _key(self, parent: _Open, spot: Spot) -> None:
-        parent.key_spot = spot
-        if spot.text is None:
-            parent.key = BROKEN
-            parent.spot.doubtful.add("")
-            message = "a key must be a word, not a list or a mapping"
-            hint = "put a value that starts with '{' or '[' in quotes"
-            self.problems.add("topology-key", message, spot, hint=hint)
-        elif spot.text == "<<" and spot.plain:
-            parent.key = _MERGE
-        elif spot.text in parent.spot.keys:
-            parent.key = BROKEN
-            parent.spot.doubtful.add(spot.text)
-            first = parent.spot.keys[spot.text].line
-            # The key is not repeated: under auth it may be a password, as in {hunter2, hunter2}.
-            message = f"this key is given twice, first on line {first}"
-            self.problems.add("topology-duplicate-key", message, spot, hint="keep one of the two")
-        else:
-            parent.key = spot.text
-
-    def _pair(self, parent: _Open, value: Any, spot: Spot) -> None:
-        key, key_spot = parent.key, parent.key_spot
-        if isinstance(key, str) and key_spot is not None:
-            parent.value[key] = value
-            parent.spot.keys[key] = key_spot
-            parent.spot.items[key] = spot
-        elif key is _MERGE:
-            if isinstance(value, dict):
-                parent.merged.append((value, spot))
-            elif isinstance(value, list) and all(isinstance(part, dict) for part in value):
-                parent.merged += [(part, spot.items[index]) for index, part in enumerate(value)]
-            else:
-                parent.spot.doubtful.add("")
-                if value is BROKEN:
-                    return
-                message = "'<<' takes a mapping, or a list of mappings, to copy keys from"
-                self.problems.add("topology-merge", message, spot)
+            self._problems.fail("topology-too-many-values", message, spot)
 
 
 def _spot(event: Any) -> Spot:
     return Spot(event.start_mark.line + 1, event.start_mark.column + 1)
+
+
+def _plain_value(text: str) -> object:
+    """Return the value of a scalar without quotes: a boolean, a number, text, or EMPTY for null."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INT.fullmatch(text):
+        return int(text)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    return text

@@ -1,30 +1,28 @@
-"""The kinds of values in a topology file, such as names, hosts, ports, paths and slots."""
+"""The types of values in a topology file, such as names, hosts, ports, paths and slots."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, PlainValidator, Tag, WithJsonSchema
 
 from clusterboot.slots import Slots
-from clusterboot.topology.address import parse
+from clusterboot.topology.address import Pattern, parse
 from clusterboot.topology.hosts import check_host
-
-Kind = Literal["text", "number", "bool", "secret", "other"]
 
 
 @dataclass(frozen=True, slots=True)
 class Says:
-    """What a value must be, in the words of an error message; `kind` decides which advice fits."""
+    """What a value must be, for error messages; `kind` decides which hints fit."""
 
     text: str
-    kind: Kind = "text"
+    kind: Literal["text", "number", "bool", "secret", "other"] = "text"
     choices: tuple[str, ...] = ()
 
 
 def _line(text: str) -> str:
-    if not text or not text.isprintable() or text != text.strip():
+    if not text.isprintable() or text != text.strip():
         raise ValueError
     return text
 
@@ -36,7 +34,7 @@ def _path(text: str) -> str:
 
 
 def _setting(value: str | float | bool) -> str | float | bool:
-    if isinstance(value, str) and not (value.isprintable() or not value):
+    if isinstance(value, str) and not value.isprintable():
         raise ValueError
     return value
 
@@ -46,38 +44,47 @@ def _password(text: str) -> str:
     return text
 
 
-def _short(text: str) -> str:
-    parse(text)
-    return text
-
-
-def _slots(text: str) -> str:
-    if text != "none" and not Slots.parse(text):
+def _pattern(value: Any) -> Pattern:
+    if not isinstance(value, str):
         raise ValueError
-    return text
+    return parse(value)
 
 
-def _slot(number: int) -> int:
-    Slots.parse(str(number))
-    return number
+def parse_slots(given: str | int | list[str | int]) -> Slots:
+    """Return the slots of a node; none of them for `none`. Raises ValueError, with a message if one fits."""
+    parts = given if isinstance(given, list) else [given]
+    if "none" not in parts:
+        slots = Slots.parse(",".join(map(str, parts)))
+        if not slots:
+            raise ValueError
+        return slots
+    if len(parts) > 1:
+        raise ValueError("'none' stands alone; the list has other slots too")
+    return Slots()
+
+
+def _slots(given: str | int | list[str | int]) -> str | int | list[str | int]:
+    parse_slots(given)
+    return given
 
 
 def is_a(kind: type) -> Discriminator:
-    """Return a discriminator between values of `kind` ("+") and all others ("-")."""
-    return Discriminator(lambda value: "+" if isinstance(value, kind) else "-")
+    """Return a discriminator between values of `kind` and all others, by tags that no key is called."""
+    return Discriminator(lambda value: "<kind>" if isinstance(value, kind) else "<other>")
 
 
 _NAME = r"^[A-Za-z0-9_\[][A-Za-z0-9_.:\[\]-]*$"
-NAME_SAYS = "1 to 128 letters, digits or any of . _ - : [ ]"
 Name = Annotated[str, Field(pattern=_NAME, max_length=128)]
 Host = Annotated[str, AfterValidator(check_host), Field(max_length=1000)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Text = Annotated[str, AfterValidator(_line), Field(min_length=1, max_length=1000)]
 Path = Annotated[str, AfterValidator(_path), Field(min_length=1, max_length=4096)]
 Password = Annotated[str, AfterValidator(_password), Field(min_length=1)]
-ShortForm = Annotated[str, AfterValidator(_short)]
-OneSlots = Annotated[str, AfterValidator(_slots)] | Annotated[int, AfterValidator(_slot)]
+ShortForm = Annotated[Pattern, PlainValidator(_pattern), WithJsonSchema({"type": "string"})]
+OneSlots = Annotated[str | int, AfterValidator(_slots)]
 SlotsForm = Annotated[
-    Annotated[OneSlots, Tag("-")] | Annotated[list[OneSlots], Field(min_length=1), Tag("+")], is_a(list)
+    Annotated[OneSlots, Tag("<other>")]
+    | Annotated[list[OneSlots], Field(min_length=1), AfterValidator(_slots), Tag("<kind>")],
+    is_a(list),
 ]
 Setting = Annotated[str | int | Annotated[float, Field(allow_inf_nan=False)] | bool, AfterValidator(_setting)]

@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
-from clusterboot.topology.report import may_hold_secret, shown
+from clusterboot.topology.report import may_hold_secret, quoted
 
 EXAMPLES = "127.0.0.1:7001, 127.0.0.1:7001-7006 or redis-{0..5}.svc:6379"
 """Nodes in short form, for messages."""
@@ -30,23 +30,23 @@ def check_host(host: str) -> str:
     if not host:
         raise AddressError("the host is empty; a host is a name or an IP address")
     if "://" in host or "/" in host:
-        raise AddressError(f"a host is a name or an IP address, without scheme or path, not {shown(host)}")
+        raise AddressError(f"a host is a name or an IP address, without scheme or path, not {quoted(host)}")
     if "{" in host or "}" in host:
         raise AddressError(
-            f"{shown(host)} is a range, which needs the short form, as in redis-{{0..5}}.svc:6379"
+            f"{quoted(host)} is a range, which needs the short form, as in redis-{{0..5}}.svc:6379"
         )
     if "[" in host or "]" in host:
-        raise AddressError(f"a host comes without brackets and without a port, not {shown(host)}")
+        raise AddressError(f"a host comes without brackets and without a port, not {quoted(host)}")
     if ":" in host:
         return _check_ipv6(host)
     if _DOTTED.fullmatch(host):
         return _check_ipv4(host)
     if not host.isascii():
-        raise AddressError(f"write the host {shown(host)} in its ASCII form, which starts with xn--")
+        raise AddressError(f"write the host {quoted(host)} in its ASCII form, which starts with xn--")
     labels = host.removesuffix(".").split(".")
     if len(host) > 253 or not all(map(_LABEL.fullmatch, labels)):
         raise AddressError(
-            f"{shown(host)} is not a host name: between dots are 1 to 63 letters, digits, '-' or '_' "
+            f"{quoted(host)} is not a host name: between dots are 1 to 63 letters, digits, '-' or '_' "
             "and do not start or end with '-'; 253 characters in all"
         )
     return host
@@ -55,21 +55,21 @@ def check_host(host: str) -> str:
 def _check_ipv4(host: str) -> str:
     if host.isdecimal():
         example = f"127.0.0.1:{host}" if len(host) < 6 else EXAMPLES
-        raise AddressError(f"{shown(host)} is no host; a node is host:port, as in {example}")
+        raise AddressError(f"{quoted(host)} is no host; a node is host:port, as in {example}")
     octets = host.split(".")
     if len(octets) != 4 or not all(octets):
-        raise AddressError(f"{shown(host)} is not an IPv4 address, which has four numbers")
+        raise AddressError(f"{quoted(host)} is not an IPv4 address, which has four numbers")
     for octet in octets:
         if len(octet) > 1 and octet.startswith("0"):
             # inet_aton reads such numbers as octal, other parsers as decimal.
             raise AddressError(
-                f"{shown(host)} has a leading zero in {shown(octet)}, which programs read differently"
+                f"{quoted(host)} has a leading zero in {quoted(octet)}, which programs read differently"
             )
         if len(octet) > 3 or int(octet) > 255:
-            raise AddressError(f"{shown(host)} is not an IPv4 address: {shown(octet)} is above 255")
+            raise AddressError(f"{quoted(host)} is not an IPv4 address: {quoted(octet)} is above 255")
     address = IPv4Address(host)
     if address.is_unspecified or address.is_multicast or host == "255.255.255.255":
-        raise AddressError(f"{shown(host)} is not the address of one node")
+        raise AddressError(f"{quoted(host)} is not the address of one node")
     return host
 
 
@@ -79,14 +79,14 @@ def _check_ipv6(host: str) -> str:
         raise AddressError(f"a host comes without a port; write host: {front} and port: {back}")
     if "%" in host:
         raise AddressError(
-            f"{shown(host)} has a scope after '%', which CLUSTER MEET refuses; use an address without one"
+            f"{quoted(host)} has a scope after '%', which CLUSTER MEET refuses; use an address without one"
         )
     try:
         address = IPv6Address(host)
     except AddressValueError:
-        raise AddressError(f"{shown(host)} is not an IPv6 address") from None
+        raise AddressError(f"{quoted(host)} is not an IPv6 address") from None
     if address.is_unspecified or address.is_multicast:
-        raise AddressError(f"{shown(host)} is not the address of one node")
+        raise AddressError(f"{quoted(host)} is not the address of one node")
     return address.compressed
 
 

@@ -1,26 +1,30 @@
-"""Words for values of a wrong shape: what is there, what is allowed, what was probably meant."""
+"""Problems of shape as messages: what is there, what is allowed, what was probably meant."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from clusterboot.topology.document import Spot
+from pydantic.fields import FieldInfo
+
+from clusterboot.topology.document import BROKEN, EMPTY, Spot
 from clusterboot.topology.fields import Says
-from clusterboot.topology.lost import Path
-from clusterboot.topology.report import Problems, but, cut, listed, may_hold_secret, nearest, shown
-from clusterboot.topology.scalars import BROKEN, EMPTY
-from clusterboot.topology.schema import ENTRIES, SECTIONS, SETTING_SAYS, Form
+from clusterboot.topology.report import Problems, but_not, cut, may_hold_secret, nearest, quoted
+from clusterboot.topology.schema import ENTRIES, SECTIONS, SETTING_SAYS
+from clusterboot.wording import listed
+
+Path = tuple[str | int, ...]
+"""Where a value is: keys, and positions in lists."""
 
 _OLD_WORDS = {"master": "primary", "slave": "replica"}
 
 
-def tell(entry: Any, path: Path, values: Any, spot: Spot, problems: Problems) -> None:
-    """Note the problem that pydantic found at `path`."""
+def add_problem(entry: Any, path: Path, values: Any, spot: Spot, problems: Problems) -> None:
+    """Add the problem that pydantic found at `path`."""
     if entry["type"] == "missing":
-        _tell_missing(path, spot, problems)
+        _add_missing(path, spot, problems)
         return
     if entry["type"] == "extra_forbidden":
-        _tell_unknown(path, spot, problems)
+        _add_unknown(path, spot, problems)
         return
     value = values
     for step in path:
@@ -28,35 +32,35 @@ def tell(entry: Any, path: Path, values: Any, spot: Spot, problems: Problems) ->
     if value is BROKEN:
         return
     place, says = spot.at(*path), _says(path)
-    # The names of settings are free, so they are as little to be trusted as values.
-    name = f"an entry of '{path[-2]}'" if isinstance(path[-1], int) else shown(path[-1])
+    # The names of settings are free text, so they are quoted like values.
+    name = f"an entry of '{path[-2]}'" if isinstance(path[-1], int) else quoted(path[-1])
     name = "this key" if may_hold_secret(name) else name
+    code, hint = "topology-invalid-value", None
+    rule = str(entry.get("ctx", {}).get("error", "")) if entry["type"] == "value_error" else ""
     if value is EMPTY:
-        message = f"{name} has no value; it must be {says.text}"
-        hint = "give it a value" if _required(path) else "give it a value, or leave it out"
-        problems.add("topology-no-value", message, place, hint=hint)
-        return
-    if path == ("version",) and type(value) is int:
-        message = f"version {shown(str(value))[1:-1]} is not known; this clusterboot reads version 1"
-        problems.add("topology-version", message, place, hint="write version: 1, or use a newer clusterboot")
-        return
-    own = str(entry.get("ctx", {}).get("error", "")) if entry["type"] == "value_error" else ""
-    code = "topology-invalid-value"
-    # Of what a secret must be only the rule for paths has words of its own, and they repeat nothing.
-    if own and (says.kind != "secret" or path[-1] == "password_file"):
+        code, message = "topology-no-value", f"{name} has no value; it must be {says.text}"
+        field = _field(path)
+        required = field is not None and field.is_required()
+        hint = "give it a value" if required else "give it a value, or leave it out"
+    elif path == ("version",) and type(value) is int:
+        code, hint = "topology-version", "write version: 1, or use a newer clusterboot"
+        message = f"version {_number(value)} is not known; this clusterboot reads version 1"
+    elif rule and (says.kind != "secret" or path[-1] == "password_file"):
+        # The text of another rule for secrets may repeat the value (that of UnicodeEncodeError does).
         if path[-1] in ("host", "server_name") or (path[0] == "nodes" and len(path) == 2):
             code = "topology-invalid-address"
-        problems.add(code, cut(own), place)
-        return
-    secret = "auth" in path and path[-1] != "username"
-    message = f"{name} must be {says.text}{'' if secret else instead(value, place)}"
-    meant = _OLD_WORDS.get(str(value).lower()) or nearest(str(value)[:40], says.choices)
-    if meant and isinstance(value, str):
-        message += f"; did you mean '{meant}'?"
-    problems.add(code, message, place, hint=_advice(value, place, says, path))
+        message = cut(rule)
+    else:
+        secret = "auth" in path and path[-1] != "username"
+        message = f"{name} must be {says.text}{'' if secret else instead(value, place)}"
+        meant = _OLD_WORDS.get(str(value).lower()) or nearest(str(value)[:40], says.choices)
+        if meant and isinstance(value, str):
+            message += f"; did you mean '{meant}'?"
+        hint = _hint(value, place, says, path)
+    problems.add(code, message, place, hint=hint)
 
 
-def _tell_missing(path: Path, spot: Spot, problems: Problems) -> None:
+def _add_missing(path: Path, spot: Spot, problems: Problems) -> None:
     owner = "the file"
     if len(path) > 1:
         owner = "this node" if isinstance(path[-2], int) else f"'{path[-2]}'"
@@ -65,67 +69,54 @@ def _tell_missing(path: Path, spot: Spot, problems: Problems) -> None:
     problems.add("topology-missing-key", message, spot.at(*path[:-1]), hint=hint)
 
 
-def tell_spaces(nodes: list[Any], spot: Spot, problems: Problems) -> None:
-    """Note addresses that YAML read as a mapping because of a space, as in `- 10.0.0.1: 6379`."""
-    known = list(section(("nodes", 0)))
-    for index, entry in enumerate(nodes):
-        if isinstance(entry, dict) and len(entry) == 1 and not nearest(next(iter(entry)), known):
-            message = "this node is a mapping without 'host' and 'port'"
-            hint = "an address is host:port without a space, as in 10.0.0.1:6379"
-            problems.add("topology-missing-key", message, spot.at(index), hint=hint)
-            nodes[index] = BROKEN
-            spot.items[index] = Spot(spot.at(index).line, spot.at(index).column, keys=spot.at(index).keys)
-
-
-def _tell_unknown(path: Path, spot: Spot, problems: Problems) -> None:
-    owner, word = spot.at(*path[:-1]), str(path[-1])
+def _add_unknown(path: Path, spot: Spot, problems: Problems) -> None:
+    owner, word, section_keys = spot.at(*path[:-1]), str(path[-1]), _keys(path[:-1])
     known = list(section(path[:-1]))
-    place = owner.keys.get(word, owner)
     meant = nearest(word, known)
-    here = f" in '{_words(path)[-2]}'" if len(_words(path)) > 1 else ""
+    here = f" in '{section_keys[-1]}'" if section_keys else ""
     allowed = f"allowed{here} are {listed(known)}"
     # Under auth a key may be a password, as in {hunter2}.
     hide = may_hold_secret(word) or "auth" in path[:-1]
-    message = "unknown key" if hide else f"unknown key {shown(word)}"
-    hint: str | None = allowed
+    message = "unknown key" if hide else f"unknown key {quoted(word)}"
     if meant:
         message += f", did you mean '{meant}'?"
     else:
-        hint = next(
-            (f"'{word}' goes under '{keys[-1]}'" for keys, form in SECTIONS.items()
-             if keys and word in form.model_fields and keys != _words(path[:-1])),
-            None,
-        )  # fmt: skip
-        if hint is None or hide:
-            hint = allowed
-        message += f"; {hint}"
-    problems.add("topology-unknown-key", message, place, hint=hint if meant else None)
+        elsewhere = [
+            keys[-1]
+            for keys, form in SECTIONS.items()
+            if keys and keys != section_keys and word in form.model_fields
+        ]
+        message += f"; '{word}' goes under '{elsewhere[0]}'" if elsewhere and not hide else f"; {allowed}"
+    place = owner.keys.get(word, owner)
+    problems.add("topology-unknown-key", message, place, hint=allowed if meant else None)
 
 
 def instead(value: Any, spot: Spot) -> str:
     """Return what the value is instead, as the end of a sentence."""
-    if isinstance(value, dict):
-        return ", not a mapping" if value else ", not an empty mapping"
-    if isinstance(value, list):
-        return ", not a list" if value else ", not an empty list"
+    if isinstance(value, dict | list):
+        kind = "mapping" if isinstance(value, dict) else "list"
+        return f", not a {kind}" if value else f", not an empty {kind}"
     text = spot.text or ""
     if isinstance(value, bool):
         meaning = "true" if value else "false"
         return f", not {meaning}" + (
-            "" if text.lower() == meaning else f" (what YAML makes of {shown(text)})"
+            "" if text.lower() == meaning else f" (what YAML makes of {quoted(text)})"
         )
     if isinstance(value, int | float):
-        return f", not the number {shown(text)[1:-1]}"
-    return but(text) if text else ", not the empty text"
+        return f", not the number {_number(text)}"
+    return but_not(text) if text else ", not the empty text"
 
 
-def _advice(value: Any, spot: Spot, says: Says, path: Path) -> str | None:
+def _number(text: object) -> str:
+    return quoted(str(text))[1:-1]
+
+
+def _hint(value: Any, spot: Spot, says: Says, path: Path) -> str | None:
     """Return the next step where YAML read something else than was meant."""
     text = spot.text
     if text is None:
-        if path[-1] == "host" and isinstance(value, list):
-            return 'put an IPv6 address in quotes: "::1"'
-        return None
+        ipv6 = path[-1] == "host" and isinstance(value, list)
+        return 'put an IPv6 address in quotes: "::1"' if ipv6 else None
     if path == ("nodes",):
         return "put '- ' in front of each node"
     if says.kind == "secret":
@@ -148,25 +139,21 @@ def _advice(value: Any, spot: Spot, says: Says, path: Path) -> str | None:
 
 def _says(path: Path) -> Says:
     """Return what the value at `path` must be."""
-    words = _words(path)
     if isinstance(path[-1], int):
-        return ENTRIES[words[-1]]
-    field = section(path[:-1]).get(words[-1])
-    if field is None:
-        return SETTING_SAYS
-    return next(part for part in field.metadata if isinstance(part, Says))
+        return ENTRIES[_keys(path)[-1]]
+    field = _field(path)
+    return next(part for part in field.metadata if isinstance(part, Says)) if field else SETTING_SAYS
 
 
-def _required(path: Path) -> bool:
-    field = section(path[:-1]).get(str(path[-1]))
-    return field is not None and bool(field.is_required())
+def _field(path: Path) -> FieldInfo | None:
+    return section(path[:-1]).get(str(path[-1]))
 
 
-def section(path: Path) -> dict[str, Any]:
-    """Return the fields of the mapping at `path`; none where it is no section of the format."""
-    form: type[Form] | None = SECTIONS.get(_words(path))
+def section(path: Path) -> dict[str, FieldInfo]:
+    """Return the fields of the mapping at `path`; none where the format has no such mapping."""
+    form = SECTIONS.get(_keys(path))
     return dict(form.model_fields) if form else {}
 
 
-def _words(path: Path) -> tuple[str, ...]:
+def _keys(path: Path) -> tuple[str, ...]:
     return tuple(step for step in path if isinstance(step, str))

@@ -19,6 +19,17 @@ Role = Literal["primary", "replica"]
 Strategy = Literal["star", "chain"]
 
 MAX_NODES = 2000
+OWN_SETTINGS = {
+    "port": "it comes from the node's address",
+    "cluster-port": "it comes from the node's bus port",
+    "cluster-enabled": "every server here is a cluster node",
+    "cluster-config-file": "each server keeps its own in its folder",
+    "dir": "each server has its own folder",
+    "daemonize": "clusterboot watches over the process itself",
+    "logfile": "each server logs into its folder",
+    "pidfile": "clusterboot remembers the process itself",
+}
+"""Settings that clusterboot makes for each spawned server, and why they cannot be set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +113,7 @@ class Servers:
 class Topology:
     """A whole topology file. `nodes` keep the order of the file; `hub` is a node name.
 
-    `warnings` are what the file says that is only unfortunate. `slots` is "none" for a mesh only.
+    `slots` is "none" if the nodes are only joined. `warnings` are non-fatal problems of the file.
     """
 
     nodes: tuple[Node, ...]
@@ -116,10 +127,3 @@ class Topology:
     tls: Tls | None = None
     servers: Servers = Servers()
     warnings: tuple[Problem, ...] = ()
-
-    def node(self, name: str) -> Node:
-        """Return the node of that name; KeyError when there is none."""
-        for node in self.nodes:
-            if node.name == name:
-                return node
-        raise KeyError(name)

@@ -1,8 +1,8 @@
 """The shape of a topology file as pydantic models, and the JSON Schema made from them.
 
-Each field says two things: `description` is for people who read the schema or the documentation,
-`Says` is what an error message puts after "must be". Rules that need more than one value are in
-`check`. No field takes null: a key without a value is a mistake more often than a wish.
+Each field has two texts: `description` is for readers of the schema and the documentation, `Says` is
+what an error message puts after "must be". Rules that need more than one value are in `roles`, `shares`,
+`nodes` and `options`. No field takes null: a key without a value is a mistake more often than intended.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from clusterboot.topology.fields import (
-    NAME_SAYS,
     Host,
     Name,
     Password,
@@ -29,18 +28,34 @@ from clusterboot.topology.fields import (
 )
 from clusterboot.topology.hosts import EXAMPLES
 
-_PORT = Says("a whole number from 1 to 65535", "number")
-_LINE = "text on one line, without spaces around it"
-_FILE = Says("the path of a file, relative to this one")
-SLOTS_SAYS = 'slots such as 0-5460 or "0-100,200", a list of such, or none'
-SETTING_SAYS = Says("text on one line, a number, yes or no")
-NODE_SAYS = f"an address such as {EXAMPLES}, or a mapping with 'host' and 'port'"
-
 
 class Form(BaseModel):
     """One mapping of the file: nothing is converted, unknown keys are errors."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+def _optional(description: str, default: Any = None) -> Any:
+    return Field(default=default, description=description)
+
+
+_PORT = Says("a whole number from 1 to 65535", "number")
+_FILE = "the path of a file, relative to this one"
+_STAR_OR_CHAIN = Says("star or chain", choices=("star", "chain"))
+_ROLE = Says("primary or replica", choices=("primary", "replica"))
+_TLS_VERSION = Says('"1.2" or "1.3", in quotes', choices=("1.2", "1.3"))
+_AUTH = Says("a mapping with password_env, password_file or password", "secret")
+_MAPPING = Says("a mapping", "other")
+_SLOTS = Says('slots such as 0-5460 or "0-100,200", a list of such, or none', "other")
+SETTING_SAYS = Says("text on one line, a number, yes or no")
+_Name = Annotated[Name | None, Says("1 to 128 letters, digits or any of . _ - : [ ]")]
+_Port = Annotated[Port | None, _PORT]
+_Text = Annotated[Text | None, Says("text on one line, without spaces around it")]
+_File = Annotated[Path | None, Says(_FILE)]
+_Switch = Annotated[bool, Says("true or false", "bool")]
+_Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=1000)]
+_Replicas = Annotated[int, Field(ge=0, le=1999)]
+_Weight = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 
 
 class AnnounceForm(Form):
@@ -49,119 +64,96 @@ class AnnounceForm(Form):
     host: Annotated[Host, Says("a host name or an IP address")] = Field(
         description="Host under which the other nodes reach this one."
     )
-    port: Annotated[Port | None, _PORT] = Field(
-        default=None, description="Client port; default: the node's port."
-    )
-    bus_port: Annotated[Port | None, _PORT] = Field(
-        default=None, description="Cluster bus port; default: what the node says, else its port + 10000."
-    )
+    port: _Port = _optional("Client port. Default: the node's port.")
+    bus_port: _Port = _optional("Cluster bus port. Default: as the node reports it, else its port + 10000.")
 
 
 class AuthForm(Form):
-    """How to authenticate: one of the three passwords, and a user name where it is not `default`."""
+    """How to authenticate: one of the three password keys, and a user name if it is not `default`."""
 
-    username: Annotated[Text | None, Says(_LINE)] = Field(
-        default=None, description="ACL user; default: default."
+    username: _Text = _optional("ACL user. Default: default.")
+    password_env: Annotated[_Variable | None, Says("the name of an environment variable", "secret")] = (
+        _optional("Environment variable that holds the password.")
     )
-    password_env: Annotated[
-        Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=1000)] | None,
-        Says("the name of an environment variable", "secret"),
-    ] = Field(default=None, description="Environment variable that holds the password.")
-    password_file: Annotated[Path | None, Says(_FILE.text, "secret")] = Field(
-        default=None, description="File that holds the password, relative to this one."
+    password_file: Annotated[Path | None, Says(_FILE, "secret")] = _optional(
+        "File that holds the password, relative to this one."
     )
-    password: Annotated[
-        Password | None,
-        Says("text in quotes, not empty", "secret"),
-    ] = Field(default=None, description="The password itself; better keep it out of the file.")
+    password: Annotated[Password | None, Says("text in quotes, not empty", "secret")] = _optional(
+        "The password itself. Prefer one of the other two keys."
+    )
 
 
 class NodeForm(Form):
     """One node in long form."""
 
-    name: Annotated[Name | None, Says(NAME_SAYS)] = Field(default=None, description="Default: host:port.")
+    name: _Name = _optional("Name of the node. Default: host:port.")
     host: Annotated[Host, Says("one host name or IP address")] = Field(
-        description="Host name or IP address that clusterboot connects to; no brackets, no ranges."
+        description="Host name or IP address that clusterboot connects to, without brackets or ranges."
     )
     port: Annotated[Port, _PORT] = Field(description="Client port.")
-    bus_port: Annotated[Port | None, _PORT] = Field(
-        default=None, description="Cluster bus port; default: what the node says, else port + 10000."
+    bus_port: _Port = _optional("Cluster bus port. Default: as the node reports it, else port + 10000.")
+    zone: _Text = _optional("Failure zone. Replicas are placed in another zone than their primary.")
+    role: Annotated[Literal["primary", "replica"] | None, _ROLE] = _optional(
+        "Role at the start. Default: assigned automatically."
     )
-    zone: Annotated[Text | None, Says(_LINE)] = Field(
-        default=None, description="Failure zone; replicas go to another zone than their primary's."
+    replica_of: Annotated[Text | None, Says("the name or address of a primary in this file")] = _optional(
+        "Name or address of the node's primary. Implies role: replica."
     )
-    role: Annotated[
-        Literal["primary", "replica"] | None, Says("primary or replica", "text", ("primary", "replica"))
-    ] = Field(default=None, description="Role at the start; default: placed for you.")
-    replica_of: Annotated[Text | None, Says("the name or address of a primary in this file")] = Field(
-        default=None, description="Name or address of the node's primary; implies role: replica."
+    slots: Annotated[SlotsForm | None, _SLOTS] = _optional(
+        "Slots of this primary at the start. Default: an even share of the remaining slots."
     )
-    slots: Annotated[SlotsForm | None, Says(SLOTS_SAYS, "other")] = Field(
-        default=None,
-        description="Slots of this primary at the start; default: an even split of what is left.",
+    weight: Annotated[_Weight | None, Says("a number above 0, at most 1000", "number")] = _optional(
+        "Share of the automatic split, relative to the other primaries. Default: 1."
     )
-    weight: Annotated[
-        Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] | None,
-        Says("a number above 0, at most 1000", "number"),
-    ] = Field(
-        default=None, description="Share of the automatic split, relative to the other primaries; default: 1."
+    announce: Annotated[AnnounceForm | None, Says("a mapping with 'host'", "other")] = _optional(
+        "How the other nodes reach this one (NAT). The node must announce the same."
     )
-    announce: Annotated[AnnounceForm | None, Says("a mapping with 'host'", "other")] = Field(
-        default=None, description="How the other nodes reach this one (NAT); the node must announce the same."
-    )
-    auth: Annotated[
-        AuthForm | None, Says("a mapping with password_env, password_file or password", "secret")
-    ] = Field(default=None, description="Overrides the auth for all nodes.")
+    auth: Annotated[AuthForm | None, _AUTH] = _optional("Replaces the auth for all nodes.")
 
 
 class PlanForm(Form):
     """How the nodes meet."""
 
-    strategy: Annotated[Literal["star", "chain"], Says("star or chain", "text", ("star", "chain"))] = Field(
-        default="star", description="star: one hub meets all others; chain: each meets the next."
+    strategy: Annotated[Literal["star", "chain"], _STAR_OR_CHAIN] = _optional(
+        "star: one hub meets all others. chain: each node meets the next.", "star"
     )
-    hub: Annotated[Text | None, Says("the name or address of a node in this file")] = Field(
-        default=None, description="Name or address of the node in the middle of the star; default: chosen."
+    hub: Annotated[Text | None, Says("the name or address of a node in this file")] = _optional(
+        "Name or address of the node in the middle of the star. Default: chosen automatically."
     )
-    boost: Annotated[bool, Says("true or false", "bool")] = Field(
-        default=True, description="Lower the timers of fresh nodes while they meet, and put them back."
-    )
-    extra_meets: Annotated[bool, Says("true or false", "bool")] = Field(
-        default=True, description="Repeat MEET from newcomers to nodes whose view is stale."
-    )
+    boost: _Switch = _optional("Lower the timers of fresh nodes while they meet, then restore them.", True)
+    extra_meets: _Switch = _optional("Repeat MEET from joining nodes to nodes with a stale view.", True)
 
 
 class TlsForm(Form):
     """TLS for client connections."""
 
-    ca: Annotated[Path | None, _FILE] = Field(
-        default=None, description="CA certificates; default: the system's."
+    ca: _File = _optional("CA certificates. Default: those of the system.")
+    cert: _File = _optional("Client certificate. Needs key.")
+    key: _File = _optional("Client key. Needs cert.")
+    verify: _Switch = _optional("Check the server's certificate.", True)
+    server_name: Annotated[Host | None, Says("a host name")] = _optional(
+        "Name that certificates must carry, if it is not the host. Also sent as SNI."
     )
-    cert: Annotated[Path | None, _FILE] = Field(default=None, description="Client certificate; needs key.")
-    key: Annotated[Path | None, _FILE] = Field(default=None, description="Client key; needs cert.")
-    verify: Annotated[bool, Says("true or false", "bool")] = Field(
-        default=True, description="Check the server's certificate."
+    min_version: Annotated[Literal["1.2", "1.3"] | None, _TLS_VERSION] = _optional(
+        "Lowest TLS version. Default: that of Python's ssl module."
     )
-    server_name: Annotated[Host | None, Says("a host name")] = Field(
-        default=None,
-        description="Name that certificates must carry, where it is not the host; also sent as SNI.",
-    )
-    min_version: Annotated[
-        Literal["1.2", "1.3"] | None, Says('"1.2" or "1.3", in quotes', "text", ("1.2", "1.3"))
-    ] = Field(default=None, description="Lowest TLS version; default: what Python's ssl module takes.")
 
 
 class ServersForm(Form):
     """How --spawn and run start servers."""
 
-    command: Annotated[Text | None, Says("the name or path of a server program")] = Field(
-        default=None, description="Server program; default: valkey-server or redis-server on PATH."
+    command: Annotated[Text | None, Says("the name or path of a server program")] = _optional(
+        "Server program. Default: valkey-server or redis-server on PATH."
     )
     config: Annotated[dict[str, Setting], Says("a mapping of server settings", "other")] = Field(
         default={},
         description="Server settings, as in redis.conf.",
         json_schema_extra={"propertyNames": {"pattern": "^[a-z0-9-]+$"}},
     )
+
+
+_NodeEntry = Annotated[Annotated[ShortForm, Tag("<other>")] | Annotated[NodeForm, Tag("<kind>")], is_a(dict)]
+_Tls = Annotated[Annotated[bool, Tag("<other>")] | Annotated[TlsForm, Tag("<kind>")], is_a(dict)]
 
 
 class TopologyForm(Form):
@@ -171,35 +163,22 @@ class TopologyForm(Form):
     version: Annotated[int, Field(ge=1, le=1), Says("1", "number")] = Field(
         description="Version of this format.", json_schema_extra={"const": 1}
     )
-    name: Annotated[Name | None, Says(NAME_SAYS)] = Field(default=None, description="Name of the cluster.")
+    name: _Name = _optional("Name of the cluster.")
     nodes: Annotated[
-        list[Annotated[
-            Annotated[ShortForm, Tag("-")] | Annotated[NodeForm, Tag("+")], is_a(dict)
-        ]],
-        Field(min_length=1), Says("a list of nodes, at least one", "other"),
-    ] = Field(description="Addresses, ranges of addresses, or mappings; at most 2000 nodes.")  # fmt: skip
-    replicas: Annotated[
-        Annotated[int, Field(ge=0, le=1999)] | None, Says("a whole number from 0 to 1999", "number")
-    ] = Field(default=None, description="Replicas per primary where roles are not spelled out; default: 0.")
-    slots: Annotated[Literal["auto", "none"], Says("auto or none", "text", ("auto", "none"))] = Field(
-        default="auto", description="auto: cover all 16384 slots; none: only make the mesh."
+        list[_NodeEntry], Field(min_length=1), Says("a list of nodes, at least one", "other")
+    ] = Field(description="Addresses, ranges of addresses, or mappings; at most 2000 nodes.")
+    replicas: Annotated[_Replicas | None, Says("a whole number from 0 to 1999", "number")] = _optional(
+        "Replicas per primary, unless every role is given. Default: 0."
     )
-    plan: Annotated[PlanForm, Says("a mapping", "other")] = Field(
-        default=PlanForm(), description="How the nodes meet."
+    slots: Annotated[Literal["auto", "none"], Says("auto or none", choices=("auto", "none"))] = _optional(
+        "auto: cover all 16384 slots. none: only join the nodes.", "auto"
     )
-    auth: Annotated[
-        AuthForm | None, Says("a mapping with password_env, password_file or password", "secret")
-    ] = Field(default=None, description="How to authenticate with every node.")
-    tls: Annotated[
-        Annotated[
-            Annotated[bool, Tag("-")] | Annotated[TlsForm, Tag("+")], is_a(dict)
-        ] | None, Says("true, false or a mapping", "bool")
-    ] = Field(
-        default=None, description="TLS for client connections; true: with the system's CAs."
-    )  # fmt: skip
-    servers: Annotated[ServersForm, Says("a mapping", "other")] = Field(
-        default=ServersForm(), description="For --spawn and run only."
+    plan: Annotated[PlanForm, _MAPPING] = _optional("How the nodes meet.", PlanForm())
+    auth: Annotated[AuthForm | None, _AUTH] = _optional("How to authenticate with every node.")
+    tls: Annotated[_Tls | None, Says("true, false or a mapping", "bool")] = _optional(
+        "TLS for client connections. true: with the CA certificates of the system."
     )
+    servers: Annotated[ServersForm, _MAPPING] = _optional("For --spawn and run only.", ServersForm())
 
 
 SECTIONS: dict[tuple[str, ...], type[Form]] = {
@@ -212,17 +191,17 @@ SECTIONS: dict[tuple[str, ...], type[Form]] = {
     ("tls",): TlsForm,
     ("servers",): ServersForm,
 }
-"""Which form the mapping at a path has; positions in lists are left out of paths."""
+"""The form of the mapping at each path, without positions in lists."""
 
 ENTRIES: dict[str, Says] = {
-    "nodes": Says(NODE_SAYS, "other"),
+    "nodes": Says(f"an address such as {EXAMPLES}, or a mapping with 'host' and 'port'", "other"),
     "slots": Says("a slot or a range such as 0-5460", "other"),
 }
 """What an entry of the list under that key must be."""
 
 
 class _Generate(GenerateJsonSchema):
-    """Leaves null out (None only means that a key is not there), and titles that repeat the key."""
+    """Leaves out null (None only means that a key is not there), and titles that repeat the key."""
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])

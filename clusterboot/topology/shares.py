@@ -1,44 +1,19 @@
-"""How many primaries and replicas, and whose slots: the numbers of a file have to add up."""
+"""How many primaries and replicas there are, and which slots they get: the numbers have to add up."""
 
 from __future__ import annotations
 
 from clusterboot.slots import COUNT, Slots, split, union
 from clusterboot.topology.document import Spot
-from clusterboot.topology.expand import Draft
-from clusterboot.topology.report import Problems, counted, cut, shown
+from clusterboot.topology.nodes import Draft
+from clusterboot.topology.report import Problems, cut, quoted
 from clusterboot.topology.schema import TopologyForm
-
-
-def check_overlaps(drafts: list[Draft], problems: Problems) -> None:
-    """Note each pair of nodes that claim the same slots (pairs are found through sorted ranges)."""
-    claims = sorted(
-        (low, high, number)
-        for number, draft in enumerate(drafts)
-        for low, high in (draft.slots.ranges if draft.slots else ())
-    )
-    told: set[tuple[int, int]] = set()
-    top: tuple[int, int, int] | None = None
-    for low, high, number in claims:
-        if top is not None and low <= top[1] and number != top[2]:
-            first, second = sorted((number, top[2]))
-            if (first, second) not in told:
-                told.add((first, second))
-                one, two = drafts[first], drafts[second]
-                both = (one.slots or Slots()) & (two.slots or Slots())
-                which = f"slot {both} is" if len(both) == 1 else f"slots {cut(str(both), 60)} are"
-                message = f"{which} given to {shown(one.name)} and to {shown(two.name)}"
-                problems.add(
-                    "topology-slots", message, two.spot.at("slots"), node=two.name, peer=one.name,
-                    hint="each slot has one primary",
-                )  # fmt: skip
-        if top is None or high > top[1]:
-            top = (low, high, number)
+from clusterboot.wording import count
 
 
 def check_counts(drafts: list[Draft], form: TopologyForm, spot: Spot, problems: Problems) -> int:
     """Check that roles and `replicas` fit the number of nodes; return the number of primaries.
 
-    Without `replicas`, or with all roles spelled out, every node that is no replica is a primary.
+    Without `replicas`, every node of a file with replicas that is not one of them becomes a primary.
     """
     total = len(drafts)
     fixed = sum(draft.role == "primary" for draft in drafts)
@@ -51,35 +26,55 @@ def check_counts(drafts: list[Draft], form: TopologyForm, spot: Spot, problems: 
             if replicas and draft.role is None:
                 draft.role = "primary"
         return total - replicas
-    place = spot.at("replicas")
     primaries = total // (1 + form.replicas)
     rest = total - primaries
     rule = (
-        f"{counted(total, 'node', 'nodes')} with replicas: {form.replicas} make {_primaries(primaries)} "
-        f"and {counted(rest, 'replica', 'replicas')}"
+        f"{count(total, 'node')} with replicas: {form.replicas} make {_primaries(primaries)} "
+        f"and {count(rest, 'replica')}"
     )
+    message = ""
     if primaries == 0:
-        needs = f"replicas: {form.replicas} needs at least {1 + form.replicas} nodes, the file lists {total}"
-        problems.add("topology-replicas", needs, place)
+        message = (
+            f"replicas: {form.replicas} needs at least {1 + form.replicas} nodes, the file lists {total}"
+        )
     elif fixed > primaries:
         message = f"{rule}, but by role, slots or replica_of there are {_primaries(fixed)}"
-        problems.add("topology-replicas", message, place)
     elif replicas > rest:
         message = f"{rule}, but by role or replica_of there are {replicas}"
-        problems.add("topology-replicas", message, place)
+    if message:
+        problems.add("topology-replicas", message, spot.at("replicas"))
     return primaries
 
 
-def _primaries(number: int) -> str:
-    return counted(number, "primary", "primaries")
+def check_overlaps(drafts: list[Draft], problems: Problems) -> None:
+    """Find each pair of nodes that claim the same slots."""
+    claims = sorted(
+        (low, high, number)
+        for number, draft in enumerate(drafts)
+        for low, high in (draft.slots.ranges if draft.slots else ())
+    )
+    pairs: set[tuple[int, int]] = set()
+    top = (-1, -1, -1)  # the claim so far that reaches furthest
+    for low, high, number in claims:
+        if low <= top[1] and number != top[2]:
+            pairs.add((min(number, top[2]), max(number, top[2])))
+        if high > top[1]:
+            top = (low, high, number)
+    for first, second in sorted(pairs):
+        one, two = drafts[first], drafts[second]
+        both = (one.slots or Slots()) & (two.slots or Slots())
+        which = f"slot {both} is" if len(both) == 1 else f"slots {cut(str(both), 60)} are"
+        message = f"{which} given to {quoted(one.name)} and to {quoted(two.name)}"
+        place, hint = two.spot.at("slots"), "each slot has one primary"
+        problems.add("topology-slots", message, place, node=two.name, peer=one.name, hint=hint)
 
 
-def check_cover(drafts: list[Draft], primaries: int, spot: Spot, problems: Problems) -> None:
-    """Check that slots nobody is given have takers, and that no taker is left without one."""
+def check_cover(drafts: list[Draft], primaries: int, problems: Problems) -> None:
+    """Check that there are primaries for the slots that the file gives to no node, and slots for these."""
     given = [draft for draft in drafts if draft.slots is not None]
     if not given:
         return
-    rest = union(draft.slots for draft in given if draft.slots is not None).complement()
+    rest = _slots_left(drafts)
     takers = primaries - len(given)
     place = given[-1].spot.at("slots")
     if rest and not takers:
@@ -96,17 +91,27 @@ def check_cover(drafts: list[Draft], primaries: int, spot: Spot, problems: Probl
 
 
 def check_weights(drafts: list[Draft], form: TopologyForm, problems: Problems) -> None:
-    """Check that a small weight beside large ones leaves no primary without a slot.
+    """Check that each weight is large enough for at least one slot.
 
-    Only where the file alone says who the primaries are; the placement is not known here.
+    Only where the file itself names the primaries: the placement of roles is not known here.
     """
     if form.replicas and any(draft.role is None for draft in drafts):
         return
-    rest = union(draft.slots for draft in drafts if draft.slots is not None).complement()
     takers = [draft for draft in drafts if draft.role != "replica" and draft.slots is None]
-    weights = [draft.form.weight or 1.0 if draft.form else 1.0 for draft in takers]
-    for draft, share in zip(takers, split(rest, weights) if takers else [], strict=True):
+    weights = [draft.form.weight or 1.0 for draft in takers]
+    for draft, share in zip(takers, split(_slots_left(drafts), weights) if takers else [], strict=True):
         if not share:
-            message = f"the weight of {shown(draft.name)} is too small beside the others to get even one slot"
-            hint = "give it slots: none if that is meant"
-            problems.add("topology-slots", message, draft.spot.at("weight"), node=draft.name, hint=hint)
+            message = (
+                f"the weight of {quoted(draft.name)} is too small beside the others to get even one slot"
+            )
+            place, hint = draft.spot.at("weight"), "give it slots: none if that is meant"
+            problems.add("topology-slots", message, place, node=draft.name, hint=hint)
+
+
+def _slots_left(drafts: list[Draft]) -> Slots:
+    """Return the slots that the file gives to no node."""
+    return union(draft.slots for draft in drafts if draft.slots is not None).complement()
+
+
+def _primaries(number: int) -> str:
+    return count(number, "primary", "primaries")

@@ -1,8 +1,4 @@
-"""Values of the file to checked forms; every value of a wrong shape becomes a problem in plain words.
-
-What is wrong is taken out and the rest is tried again, so that later checks can still find the other
-problems of the file.
-"""
+"""Values of a file to its checked form, or every problem of shape: wrong keys, types and single values."""
 
 from __future__ import annotations
 
@@ -10,59 +6,59 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from clusterboot.topology.document import Spot
-from clusterboot.topology.lost import Lost, Path
-from clusterboot.topology.messages import instead, section, tell, tell_spaces
+from clusterboot.topology.document import BROKEN, Spot
+from clusterboot.topology.messages import Path, add_problem, instead, section
 from clusterboot.topology.model import MAX_NODES
-from clusterboot.topology.report import LIMIT, Problems
+from clusterboot.topology.report import Problems, nearest
 from clusterboot.topology.schema import TopologyForm
 
-_ROUNDS = 4
-# Stands where no entry of 'nodes' is left, so that the rest of the file can be checked.
-_NODES = ("localhost:1",)
 
+def validate(values: Any, spot: Spot, problems: Problems) -> TopologyForm:
+    """Return the form of `values`, which stand at `spot`.
 
-def shape(values: Any, spot: Spot, problems: Problems) -> tuple[TopologyForm, Lost] | None:
-    """Return the form of `values`, without the parts that `problems` now tells about, and what these were.
-
-    `values` and `spot` are pruned in place. None when nothing useful is left.
+    Raises TopologyError with every problem of shape, together with those that `problems` has already.
     """
     if not isinstance(values, dict):
         message = "a topology file is a mapping with the keys 'version' and 'nodes'" + instead(values, spot)
-        problems.add("topology-invalid-value", message, spot)
-        return None
-    lost = Lost()
-    lost.doubt(spot)
+        problems.fail("topology-invalid-value", message, spot)
     nodes = values.get("nodes")
     if isinstance(nodes, list) and len(nodes) > MAX_NODES:
         message = f"'nodes' has {len(nodes):,} entries; a topology has at most {MAX_NODES:,} nodes"
         problems.add("topology-too-many-nodes", message, spot.at("nodes"))
-        _no_nodes(values, spot, lost)
+        values["nodes"] = BROKEN
     elif isinstance(nodes, list):
-        tell_spaces(nodes, spot.at("nodes"), problems)
-    for attempt in range(_ROUNDS):
-        try:
-            return TopologyForm.model_validate(values), lost
-        except ValidationError as error:
-            found = error.errors(include_url=False, include_input=False)
-        # Of what the members of a union say about one value, a rule that it breaks says the most.
-        found.sort(key=lambda entry: entry["type"] != "value_error")
-        pruned: set[Path] = set()
-        for entry in found:
-            path = _path(entry["loc"], spot)
-            missing = entry["type"] == "missing"
-            if path in pruned and not missing:
-                continue
-            # Later rounds only complain about what the earlier ones took out.
-            if attempt == 0:
-                tell(entry, path, values, spot, problems)
-            pruned.add(path)
-            if problems.full and len(found) > 10 * LIMIT:
-                problems.more = True
-                return None  # nonsense: looking for more in the rest would only take time
-        if not _prune(pruned, values, spot, lost):
-            return None
-    return None
+        _check_spaces(nodes, spot.at("nodes"), problems)
+    try:
+        form = TopologyForm.model_validate(values)
+    except ValidationError as error:
+        errors = error.errors(include_url=False, include_input=False)
+    else:
+        problems.finish()
+        return form
+    # One problem for a value; of what the members of a union say about it, a rule that it breaks says most.
+    errors.sort(key=lambda entry: entry["type"] != "value_error")
+    paths: set[Path] = set()
+    for entry in errors:
+        path = _path(entry["loc"], spot)
+        if path in paths:
+            continue
+        if problems.full():
+            break  # finding the words takes time
+        paths.add(path)
+        add_problem(entry, path, values, spot, problems)
+    problems.finish()
+    raise AssertionError("a wrong shape without a problem")
+
+
+def _check_spaces(nodes: list[Any], spot: Spot, problems: Problems) -> None:
+    """Find addresses that YAML reads as a mapping because of a space, as in `- 10.0.0.1: 6379`."""
+    known = section(("nodes", 0))
+    for index, entry in enumerate(nodes):
+        if isinstance(entry, dict) and len(entry) == 1 and not nearest(next(iter(entry)), known):
+            message = "this node is a mapping without 'host' and 'port'"
+            hint = "an address is host:port without a space, as in 10.0.0.1:6379"
+            problems.add("topology-missing-key", message, spot.at(index), hint=hint)
+            nodes[index] = BROKEN
 
 
 def _path(location: Path, spot: Spot) -> Path:
@@ -75,63 +71,3 @@ def _path(location: Path, spot: Spot) -> Path:
         elif index == len(location) - 1 and isinstance(step, str) and step in section(tuple(path)):
             path.append(step)  # a key that is missing
     return tuple(path)
-
-
-def _no_nodes(values: dict[str, Any], spot: Spot, lost: Lost) -> None:
-    values["nodes"] = list(_NODES)
-    spot.items.pop("nodes", None)
-    lost.all_nodes = True
-
-
-def _prune(paths: set[Path], values: dict[str, Any], spot: Spot, lost: Lost) -> bool:
-    """Take out the values at `paths`; a missing key takes out the mapping that lacks it.
-
-    Return False when nothing useful is left.
-    """
-    gone: dict[Path, set[int]] = {}
-    for path in paths:
-        if not path:
-            return False
-        if path == ("version",):
-            values["version"] = 1
-            continue
-        if path == ("nodes",):
-            _no_nodes(values, spot, lost)
-            continue
-        if not _exists(path, values):
-            path = path[:-1]
-        if not path:
-            return False
-        owner, key = path[:-1], path[-1]
-        lost.take(path, spot.at(*path))
-        if isinstance(key, int):
-            gone.setdefault(owner, set()).add(key)
-        elif _exists(path, values):
-            parent = values
-            for step in owner:
-                parent = parent[step]  # type: ignore[index]
-            parent.pop(key)
-            spot.at(*owner).items.pop(key, None)
-    # Entries last, and the deepest lists first: indexes in the other paths must still fit.
-    for owner in sorted(gone, key=len, reverse=True):
-        entries: Any = values
-        for step in owner:
-            entries = entries[step]
-        spots = spot.at(*owner).items
-        kept = [index for index in range(len(entries)) if index not in gone[owner]]
-        renumbered: dict[str | int, Spot] = {new: spots[old] for new, old in enumerate(kept)}
-        entries[:] = [entries[index] for index in kept]
-        spots.clear()
-        spots.update(renumbered)
-    return True
-
-
-def _exists(path: Path, values: Any) -> bool:
-    for step in path:
-        if isinstance(values, list) and isinstance(step, int) and step < len(values):
-            values = values[step]
-            continue
-        if not isinstance(values, dict) or step not in values:
-            return False
-        values = values[step]
-    return True

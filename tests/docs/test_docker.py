@@ -1,4 +1,4 @@
-"""The files for Docker fit together, and what they start is one cluster; no engine is needed to see that."""
+"""The Docker files are consistent, and their services form one cluster; tested without a Docker engine."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
 
 def options(name: str) -> dict[str, str]:
-    """The server options of a service, as Compose takes its command apart."""
+    """The server options of a service, from its command."""
     words = shlex.split(SERVICES[name]["command"])
     return dict(zip(words[::2], words[1::2], strict=True))
 
@@ -35,10 +35,10 @@ def options(name: str) -> dict[str, str]:
 def test_every_node_of_the_topology_is_a_service_with_its_address() -> None:
     assert {node.name for node in NODES} == {name for name in SERVICES if name.startswith("redis-")}
     for node in NODES:
-        told = options(node.name)
-        assert (told["--port"], told["--cluster-announce-ip"]) == (str(node.port), node.host)
-        assert told["--cluster-enabled"] == "yes"
-        assert "--cluster-announce-port" not in told
+        settings = options(node.name)
+        assert (settings["--port"], settings["--cluster-announce-ip"]) == (str(node.port), node.host)
+        assert settings["--cluster-enabled"] == "yes"
+        assert "--cluster-announce-port" not in settings
         assert node.bus_port is None
 
 
@@ -65,12 +65,12 @@ def test_clusterboot_waits_until_every_node_is_healthy() -> None:
     assert SERVICES["clusterboot"]["volumes"] == ["./topologies:/topologies:ro"]
 
 
-def test_one_image_for_all_nodes_chosen_by_a_variable() -> None:
+def test_a_variable_sets_the_image_of_all_nodes() -> None:
     images = {service["image"] for name, service in SERVICES.items() if name != "clusterboot"}
     assert images == {"${IMAGE:-redis:8}"}
 
 
-def test_the_image_of_clusterboot_runs_as_nobody_special() -> None:
+def test_the_image_runs_as_an_unprivileged_user() -> None:
     last = DOCKERFILE.rpartition("FROM ")[2]
     assert re.search(r"^USER clusterboot$", last, re.MULTILINE)
     assert 'ENTRYPOINT ["clusterboot"]' in last
@@ -83,7 +83,7 @@ def test_the_image_of_clusterboot_runs_as_nobody_special() -> None:
 @pytest.mark.server
 @pytest.mark.network
 def test_the_services_become_one_cluster_in_a_network_of_their_own(tmp_path: Path) -> None:
-    """The very commands of the services, in one network namespace, which is what `network_mode` makes."""
+    """The commands of the services, run in one network namespace, as with `network_mode`."""
     try:
         netns.check()
     except netns.Unavailable as reason:
@@ -91,9 +91,9 @@ def test_the_services_become_one_cluster_in_a_network_of_their_own(tmp_path: Pat
             pytest.fail(str(reason), pytrace=False)
         pytest.skip(str(reason))
     if shutil.which("unshare") is None:
-        pytest.skip("there is no unshare here; install util-linux")
+        pytest.skip("unshare not found; install util-linux")
     if not (shutil.which("redis-cli") or shutil.which("valkey-cli")):
-        pytest.skip("there is no redis-cli here, with which the services ask for their health")
+        pytest.skip("redis-cli not found, which the health checks of the services use")
     lines = ["set -e", "ip link set lo up"]
     for node in NODES:
         (tmp_path / node.name).mkdir()
@@ -112,7 +112,7 @@ def test_the_services_become_one_cluster_in_a_network_of_their_own(tmp_path: Pat
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
     }
-    # A pid namespace besides: with its first process everything in it ends.
+    # In a pid namespace, all processes end with the first one.
     done = subprocess.run(
         ["unshare", "--net", "--pid", "--fork", "--kill-child", "sh", "-c", "\n".join(lines)],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""What the pages about tests, CI and Docker show is true: it parses, it points somewhere, and it runs."""
+"""The examples in the README and the pages on tests, CI and Docker parse and run; their links exist."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ def blocks(text: str, kind: str) -> list[str]:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_pages_parse_and_point_at_what_is_there(page: str) -> None:
+def test_the_pages_parse_and_their_links_exist(page: str) -> None:
     for block in blocks(PAGES[page], "yaml"):
         assert yaml.safe_load(block)
     for link in re.findall(r"\]\(([^)#]+)\)", PAGES[page]):
         assert (ROOT / "docs" / link).exists(), link
 
 
-def test_the_readme_points_at_what_is_there_and_cites_every_topology() -> None:
+def test_the_links_of_the_readme_exist_and_include_every_topology() -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
     assert [link for link in links if not (ROOT / link).exists()] == []
     files = {f"topologies/{file.name}" for file in (ROOT / "topologies").glob("*.yaml")}
     assert files - set(links) == set()
 
 
-def test_every_option_of_run_and_of_the_plugin_is_told() -> None:
+def test_every_option_of_run_and_of_the_plugin_is_documented() -> None:
     command = get_command(app).commands["run"]  # type: ignore[attr-defined]
     for parameter in command.params:
         for name in parameter.opts:
@@ -60,13 +60,13 @@ def test_every_option_of_the_other_commands_is_in_the_readme() -> None:
     assert {name for name in options if not re.search(rf"`(?:[^`\n]* )?{name}\b", README)} == set()
 
 
-def test_every_input_of_the_action_is_told() -> None:
+def test_every_input_of_the_action_is_documented() -> None:
     for name in yaml.safe_load((ROOT / "action.yml").read_text())["inputs"]:
         assert re.search(rf"^\|[^|]*`{name}`", PAGES["ci"], re.MULTILINE), name
 
 
 def shell(text: str, folder: Path) -> str:
-    """Run a block of a page as it is; installing is done by whoever made this environment."""
+    """Run a block of a page, except `pip install`: the packages are already in this environment."""
     path = folder / "path"
     path.mkdir()
     for name, module in (("clusterboot", "clusterboot"), ("pytest", f"pytest {' '.join(LOAD)} -W error")):
@@ -86,8 +86,8 @@ def shell(text: str, folder: Path) -> str:
 
 
 @pytest.mark.server
-def test_what_the_pages_show_runs_as_it_is(tmp_path: Path) -> None:
-    """The block of the README with its test, the first one of testing.md, and plain shell in CI, at once."""
+def test_the_examples_of_the_pages_run(tmp_path: Path) -> None:
+    """The README's block with its test, the first one of testing.md, and both of ci.md, in parallel."""
     one, several = blocks(PAGES["ci"], "sh")
     first = next(port for port in free_ports(40) if _free(port))
     scripts = {

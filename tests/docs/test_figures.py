@@ -1,4 +1,4 @@
-"""What the README says was measured is what benchmarks/results holds, to the figure."""
+"""The figures in the README are those in benchmarks/results."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _README = (ROOT / "README.md").read_text()
 
 
 def _results(part: str) -> list[Mapping[str, Any]]:
-    found: list[Mapping[str, Any]] = json.loads((ROOT / "benchmarks/results" / f"{part}.json").read_text())[
+    results: list[Mapping[str, Any]] = json.loads((ROOT / "benchmarks/results" / f"{part}.json").read_text())[
         part
     ]
-    return found
+    return results
 
 
 def _rows(heading: str) -> list[str]:
@@ -59,5 +59,5 @@ def test_the_times_to_join() -> None:
 
 def test_the_chart_shows_the_times_to_ready() -> None:
     chart = (ROOT / "benchmarks/results/forming.svg").read_text()
-    shown = re.findall(r">([0-9.]+) s(?:, \d+ times sooner)?<", chart)
+    shown = re.findall(r">([0-9.]+) s(?:, \d+ times faster)?<", chart)
     assert shown == [f"{each['ready']:.1f}" for each in _results("forming")]

@@ -1,4 +1,4 @@
-"""docs/troubleshooting.md has every message of the product, and no other."""
+"""docs/troubleshooting.md has an entry for every message code, and no other."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def entries() -> dict[str, str]:
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
-def test_every_code_of_the_source_has_an_entry_and_the_other_way_round() -> None:
-    # Problems of a topology file say all there is to say; docs/topology.md explains the format.
+def test_every_code_has_an_entry_and_every_entry_a_code() -> None:
+    # Problems in a topology file need no entry: docs/topology.md explains the format.
     codes = {each.code for each in messages() if not each.code.startswith("topology-") or each.text}
     documented = set(entries()) - {"topology-unreadable"}
     assert documented == codes - {"topology-unreadable"}
@@ -29,12 +29,12 @@ def test_every_message_is_listed_by_its_text() -> None:
     missing = []
     for each in messages():
         shown = " ".join(found.get(each.code, "").replace("\n>", " ").split())
-        # What stands between two things that vary; a few words alone say too little.
+        # The text between variable parts, unless it is too short to be specific.
         for words in (part.strip(" .,;:()") for part in each.text.split("…")):
             if len(words) >= 12 and words not in shown:
                 missing.append(f"{each.file}:{each.line}: {each.code}: {words!r}")
     assert missing == []
 
 
-def test_every_entry_says_what_to_do() -> None:
+def test_every_entry_has_a_next_step() -> None:
     assert [code for code, text in entries().items() if "**Do:** " not in text] == []

@@ -10,10 +10,10 @@ from pathlib import Path
 from rich.console import Console
 
 from clusterboot.core.events import Done
-from clusterboot.core.health import NodeHealth, Verdict
 from clusterboot.core.placement import place
 from clusterboot.core.plan import plan
 from clusterboot.core.results import BoostReport, NodeRow, StatusResult, UpResult, Validated
+from clusterboot.core.verdict import NodeHealth, Verdict
 from clusterboot.errors import Exit, Problem
 from clusterboot.slots import ALL, NONE
 from clusterboot.topology import Announce, Node, Topology

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from clusterboot.core.events import Done, Event, Looked, Note, Phase, Planned, Warned
-from clusterboot.core.health import NodeHealth, Verdict
 from clusterboot.core.placement import Placement
 from clusterboot.core.plan import Plan
+from clusterboot.core.verdict import NodeHealth, Verdict
 from clusterboot.errors import Problem
 from clusterboot.render import live
 from clusterboot.slots import ALL

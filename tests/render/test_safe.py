@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from clusterboot.core.events import Looked, Note, Phase, Planned, Warned
-from clusterboot.core.health import Verdict
 from clusterboot.core.results import (
     BoostReport,
     ClusterRow,
@@ -22,6 +21,7 @@ from clusterboot.core.results import (
     ServerRow,
     StatusResult,
 )
+from clusterboot.core.verdict import Verdict
 from clusterboot.errors import Exit, Problem
 from clusterboot.render import json, live, plan_text, problems, script, text
 from clusterboot.render.page import Page

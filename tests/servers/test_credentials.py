@@ -125,7 +125,7 @@ def test_looking_needs_fewer_rules_and_a_reset_needs_more(
     keys = [three.call(index, "SET", "key", "value") for index in range(3)]
     assert keys.count("OK") == 1
     assert clusterboot("status", file).exit == 0
-    reset = quoted("`down --reset` needs `…` besides, and with `--flush` also `…`")
+    reset = quoted("`down --reset` also needs `…`, and with `--flush` `…`")
     allow(three, [*documented(three.kind), *reset])
     assert clusterboot("down", file, "--reset", "--flush", "--yes").exit == 0
     assert [three.ok(index, "CLUSTER", "NODES").count("\n") for index in range(3)] == [1, 1, 1]

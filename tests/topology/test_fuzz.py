@@ -18,7 +18,7 @@ from clusterboot.errors import Exit, TopologyError
 from clusterboot.topology import Auth, Node, Topology, decode, load
 from tests.topology.test_load import FULL
 
-bounded = settings(max_examples=200, derandomize=True, database=None, deadline=None)
+bounded = settings(max_examples=100, derandomize=True, database=None, deadline=None)
 
 WORDS = st.sampled_from(
     [

@@ -47,13 +47,13 @@ def names(topology: Topology) -> list[str]:
 
 def test_every_key_of_the_format_arrives() -> None:
     topology = load(FULL, "deploy/orders.yaml")
-    everyone = Auth("default", password_file=Path("deploy/secret/redis"))
+    shared = Auth("default", password_file=Path("deploy/secret/redis"))
     assert names(topology) == [
         "127.0.0.1:7001", "127.0.0.1:7002", "[::1]:7001", "a", "10.0.0.2:6379", "10.0.0.3:6379",
     ]  # fmt: skip
     first, _, six, a, b, c = topology.nodes
     assert (first.host, first.port, first.bus_port, first.auth, first.line) == (
-        "127.0.0.1", 7001, None, everyone, 5,
+        "127.0.0.1", 7001, None, shared, 5,
     )  # fmt: skip
     assert (six.host, six.port, six.bus_port, six.address) == ("::1", 7001, 17001, "[::1]:7001")
     assert (a.host, a.port, a.bus_port, a.zone, a.role) == ("10.0.0.1", 6379, 16379, "eu-1a", "primary")
@@ -161,7 +161,7 @@ def test_roles_that_other_keys_imply_are_filled_in() -> None:
     assert [node.role for node in topology.nodes] == ["primary", "primary", "replica", None]
 
 
-def test_without_replicas_everyone_beside_the_named_replicas_is_a_primary() -> None:
+def test_without_replicas_every_other_node_is_a_primary() -> None:
     topology = nodes("h:1", "{host: h, port: 2, role: replica}", "h:3")
     assert [node.role for node in topology.nodes] == ["primary", "replica", "primary"]
 
@@ -282,10 +282,3 @@ def test_loopback_beside_other_addresses_is_a_warning() -> None:
 )
 def test_loopback_alone_or_announced_otherwise_is_no_warning(entries: list[str]) -> None:
     assert nodes(*entries).warnings == ()
-
-
-def test_a_topology_finds_its_nodes_by_name() -> None:
-    topology = nodes("h:1", "{name: b, host: h, port: 2}")
-    assert topology.node("b").port == 2
-    with pytest.raises(KeyError):
-        topology.node("h:2")

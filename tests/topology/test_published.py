@@ -12,8 +12,7 @@ import pytest
 import yaml
 
 from clusterboot.disk import topology_file
-from clusterboot.topology import json_schema, load
-from clusterboot.topology.options import OWN_SETTINGS
+from clusterboot.topology import OWN_SETTINGS, json_schema, load
 from clusterboot.topology.schema import SECTIONS
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ MIB = 1024 * 1024
 
 def problem(data: bytes | str) -> Problem:
     with pytest.raises(TopologyError) as caught:
-        decode(data, "t.yaml") if isinstance(data, bytes) else load(data, "t.yaml")
+        load(decode(data, "t.yaml") if isinstance(data, bytes) else data, "t.yaml")
     (found,) = caught.value.problems
     assert found.exit is Exit.USAGE
     assert found.file == "t.yaml"
