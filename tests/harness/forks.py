@@ -29,6 +29,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TextIO
 
 ROOT = Path(__file__).resolve().parents[2]
 # What clusterboot imports only where it is used.
@@ -71,7 +72,7 @@ class Forked:
         for descriptor in theirs:
             os.close(descriptor)
         self.stdin = os.fdopen(pipes[0][1], "w")
-        self.stdout = os.fdopen(pipes[1][0])
+        self.stdout: TextIO | None = os.fdopen(pipes[1][0])
         self.stderr = os.fdopen(pipes[2][0])
         self._status = os.fdopen(pipes[3][0], "rb", buffering=0)
         self.pid = int.from_bytes(self._status.read(4), "big")
@@ -83,10 +84,9 @@ class Forked:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.stdout.close()
-        self.stderr.close()
-        with suppress(BrokenPipeError):
-            self.stdin.close()
+        for stream in filter(None, (self.stdout, self.stderr, self.stdin)):
+            with suppress(BrokenPipeError):
+                stream.close()
         self.wait()
 
     def poll(self) -> int | None:
@@ -109,7 +109,11 @@ class Forked:
             return None if end is None else max(0.0, end - time.monotonic())
 
         def drain(name: str) -> None:
-            with getattr(self, name) as stream:
+            stream: TextIO | None = getattr(self, name)
+            if stream is None or stream.closed:
+                self._read[name] = ""
+                return
+            with stream:
                 self._read[name] = stream.read()
 
         if not self._readers:
