@@ -1,12 +1,15 @@
 # Two commands do everything on a fresh machine with Python 3.11+ and a package registry:
 #   make demo   environment, embedded server, six local nodes, one cluster, and nothing left running
 #   make test   environment, everything the tests need, all checks
-# The rest: make soak (the long tests, and make mutants), make bench (the benchmarks), make format, make clean.
+# The rest: make redis-py (the client with the oldest redis-py), make soak (the long tests, and make mutants),
+# make bench (the benchmarks), make format, make clean.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
+# As in pyproject.toml.
+OLDEST_REDIS_PY := 6.2
 
 # Some machines switch it on; every process that the tests start would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -24,6 +27,11 @@ check: $(VENV)/.developing
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+# The tests of the client once more. pip puts that redis-py into a folder of its own, which goes first on the path.
+redis-py: $(VENV)/.redis-py
+	PYTHONPATH=$(CURDIR)/$(VENV)/redis-py CLUSTERBOOT_REDIS_PY=$(OLDEST_REDIS_PY). $(PYTEST) -m "not soak" -n 3 \
+		tests/wire tests/servers/test_ready.py tests/servers/test_secrets.py
 
 soak: $(VENV)/.developing
 	$(PYTEST) -m soak
@@ -59,6 +67,10 @@ $(VENV)/.installed: $(VENV)/.pip pyproject.toml
 
 $(VENV)/.developing: $(VENV)/.installed pyproject.toml
 	$(BIN)/python -m pip install --quiet --group dev
+	@touch $@
+
+$(VENV)/.redis-py: $(VENV)/.developing Makefile
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/redis-py 'redis==$(OLDEST_REDIS_PY).*'
 	@touch $@
 
 $(VENV)/.mutating: $(VENV)/.developing pyproject.toml

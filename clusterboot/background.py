@@ -1,7 +1,6 @@
-"""A Python process whose command line does not name clusterboot, so that `pkill -f clusterboot` passes it by.
+"""Python processes whose command line does not contain "clusterboot": 'pkill -f clusterboot' spares them.
 
-It runs a function of clusterboot with `-I -S`: nothing of the user's environment or of site-packages is
-imported, which also makes it start fast.
+They run with `-I -S`: nothing of the user's environment or of site-packages is imported, so they start fast.
 """
 
 from __future__ import annotations
@@ -13,11 +12,10 @@ from pathlib import Path
 _START = "import os; exec(os.environ.pop('START'))"
 
 
-def python(function: str, *arguments: object) -> tuple[list[str], dict[str, str]]:
+def python_command(function: str, *arguments: object) -> tuple[list[str], dict[str, str]]:
     """Return the command and the environment of a process that calls `function` ("package.module.name").
 
-    `arguments` are literals. They travel in the environment, which the process drops at once: nothing secret
-    belongs there.
+    `arguments` are literals. They are passed in the environment: no secrets.
     """
     module, _, name = function.rpartition(".")
     root = str(Path(__file__).parents[1].absolute())

@@ -16,14 +16,15 @@ from dataclasses import replace
 from clusterboot.core.events import Phase
 from clusterboot.core.plan import Meet
 from clusterboot.core.results import UpResult
+from clusterboot.core.timers import handshake_seconds
 from clusterboot.errors import from_problems
 from clusterboot.loop.act import forbidden, stranded
 from clusterboot.loop.boost import Boost
 from clusterboot.loop.ending import cut_short, dry, give_back, no_boost, outcome
-from clusterboot.loop.follow import follow, handshake_seconds
+from clusterboot.loop.follow import follow
 from clusterboot.loop.observe import Observed, Watch
 from clusterboot.loop.run import TELL, Goal, Run, all_back, assess, due, first_look
-from clusterboot.wire.lookup import announced
+from clusterboot.wire.resolve import resolve_announced
 from clusterboot.wording import count
 
 __all__ = ["Run", "outcome", "up"]
@@ -43,7 +44,7 @@ async def up(run: Run) -> UpResult:
         # The first look has bounds of its own, a little earlier: its end is what names who is silent.
         async with asyncio.timeout_at(deadline + 2 * TELL) as clock:
             run.report(Phase("look", count(len(run.names), "node")))
-            run.topology = await announced(run.topology, deadline)
+            run.topology = await resolve_announced(run.topology, deadline)
             # Refuses what is unsafe, and plans what is missing.
             goal = assess(run, await first_look(run))
             clock.reschedule(deadline)

@@ -1,7 +1,7 @@
-"""What can go wrong, once: problems that are reported, and the exceptions that carry them.
+"""Problems that are reported, and the exceptions that carry them. Pure.
 
-A `Problem` is data: it is what a verdict lists, what a warning says and what an exception carries.
-An exception ends a command; its class decides the exit status (docs/json.md lists them all).
+A `Problem` is a reason in a verdict, a warning, or part of an exception. An exception ends a command; the
+worst of its problems decides the exit status (docs/json.md lists them all).
 
     ClusterbootError            1   a defect of clusterboot itself
     ├── UsageError              2   wrong flags or arguments
@@ -20,7 +20,7 @@ from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """The exit statuses of every command but `run`, which hands on the status of its own command."""
+    """The exit statuses of all commands but `run`, which returns the status of the command that it runs."""
 
     DONE = 0
     DEFECT = 1
@@ -35,18 +35,18 @@ class Exit(IntEnum):
     SIGTERM = 143
 
 
-# The signals that end a command, by the exit status that they end it with.
+# The exit statuses after the signals that end a command.
 SIGNALS = (Exit.SIGINT, Exit.SIGTERM, Exit.SIGHUP, Exit.SIGQUIT, Exit.SIGUSR1)
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong, in words a user understands.
+    """One thing that is wrong.
 
-    `code` is stable and made for scripts; `message` is one sentence and names the node; `hint` is the
-    next thing to do. `node` and `peer` are node names of the topology (or an address where there is
-    no name). `exit` is the status with which this problem alone would end a command. `file`, `line`
-    and `column` (both from 1) say where in a topology file the problem is.
+    `code` is stable, for scripts. `message` is one sentence for users and names the node; `hint` is the
+    next step. `node` and `peer` are node names of the topology, or addresses where there is no name. `exit`
+    is the status with which this problem alone would end a command. `file`, `line` and `column` (from 1)
+    say where in a topology file the problem is.
     """
 
     code: str
@@ -61,10 +61,7 @@ class Problem:
 
 
 class ClusterbootError(Exception):
-    """The root: anything that ends a command without success.
-
-    Takes one problem or several that were found together; `problems` keeps their order.
-    """
+    """Ends a command without success; takes the problems that were found together, in order."""
 
     def __init__(self, *problems: Problem) -> None:
         super().__init__("; ".join(problem.message for problem in problems))
@@ -72,7 +69,7 @@ class ClusterbootError(Exception):
 
     @property
     def exit(self) -> Exit:
-        """The exit status: a node that cannot be used (5) wins over a refusal (3)."""
+        """The exit status: that of the worst problem."""
         return worst(problem.exit for problem in self.problems)
 
 
@@ -97,26 +94,14 @@ class NodeFailed(ClusterbootError):
 
 
 class Interrupted(ClusterbootError):
-    """A signal ended the run; whatever it lowered and could not restore is among the problems."""
+    """A signal ended the run; settings that it could not restore are among the problems."""
 
 
 def worst(exits: Iterable[Exit]) -> Exit:
-    """Return the status that stands for all `exits` together; DONE when there are none.
-
-    The order is that of the contract: a defect first, then 5 before 3, and 2 and 4 behind them.
-    """
+    """Return the status for all `exits` together, the first in the order below; DONE for none."""
     found = set(exits)
-    for status in (
-        Exit.DEFECT,
-        *SIGNALS,
-        Exit.USAGE,
-        Exit.NODE,
-        Exit.REFUSED,
-        Exit.NOT_READY,
-    ):
-        if status in found:
-            return status
-    return Exit.DONE
+    order = (Exit.DEFECT, *SIGNALS, Exit.USAGE, Exit.NODE, Exit.REFUSED, Exit.NOT_READY)
+    return next((status for status in order if status in found), Exit.DONE)
 
 
 def from_problems(problems: Iterable[Problem]) -> ClusterbootError:

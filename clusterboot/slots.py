@@ -34,9 +34,9 @@ class Slots:
 
     @classmethod
     def parse(cls, text: str) -> Slots:
-        """Return the set that `text` names, as in "0-100,200"; the empty text is the empty set.
+        """Return the set for a text as in "0-100,200"; the empty text is the empty set.
 
-        Raises ValueError with a sentence for the user when a part is no range of slots, runs
+        Raises ValueError with a sentence for the user when a part is not a range of slots, runs
         backwards, goes past 16383, or names a slot twice.
         """
         ranges: list[tuple[int, int]] = []
@@ -125,12 +125,12 @@ def union(sets: Iterable[Slots]) -> Slots:
 def split(slots: Slots, weights: Sequence[float]) -> list[Slots]:
     """Split `slots` in order into one part per weight, as near to the weights as whole slots allow.
 
-    Cuts are at the rounded cumulative share, so equal weights give parts that differ by at most one
-    and no rounding error adds up. Weights must not be negative and at least one must be positive.
+    Cuts are at the rounded cumulative share: equal weights give parts that differ by at most one, and
+    rounding errors do not add up. Weights must not be negative and at least one must be positive.
     """
     size = len(slots)
     shares = list(accumulate(weights))
-    # Divided by the last share itself: sum() rounds otherwise from Python 3.12 on.
+    # Not divided by sum(), which rounds differently from Python 3.12 on.
     cuts = [round(size * share / shares[-1]) for share in shares]
     parts: list[Slots] = []
     rest, done = slots, 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 
 MAX_NAMES_SHOWN = 5
+
+_PLURALS = {"is": "are", "has": "have", "was": "were", "does": "do", "it": "they"}
 
 
 def count(number: int, one: str, many: str | None = None) -> str:
@@ -27,3 +29,8 @@ def shortened(words: Sequence[str]) -> str:
     if len(words) > MAX_NAMES_SHOWN:
         return f"{', '.join(words[:MAX_NAMES_SHOWN])} and {len(words) - MAX_NAMES_SHOWN} more"
     return listed(words)
+
+
+def agree(word: str, subjects: Sized) -> str:
+    """Return `word`, "it" or a verb as for one subject, in the form for `subjects`: "is" or "are"."""
+    return word if len(subjects) == 1 else _PLURALS.get(word, word.removesuffix("s"))

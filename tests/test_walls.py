@@ -66,7 +66,7 @@ ROOMS: dict[str, set[str]] = {
     "__main__": {"cli"},
 }
 # What most of `loop` may know. The nodes are behind a protocol: only `helper` and `standby` know the client.
-_VIEWS = {"errors", "wording", "topology", "core", "diagnosis", "wire/replies", "wire/silence"}
+_VIEWS = {"errors", "wording", "topology", "core", "diagnosis", "wire/replies"}
 # By module: the modules of the same room, other rooms, and single modules of other rooms.
 MODULES: dict[str, dict[str, set[str]]] = {
     "core": {
@@ -74,34 +74,32 @@ MODULES: dict[str, dict[str, set[str]]] = {
         "versions": {"views"},
         "fit": {"versions"},
         "spread": {"topology", "fit", "versions"},
-        "misplaced": {"topology", "slots", "errors"},
+        "misplaced": {"topology", "slots", "errors", "wording"},
         "placement": {"topology", "slots", "errors", "spread", "fit", "misplaced", "versions"},
-        "mixed": {"views", "versions", "errors", "wording"},
-        "plan": {"topology", "views", "placement", "slots", "errors"},
-        "drift": {"topology", "placement", "errors", "wording"},
-        "fewer": {"placement", "plan", "topology", "errors", "wording"},
+        "mixed": {"views", "placement", "versions", "errors", "wording"},
+        "groups": {"views"},
+        "addressing": {"views", "topology", "errors"},
+        "plan": {"topology", "views", "addressing", "groups", "placement", "slots", "errors"},
+        "drift": {"views", "topology", "placement", "errors", "wording"},
         "adopt": {
-            *("fewer", "views", "placement", "plan", "topology", "slots", "errors", "drift", "mixed"),
-            *("versions", "wording"),
+            *("views", "groups", "placement", "topology", "slots", "errors", "drift", "mixed", "versions"),
+            "wording",
         },
-        "announced": {"views", "plan", "topology", "errors"},
-        "replaced": {"views", "plan", "errors", "wording"},
+        "replaced": {"views", "errors", "wording"},
         "preflight": {
-            *("views", "placement", "plan", "topology", "errors", "announced", "mixed", "replaced"),
+            *("views", "addressing", "placement", "plan", "topology", "errors", "mixed", "replaced"),
             "wording",
         },
         "verdict": {"slots", "errors"},
-        "reasons": {"verdict", "views", "placement", "slots", "errors"},
+        "reasons": {"verdict", "views", "placement", "slots", "errors", "wording"},
         "health": {"verdict", "views", "placement", "reasons", "slots", "errors"},
-        "newcomers": {"verdict", "plan", "topology"},
-        "moved": {"plan", "topology"},
+        "extra_meets": {"views", "addressing", "verdict", "plan", "topology"},
         "timers": {"views", "topology", "errors", "wording"},
         "events": {"plan", "verdict", "placement", "errors"},
         "results": {"errors", "slots", "topology", "views", "verdict", "placement", "plan", "events"},
     },
     "diagnosis": {
         "bus": {"core", "topology"},
-        "onesided": {"bus", "core", "topology"},
         "blocked": {"bus", "errors", "wording"},
         "elsewhere": {"blocked", "bus", "errors", "wording"},
         "forgotten": {"blocked", "bus", "core", "errors", "wording"},
@@ -110,14 +108,12 @@ MODULES: dict[str, dict[str, set[str]]] = {
     },
     "wire": {
         "replies": {"errors"},
-        "silence": {"replies", "errors"},
-        "resolve": set(),
-        "lookup": {"resolve", "errors", "topology"},
-        "limits": {"errors"},
-        "probe": set(),
+        "resp": {"replies"},
+        "connection": {"replies", "resp"},
+        "resolve": {"errors", "topology"},
         "tls": {"errors", "topology"},
         "failures": {"errors", "topology", "tls"},
-        "client": {"errors", "topology", "replies", "resolve", "limits", "probe", "tls", "failures"},
+        "client": {"errors", "topology", "replies", "connection", "resolve", "tls", "failures"},
     },
     "disk": {
         "credentials": {"errors", "topology"},
@@ -134,7 +130,7 @@ MODULES: dict[str, dict[str, set[str]]] = {
         "helper": {"wire/client", "restore"},
         "standby": {"wire/client", "helper", "topology", "background"},
         "follow": {*_VIEWS, "observe", "run"},
-        "investigate": {*_VIEWS, "observe", "wire/resolve", "wire/probe"},
+        "investigate": {*_VIEWS, "observe", "wire/resolve"},
         "status": {*_VIEWS, "observe", "investigate"},
         "reset": {*_VIEWS, "observe", "boost", "investigate", "follow"},
         "run": {*_VIEWS, "observe", "act", "boost"},
@@ -146,14 +142,15 @@ ANYWHERE = {"addresses"}
 PACKAGES = {
     "yaml": {"topology/document", "topology/text"},
     "pydantic": {"topology/fields", "topology/schema", "topology/validate", "topology/messages"},
-    "redis": {"wire/client", "pytest_plugin"},  # the plugin hands tests a client of redis-py
+    # The plugin hands tests a client of redis-py.
+    "redis": {"wire/client", "wire/connection", "pytest_plugin"},
     "rich": {"render", "cli"},
     "typer": {"cli"},
 }
 # No I/O, no clock, no asyncio, no random numbers.
 PURE = {
     *("errors", "addresses", "slots", "wording", "topology", "core", "diagnosis"),
-    *("wire/replies", "wire/silence"),
+    "wire/replies",
 }
 WORLD = {
     *("os", "io", "sys", "socket", "ssl", "select", "signal", "subprocess", "shutil", "tempfile", "glob"),

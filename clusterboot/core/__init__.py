@@ -2,8 +2,8 @@
 
 Pure: no I/O, no clock, no asyncio.
 
-views → placement → plan → health. `adopt` and `preflight` decide what an existing cluster keeps and what is
-refused; `timers` what is lowered; `results` and `events` are what the commands and the screen get.
+views → placement → plan → health → verdict. `adopt` and `preflight` decide what an existing cluster keeps and
+what is refused, `timers` what is lowered; commands and screens get `results` and `events`.
 
 May import: errors, slots, wording, topology.
 """

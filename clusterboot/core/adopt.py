@@ -1,9 +1,9 @@
 """What a running or half-built cluster already is, and whether the topology may go on from there. Pure.
 
-`adopt` turns views into pins for `placement.place`: whoever serves slots keeps them, whoever replicates
-a node of the topology goes on doing so. What the file says about roles and slots is how a cluster
-starts; a failover or a replica that moved is kept, with a warning. What the file says and the cluster
-contradicts in a way that only moving data could mend is refused.
+`adopt` turns views into pins for `placement.place`: a node that serves slots keeps them, a replica of a
+node of the topology stays its replica. What the file says about roles and slots is how a cluster starts; a
+failover or a replica that moved is kept, with a warning. A contradiction that only moving data could
+resolve is refused.
 """
 
 from __future__ import annotations
@@ -12,24 +12,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from clusterboot.core.drift import kept
-from clusterboot.core.fewer import fewer
+from clusterboot.core.drift import differences, fewer_replicas
+from clusterboot.core.groups import group
 from clusterboot.core.mixed import not_followed
 from clusterboot.core.placement import Placement, Spot, place, spelled_role
-from clusterboot.core.plan import Views, group
 from clusterboot.core.versions import formats
-from clusterboot.core.views import View
+from clusterboot.core.views import View, Views
 from clusterboot.errors import Exit, Problem
 from clusterboot.slots import NONE, Slots, union
 from clusterboot.topology import Topology
-from clusterboot.wording import count, listed
+from clusterboot.wording import count, listed, shortened
 
 # The names of a group of nodes that know each other, and the slots that they own.
 _Group = tuple[Sequence[str], Slots]
 
-# Seconds until the second look at what may only have been a moment's.
+# Seconds until the second look at a possibly transient finding.
 AGAIN = 0.5
-_SHOWN = 5
 _START_OVER = (
     "if this is left over from another attempt, 'clusterboot down TOPOLOGY --reset --yes' empties the nodes"
 )
@@ -37,7 +35,7 @@ _START_OVER = (
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
-    """The target around what exists already, and what forbids going there (empty: nothing)."""
+    """The target around what exists already, and the refusals (empty: going there is safe)."""
 
     target: Placement
     refusals: tuple[Problem, ...] = ()
@@ -55,11 +53,11 @@ def adopt(topology: Topology, views: Views) -> Adopted:
         return Adopted(target, tuple(refusals))
     refusals += [*lost, *_resharding(views, target), *_keys_without_slots(views), *_held(views, target)]
     refusals += [*_contradictions(topology, fresh, target, pins)]
-    # A cluster that was formed before its nodes were of mixed versions has the roles of the file alone.
+    # A cluster that was formed before its versions were mixed has the roles of the file alone.
     starts = (fresh, place(topology)) if known else (fresh,)
-    otherwise = min((kept(topology, each, pins) for each in starts), key=len)
-    lacking = fewer(topology, fresh, target, pins, views)
-    warnings = (*target.warnings, *otherwise, *lacking, *not_followed(target, views))
+    differing = min((differences(topology, each, pins) for each in starts), key=len)
+    lacking = fewer_replicas(topology, fresh, target, pins, views)
+    warnings = (*target.warnings, *differing, *lacking, *not_followed(target, views))
     return Adopted(replace(target, warnings=warnings), tuple(refusals))
 
 
@@ -67,7 +65,7 @@ def _pins(topology: Topology, views: Views, ids: Mapping[str, str]) -> tuple[dic
     """Serving primaries, replicas of the topology's own nodes, and primaries that have such replicas.
 
     Also a problem for every replica that leads to no primary: nothing that clusterboot does to a replica
-    makes a primary of it. A replica of a node outside the topology is preflight's to refuse.
+    makes it a primary. preflight refuses replicas of nodes outside the topology.
     """
     follows = {name: ids.get(view.me.primary or "") for name, view in views.items() if view.me.replica}
     pins = {
@@ -79,7 +77,7 @@ def _pins(topology: Topology, views: Views, ids: Mapping[str, str]) -> tuple[dic
     for name in follows:
         head, passed = name, {name}
         while (further := follows.get(head)) is not None and further not in passed:
-            # A replica of a replica: in the end it has to replicate the primary of both.
+            # A replica of a replica must in the end replicate the primary of both.
             head = further
             passed.add(head)
         if head not in follows:
@@ -95,7 +93,7 @@ def _pins(topology: Topology, views: Views, ids: Mapping[str, str]) -> tuple[dic
 def _lost(name: str, primary: str | None) -> Problem:
     return _refusal(
         "replica-without-primary",
-        f"{name} replicates {primary}, and following that nobody is a primary."
+        f"{name} replicates {primary}, but no node in that chain is a primary."
         if primary
         else f"{name} is a replica and knows no primary.",
         name,
@@ -105,7 +103,7 @@ def _lost(name: str, primary: str | None) -> Problem:
 
 
 def _split_ownership(topology: Topology, views: Views, fresh: Placement) -> list[Problem]:
-    """Two groups that both own slots are one half-built cluster of ours or two clusters: tell them apart."""
+    """Several groups that own slots: refused where they are two clusters and not one that is half-built."""
     groups = [
         (members, union(views[name].me.slots for name in members))
         for members in group(views, connected=False)
@@ -113,6 +111,10 @@ def _split_ownership(topology: Topology, views: Views, fresh: Placement) -> list
     ]
     if len(groups) < 2:
         return []
+
+    def others(members: Sequence[str]) -> str:
+        return shortened([other[0] for other, _ in groups if other is not members])
+
     found: list[Problem] = []
     for members, _ in groups:
         for name in members:
@@ -122,7 +124,7 @@ def _split_ownership(topology: Topology, views: Views, fresh: Placement) -> list
                     _refusal(
                         "two-clusters",
                         f"{name} already owns the slots {extra}, which this topology does not give it, and "
-                        f"it does not know {_others(groups, members)}: two clusters would be merged.",
+                        f"it does not know {others(members)}: two clusters would be merged.",
                         name,
                         f"give each cluster a topology of its own; {_START_OVER}",
                     )
@@ -143,8 +145,8 @@ def _split_ownership(topology: Topology, views: Views, fresh: Placement) -> list
     found += [
         _refusal(
             "two-clusters-with-keys",
-            f"{name} holds {count(views[name].keys, 'key')} and does not know {_others(groups, members)}, "
-            f"{'which owns' if len(groups) == 2 else 'who own'} slots as well: two clusters would be merged.",
+            f"{name} holds {count(views[name].keys, 'key')} and does not know {others(members)}, "
+            f"which {'owns' if len(groups) == 2 else 'own'} slots too: two clusters would be merged.",
             name,
             "give each cluster a topology of its own, or move the data away first",
         )
@@ -156,21 +158,21 @@ def _split_ownership(topology: Topology, views: Views, fresh: Placement) -> list
 
 
 def _overlapping(groups: Sequence[_Group]) -> Iterable[tuple[_Group, _Group]]:
-    """Every pair of groups that own a slot both; quick where none does, as in a thousand half-built ones."""
+    """Every pair of groups that own the same slot; fast where there is none, even with 1,000 groups."""
     if len(union(slots for _, slots in groups)) == sum(len(slots) for _, slots in groups):
         return ()
     return ((one, other) for one, other in combinations(groups, 2) if one[1] & other[1])
 
 
 def _resharding(views: Views, target: Placement) -> list[Problem]:
-    """Nodes that are importing their first slots are on their way to be primaries, and may have keys."""
+    """Nodes that import their first slots become primaries, and may have keys."""
     return [
         _refusal(
             "resharding",
             f"{name} is importing slots, and would become a replica of {target.spots[name].primary}: a "
-            "reshard is under way or was cut off.",
+            "reshard is under way or was interrupted.",
             name,
-            "wait until it is done, or run redis-cli --cluster fix; then this again",
+            "wait until it is done, or run 'redis-cli --cluster fix'; then run this again",
             peer=target.spots[name].primary,
         )
         for name, view in views.items()
@@ -178,22 +180,22 @@ def _resharding(views: Views, target: Placement) -> list[Problem]:
     ]
 
 
-def held(problems: Iterable[Problem]) -> frozenset[Problem]:
+def needs_recheck(problems: Iterable[Problem]) -> frozenset[Problem]:
     """Return those of `problems` that only count when a second look finds the same.
 
-    Nodes are not looked at in one moment: between two looks a slot may have gone from one to the other.
+    Nodes are not read at the same moment: a slot may have moved from one to the other between two reads.
     """
     return frozenset(problem for problem in problems if problem.code == "slots-held")
 
 
 def _held(views: Views, target: Placement) -> list[Problem]:
-    """Nodes that are to serve slots which they take for another's, who does not serve them any more.
+    """Nodes that are to serve slots which they list as those of another node, which no longer serves them.
 
-    DELSLOTS on an owner stays unknown to the others, since nodes only say what they serve, never what they
-    do not: they refuse ADDSLOTS (`Slot N is already busy`) until somebody tells them.
+    The other nodes do not learn of a DELSLOTS on the owner, since nodes only say what they serve, never what
+    they do not: they refuse ADDSLOTS (`Slot N is already busy`) until they are told.
     """
     if any(view.me.moving for view in views.values()):
-        return []  # a reshard is under way, and nodes are not looked at in one moment
+        return []  # a reshard is under way, and nodes are not read at the same moment
     names = {view.id: name for name, view in views.items()}
     found: list[Problem] = []
     for name, view in views.items():
@@ -201,18 +203,18 @@ def _held(views: Views, target: Placement) -> list[Problem]:
         for peer in view.peers if wanted else ():
             owner = names.get(peer.id)
             if peer.myself or owner is None:
-                continue  # whom the topology does not have is preflight's to refuse
+                continue  # preflight refuses nodes outside the topology
             held = (peer.slots & wanted) - views[owner].me.slots
             if not held:
                 continue
             found.append(
                 _refusal(
                     "slots-held",
-                    f"{name} is to serve the slots {held}, which it takes for those of {owner}, and {owner} "
-                    "does not serve them any more (CLUSTER NODES of both): it would refuse them as busy.",
+                    f"{name} is to serve the slots {held}, but lists them as those of {owner}, which no "
+                    f"longer serves them (CLUSTER NODES of both): {name} would refuse them as busy.",
                     name,
-                    f"give them back with CLUSTER ADDSLOTS on {owner}, or take them from it with CLUSTER "
-                    f"DELSLOTS on {listed(_believers(views, peer.id, held))}; then this again",
+                    f"return them with CLUSTER ADDSLOTS on {owner}, or clear them with CLUSTER DELSLOTS on "
+                    f"{listed(_believers(views, peer.id, held))}; then run this again",
                     peer=owner,
                 )
             )
@@ -220,7 +222,7 @@ def _held(views: Views, target: Placement) -> list[Problem]:
 
 
 def _believers(views: Views, owner: str, slots: Slots) -> list[str]:
-    """The nodes that take `owner`, an id, for the owner of one of `slots`."""
+    """The nodes that list the id `owner` with one of `slots`."""
     return [
         name for name, view in views.items() if any(p.id == owner and p.slots & slots for p in view.peers)
     ]
@@ -230,8 +232,8 @@ def _keys_without_slots(views: Views) -> list[Problem]:
     return [
         _refusal(
             "keys-without-slots",
-            f"{name} holds {count(view.keys, 'key')} but owns no slots: what it holds would be lost "
-            "or out of reach.",
+            f"{name} holds {count(view.keys, 'key')} but owns no slots: its keys would be lost "
+            "or unreachable.",
             name,
             "copy the keys elsewhere and empty the node (FLUSHALL), or leave it out of the topology",
         )
@@ -243,14 +245,14 @@ def _keys_without_slots(views: Views) -> list[Problem]:
 def _contradictions(
     topology: Topology, fresh: Placement, target: Placement, pins: Mapping[str, Spot]
 ) -> list[Problem]:
-    """What the file spells out and only moving slots could bring about."""
+    """What the file says explicitly and only moving slots could bring about."""
     serving = {name: spot.slots for name, spot in pins.items() if spot.slots}
     heads = {name: spot.primary or name for name, spot in target.spots.items()}
     found: list[Problem] = []
     wanted = sum(spot.role == "primary" for spot in fresh.spots.values())
     count = len(serving) - wanted
     if count > 0:
-        # Only those that the file itself calls replicas: a count alone is no reason to refuse what serves.
+        # Only nodes that the file itself calls replicas: a wrong number of primaries is not refused.
         surplus = [
             node.name for node in topology.nodes if node.name in serving and spelled_role(node) == "replica"
         ]
@@ -259,7 +261,8 @@ def _contradictions(
                 "replica-serves",
                 f"{name} serves the slots {serving[name]}, but the topology calls it a replica.",
                 name,
-                "move its slots away first (redis-cli --cluster reshard), or change its role in the topology",
+                "move its slots away first ('redis-cli --cluster reshard'), or change its role in the "
+                "topology",
             )
             for name in surplus[:count]
         ]
@@ -272,7 +275,13 @@ def _contradictions(
         foreign = (owned & claimed) - planned.get(owner, NONE)
         if foreign:
             found += [
-                _elsewhere(owner, foreign & slots, name)
+                _refusal(
+                    "slots-elsewhere",
+                    f"{owner} serves the slots {foreign & slots}, which the topology gives to {name}.",
+                    owner,
+                    "move the slots ('redis-cli --cluster reshard') or change 'slots' in the topology",
+                    peer=name,
+                )
                 for name, slots in explicit.items()
                 if foreign & slots
             ]
@@ -283,26 +292,10 @@ def _contradictions(
                     "slots-elsewhere",
                     f"{owner} serves the slots {beyond}, which the topology does not give it.",
                     owner,
-                    "move the slots (redis-cli --cluster reshard) or list them in the topology",
+                    "move the slots ('redis-cli --cluster reshard') or list them in the topology",
                 )
             )
     return found
-
-
-def _elsewhere(owner: str, slots: Slots, planned: str) -> Problem:
-    return _refusal(
-        "slots-elsewhere",
-        f"{owner} serves the slots {slots}, which the topology gives to {planned}.",
-        owner,
-        "move the slots (redis-cli --cluster reshard) or change 'slots' in the topology",
-        peer=planned,
-    )
-
-
-def _others(groups: Sequence[_Group], members: Sequence[str]) -> str:
-    names = [other[0] for other, _ in groups if other is not members]
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
 
 
 def _owner(views: Mapping[str, View], members: Sequence[str], slots: Slots) -> str:

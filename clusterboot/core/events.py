@@ -1,7 +1,7 @@
-"""What a run reports while it works, and the protocol of whoever shows it. Pure.
+"""What a run reports while it works, and the protocol of a reporter. Pure.
 
-The run never prints. It emits events; a reporter draws a live screen, prints plain lines or keeps
-silent. An event is small and frozen, so a reporter may keep it.
+The run never prints. It emits events; a reporter draws a live screen, prints plain lines or stays
+silent. Events are small and frozen, so a reporter may keep them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PhaseName = Literal["look", "lower", "slots", "meet", "mesh", "replicate", "read
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A new phase has begun; `detail` says with what, as in "6 nodes" or "5 MEETs, star around a"."""
+    """A new phase has begun; `detail` is "6 nodes" or "5 MEETs, star around a", for example."""
 
     name: PhaseName
     detail: str = ""
@@ -27,7 +27,7 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """The target and the steps that are still missing, known after the first look."""
+    """The target and the missing steps, known after the first look at all nodes."""
 
     target: Placement
     plan: Plan
@@ -35,7 +35,7 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A step was sent and accepted; `again` when it repairs one that was lost, `extra` beyond the plan."""
+    """A node accepted a step; `again` when a lost one is repeated, `extra` when not in the plan."""
 
     step: Step
     again: bool = False
@@ -44,7 +44,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """A round of looking has ended; `away` are nodes that did not answer in it."""
+    """All nodes were asked once more; `away` are the nodes that did not answer."""
 
     verdict: Verdict
     away: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ class Looked:
 
 @dataclass(frozen=True, slots=True)
 class Warned:
-    """Something unfortunate that does not stop the run."""
+    """A problem that does not stop the run."""
 
     problem: Problem
 
@@ -69,7 +69,7 @@ Event = Phase | Planned | Done | Looked | Warned | Note
 
 
 class Reporter(Protocol):
-    """Whoever shows a run."""
+    """Shows a run to the user."""
 
     def __call__(self, event: Event, /) -> None:
-        """Take one event; must be quick and must not raise."""
+        """Take one event, quickly and without raising."""

@@ -1,6 +1,6 @@
-"""Primaries and replicas of mixed versions: whether all replicas find a primary, and who has to be one. Pure.
+"""Mixed versions: whether all replicas find a primary, and of which versions primaries must be. Pure.
 
-Only numbers of nodes by format count here; which node of a format it is decide zones and hosts (`spread`).
+Only the numbers of nodes by format count here; `spread` chooses the nodes by zones and hosts.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from clusterboot.core.versions import Format, Formats, reads
 class Fit:
     """Replicas that are still to be dealt out evenly, each to a primary that it can replicate.
 
-    `have` counts the replicas that each primary has already. Every primary is to get `height` replicas,
-    some one more (see `spread.level`); whoever has more keeps them.
+    `have` counts the replicas that each primary has already. Every primary gets `height` replicas, some one
+    more (see `spread.level`); a primary with more keeps them.
     """
 
     def __init__(
@@ -25,7 +25,7 @@ class Fit:
         self.formats = formats
         self._height = height
         self._left = Counter(formats.get(name) for name in replicas)
-        # By the format of primaries: replicas that they must get, and replicas that they can take.
+        # By the format of primaries: how many replicas they must get, and how many they can take.
         self._need: Counter[Format] = Counter()
         self._room: Counter[Format] = Counter()
         for name, count in have.items():
@@ -34,7 +34,7 @@ class Fit:
 
     @property
     def possible(self) -> bool:
-        """Whether there is a way: Hall's condition for the replicas, and for the places to be filled."""
+        """Whether a way exists: Hall's condition for the replicas, and for the places to be filled."""
         return all(
             sum(self._left[each] for each in some)
             <= sum(room for sent, room in self._room.items() if any(reads(sent, each) for each in some))
@@ -46,11 +46,11 @@ class Fit:
         )
 
     def follows(self, primary: str, replica: str) -> bool:
-        """Return whether the one can replicate the other."""
+        """Return whether `replica` can replicate `primary`."""
         return reads(self.formats.get(primary), self.formats.get(replica))
 
     def take(self, primary: str, replica: str, have: int) -> bool:
-        """Give `primary`, which has `have` replicas, one more, if there is still a way for all others."""
+        """Give `primary`, which has `have` replicas, one more, if all others can still find a place."""
         if have > self._height or not self.follows(primary, replica):
             return False
         self._move(primary, replica, have, -1)
@@ -68,7 +68,7 @@ class Fit:
 
 
 def _subsets(counts: Counter[Format]) -> Iterator[Sequence[Format]]:
-    """Every choice of the formats that are there: few, since a cluster has few versions."""
+    """Every choice of the formats in use: few, since a cluster has few versions."""
     there = [each for each, count in counts.items() if count]
     return chain.from_iterable(combinations(there, size) for size in range(1, len(there) + 1))
 
@@ -76,8 +76,8 @@ def _subsets(counts: Counter[Format]) -> Iterator[Sequence[Format]]:
 def shares(candidates: Iterable[Format], count: int) -> Iterator[dict[Format, int]]:
     """Yield how many primaries of each format to try when `count` of `candidates` become primaries.
 
-    The oldest first: if a replica is older than a primary, the two can as well swap their places. That
-    leaves a choice only between formats of which none reads the other, and where nothing is known.
+    The oldest first: a replica that is older than a primary could swap places with it. That leaves a
+    choice only between formats of which none reads the other, and for unknown ones.
     """
     there = Counter(candidates)
     known = sorted(each for each in there if each is not None)

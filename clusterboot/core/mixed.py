@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+from clusterboot.core.placement import Placement
 from clusterboot.core.versions import can_replicate, for_a_while
-from clusterboot.core.views import View
+from clusterboot.core.views import View, Views
 from clusterboot.errors import Exit, Problem
 from clusterboot.wording import listed, shortened
-
-if TYPE_CHECKING:
-    from clusterboot.core.placement import Placement
 
 _Pair = tuple[str, str]
 
@@ -26,10 +23,10 @@ _RUNNING = (
 )
 
 
-def cannot_follow(target: Placement, views: Mapping[str, View]) -> Iterable[Problem]:
-    """Return what forbids `target`: replicas that cannot read what their primaries send, by versions.
+def cannot_follow(target: Placement, views: Views) -> Iterable[Problem]:
+    """Return the problems of `target`: replicas of versions that cannot read what their primaries send.
 
-    A replica whose link to its primary is up, or was, goes on: only a new full sync would fail.
+    A replica whose link to its primary is or was up goes on: only a new full sync would fail.
     """
     planned: list[_Pair] = []
     running: list[_Pair] = []
@@ -48,7 +45,7 @@ def cannot_follow(target: Placement, views: Mapping[str, View]) -> Iterable[Prob
             message = (
                 f"{name} cannot replicate {primary}: {why}."
                 if len(some) == 1
-                else f"{len(some)} nodes cannot replicate their primaries: {why} ({_told(some)})."
+                else f"{len(some)} nodes cannot replicate their primaries: {why} ({_of_primaries(some)})."
             )
             yield Problem(
                 "versions-cannot-replicate",
@@ -60,7 +57,7 @@ def cannot_follow(target: Placement, views: Mapping[str, View]) -> Iterable[Prob
             )
 
 
-def not_followed(target: Placement, views: Mapping[str, View]) -> Iterable[Problem]:
+def not_followed(target: Placement, views: Views) -> Iterable[Problem]:
     """Return a warning for primaries that could not replicate the replica that takes over from them."""
     pairs = [
         (name, primary)
@@ -74,7 +71,7 @@ def not_followed(target: Placement, views: Mapping[str, View]) -> Iterable[Probl
             f"after a failover {primary} cannot replicate {name}: {why}."
             if len(some) == 1
             else f"after a failover {len(some)} primaries cannot replicate their replicas: {why} "
-            f"({_told([(primary, name) for name, primary in some])})."
+            f"({_of_primaries([(primary, name) for name, primary in some])})."
         )
         yield Problem(
             "failover-not-followed",
@@ -86,8 +83,8 @@ def not_followed(target: Placement, views: Mapping[str, View]) -> Iterable[Probl
         )
 
 
-def out_of_sync(reason: Problem, views: Mapping[str, View]) -> Problem | None:
-    """Return `reason` why a replica is not in sync as one of versions, or None where they allow it."""
+def out_of_sync(reason: Problem, views: Views) -> Problem | None:
+    """Return `reason`, that a replica is not in sync, as a problem of versions; None where they allow it."""
     replica, primary = views.get(reason.node or ""), views.get(reason.peer or "")
     if replica is None or primary is None or can_replicate(primary, replica):
         return None
@@ -105,7 +102,7 @@ def _pairs(target: Placement) -> list[_Pair]:
     return [(name, spot.primary) for name, spot in target.spots.items() if spot.primary is not None]
 
 
-def _by_versions(pairs: Iterable[_Pair], views: Mapping[str, View]) -> Iterable[list[_Pair]]:
+def _by_versions(pairs: Iterable[_Pair], views: Views) -> Iterable[list[_Pair]]:
     found: dict[tuple[str, str], list[_Pair]] = {}
     for name, primary in pairs:
         found.setdefault((_version(views[name]), _version(views[primary])), []).append((name, primary))
@@ -127,5 +124,5 @@ def _version(view: View) -> str:
     return f"{view.kind} {view.version}"
 
 
-def _told(pairs: Iterable[_Pair]) -> str:
+def _of_primaries(pairs: Iterable[_Pair]) -> str:
     return shortened([f"{name} of {primary}" for name, primary in pairs])

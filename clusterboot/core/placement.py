@@ -1,13 +1,13 @@
-"""Who is a primary, who replicates whom, who serves which slots: decided from the file, purely.
+"""Which nodes are primaries, which replicate them, which slots they serve: decided from the file. Pure.
 
-`place(topology)` answers for fresh nodes. `place(topology, pins)` answers for a cluster that partly
-exists: a pin says what a node already is and is never changed, everything else is placed around it.
-The same file gives the same placement, on every machine and in every run.
+`place(topology)` is for fresh nodes. `place(topology, pins)` is for a cluster that partly exists: a pin
+says what a node already is and is never changed, all else is placed around it. The same file gives the
+same placement, on every machine and in every run.
 
 The rules: primaries first, spread over zones, then over hosts; replicas on another zone than their
-primary where that is possible, else on another host, evenly; slots that the file gives are honoured,
-the others are split over the primaries without any, by weight; slots that are served stay. Where the
-versions of the nodes are known and mixed, a replica is never older than its primary if there is a way.
+primary where possible, else on another host, evenly; slots in the file go to their nodes, the others are
+split over the primaries without any, by weight; slots that are served stay. Where versions are known and
+mixed, no replica is older than its primary if that is possible.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from clusterboot.errors import Problem
 from clusterboot.slots import ALL, NONE, Slots, split, union
 from clusterboot.topology import Node, Role, Topology
 
-# So many ways to choose the primaries of mixed versions are compared; each costs a whole placement.
-_COMPARED = 3
+# Choices of primaries that are compared for mixed versions; each costs a whole placement.
+_MAX_CHOICES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +39,14 @@ class Spot:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A spot for every node, by name and in the order of the file, and what is unfortunate about it."""
+    """A spot for every node, by name and in the order of the file, and warnings about them."""
 
     spots: Mapping[str, Spot]
     warnings: tuple[Problem, ...] = ()
 
     @property
     def slots(self) -> Slots:
-        """All slots that somebody is to serve."""
+        """All slots that are to be served."""
         return union(spot.slots for spot in self.spots.values())
 
 
@@ -59,7 +59,7 @@ def place(
     """
     pins, formats = pins or {}, formats or {}
     if topology.slots == "none":
-        # A mesh only: nobody gets anything, and nothing is unfortunate about it.
+        # A mesh only: no slots, no replicas and no warnings.
         return Placement({node.name: pins.get(node.name, Spot("primary")) for node in topology.nodes})
     fresh = _fresh(topology, formats)
     primaries = _around(topology, pins, fresh, formats) if pins else fresh
@@ -79,8 +79,8 @@ def place(
 def wanted_primaries(topology: Topology) -> int:
     """Return how many primaries the file asks for.
 
-    `nodes // (1 + replicas)`, but every node that the file calls a replica is one, and where every
-    role is spelled out the roles are counted.
+    `nodes // (1 + replicas)`, but never a node that the file calls a replica; where the file has every
+    role, the primaries are counted.
     """
     replicas = sum(spelled_role(node) == "replica" for node in topology.nodes)
     if all(spelled_role(node) for node in topology.nodes):
@@ -89,7 +89,7 @@ def wanted_primaries(topology: Topology) -> int:
 
 
 def spelled_role(node: Node) -> Role | None:
-    """Return the role that the file gives a node in so many words, or by `replica_of` or `slots`."""
+    """Return the role that the file gives a node, explicitly or by `replica_of` or `slots`."""
     if node.replica_of is not None:
         return "replica"
     return "primary" if node.role is None and node.slots is not None else node.role
@@ -103,20 +103,20 @@ def _fresh(topology: Topology, formats: Formats) -> set[str]:
     taken = [node for node in topology.nodes if node.name in named]
     count = max(0, wanted_primaries(topology) - len(named))
     ways = [named | set(way) for way in _ways(unnamed, taken, count, formats)]
-    fitting = [way for way in ways if _fitting(topology, way, {}, formats)][:_COMPARED]
+    fitting = [way for way in ways if _fitting(topology, way, {}, formats)][:_MAX_CHOICES]
     if len(fitting) < 2:
         return (fitting or ways)[0]
     return min(fitting, key=lambda way: _near(topology, _replicas(topology, way, {}, {}, formats)))
 
 
 def _around(topology: Topology, pins: Mapping[str, Spot], fresh: set[str], formats: Formats) -> set[str]:
-    """The primaries around `pins`; whoever would be one on fresh nodes comes first."""
+    """The primaries around `pins`."""
     wanted = wanted_primaries(topology)
     chosen = {name for name, spot in pins.items() if spot.role == "primary"}
     followed = {node.replica_of for node in topology.nodes if node.replica_of}
     succeeded = {node.replica_of for node in topology.nodes if node.name in chosen}
-    # Whoever would be a primary on fresh nodes comes first: a run that was cut off goes on as planned.
-    # Last comes whose replica has taken over: a failover is kept even if the old primary is new.
+    # First the primaries on fresh nodes: an interrupted run goes on as planned. Last a node whose replica
+    # has taken over: a failover is kept even if the old primary is new.
     candidates = sorted(
         (node for node in topology.nodes if node.name in followed or spelled_role(node) != "replica"),
         key=lambda node: (
@@ -140,7 +140,7 @@ def _around(topology: Topology, pins: Mapping[str, Spot], fresh: set[str], forma
 def _ways(
     candidates: Sequence[Node], taken: Sequence[Node], count: int, formats: Formats
 ) -> Iterator[list[str]]:
-    """The ways to pick `count` primaries: by zones and hosts alone; then the oldest, by zones and hosts."""
+    """The choices of `count` primaries: by zones and hosts alone; then the oldest, by zones and hosts."""
     yield [node.name for node in pick(candidates, taken, count)]
     for share in shares((formats.get(node.name) for node in candidates), count) if formats else ():
         picked: list[Node] = []
@@ -151,7 +151,7 @@ def _ways(
 
 
 def _fitting(topology: Topology, primaries: set[str], pins: Mapping[str, Spot], formats: Formats) -> bool:
-    """Whether all replicas that the file leaves open can be given one of `primaries` that they can follow."""
+    """Whether every replica that the file leaves open can get one of `primaries` that it can replicate."""
     if not formats:
         return True
     found = _given(topology, primaries, _heads(topology, primaries, pins))
@@ -173,7 +173,7 @@ def _heads(topology: Topology, primaries: set[str], pins: Mapping[str, Spot]) ->
     """The primaries of pinned replicas, and of primaries whose replica has taken over."""
     heads = {name: spot.primary or name for name, spot in pins.items() if spot.role == "replica"}
     for node in topology.nodes:
-        # Whoever took over from a primary that came back with empty hands is its primary now.
+        # The node that took over from a primary that came back empty is its primary now.
         if node.replica_of is not None and node.name in primaries and node.replica_of not in primaries:
             heads.setdefault(node.replica_of, node.name)
     return heads
@@ -186,23 +186,23 @@ def _slots(
     heads: Mapping[str, str],
     planned: set[str],
 ) -> dict[str, Slots]:
-    """The slots of every primary: what it serves already, and its share of what nobody serves.
+    """The slots of every primary: those that it serves already, and its share of the unserved ones.
 
-    `planned` are the primaries on fresh nodes, whose shares are given on.
+    `planned` are the primaries on fresh nodes, whose shares are passed on.
     """
     served = {name: spot.slots for name, spot in pins.items() if spot.slots}
-    nobody = union(served.values()).complement()
+    unserved = union(served.values()).complement()
     fresh = _fresh_slots(topology, planned)
     homeless = NONE
     for name, whole in fresh.items():
-        head, share = heads.get(name, name), whole & nobody
-        # Who took over gets the share, but not in addition to one of its own.
+        head, share = heads.get(name, name), whole & unserved
+        # The node that took over gets the share, but not in addition to one of its own.
         if head in primaries and (head == name or head not in fresh):
             served[head] = served.get(head, NONE) | share
         else:
             homeless |= share
     if homeless:
-        # Another node has become a primary in place of the planned one, so it takes over the share.
+        # Another node has become a primary in place of the planned one, and gets the share.
         ours = [node.name for node in topology.nodes if node.name in primaries]
         heirs = [name for name in ours if not served.get(name)] or ours
         for name, share in zip(heirs, split(homeless, [1] * len(heirs)), strict=True):
@@ -211,7 +211,7 @@ def _slots(
 
 
 def _fresh_slots(topology: Topology, primaries: set[str]) -> dict[str, Slots]:
-    """The slots that the file gives each of `primaries`, as if nobody served any yet."""
+    """The slots that the file gives each of `primaries` on fresh nodes."""
     nodes = [node for node in topology.nodes if node.name in primaries]
     explicit = {node.name: node.slots for node in nodes if node.slots is not None}
     automatic = [node for node in nodes if node.slots is None]
@@ -240,7 +240,7 @@ def _replicas(
     fresh: Mapping[str, str],
     formats: Formats,
 ) -> dict[str, str]:
-    """The primary of every node that is not one; the choice for `fresh` nodes is kept where it still fits."""
+    """The primary of every replica; the choice for `fresh` nodes is kept where it still fits."""
     nodes = {node.name: node for node in topology.nodes}
     found = _given(topology, primaries, heads)
     free = [node for node in topology.nodes if node.name not in primaries and node.name not in found]

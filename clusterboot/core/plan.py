@@ -1,33 +1,32 @@
 """The plan: what is still missing, as a tuple of frozen steps. Pure.
 
 `plan(topology, target)` is the plan for fresh nodes; with views it is what those nodes still lack.
-The steps of one plan do not depend on what an earlier run did, so a run that was cut off anywhere is
-gone on with by planning again (tests/core/test_plan.py replays every prefix).
+The steps of a plan do not depend on what an earlier run did, so a run that was interrupted anywhere is
+continued by planning again (tests/core/test_plan.py replays every prefix).
 
-The MEET plan is the smallest that connects everybody: one MEET fewer than there are groups of nodes
-that already know each other, since gossip carries knowledge inside a group and the receiver of a MEET
-accepts its sender. It is sent in one direction only.
+The MEET plan is the smallest that connects all nodes: one MEET fewer than there are groups of nodes that
+already know each other, since gossip carries knowledge inside a group and the receiver of a MEET
+accepts its sender. One direction is enough.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
-from clusterboot.addresses import BUS_OFFSET, is_loopback_address
+from clusterboot.core.addressing import meeting_point
+from clusterboot.core.groups import group
 from clusterboot.core.placement import Placement
-from clusterboot.core.views import View
+from clusterboot.core.views import Views
 from clusterboot.slots import NONE, Slots
-from clusterboot.topology import Node, Topology
-
-Views = Mapping[str, View]
+from clusterboot.topology import Topology
 
 
 @dataclass(frozen=True, slots=True)
 class SetEpoch:
-    """Give `node` its config epoch, so that primaries do not start with equal ones and sort it out later."""
+    """Give `node` its config epoch: primaries with equal epochs would have to change them later."""
 
     node: str
     epoch: int
@@ -36,7 +35,7 @@ class SetEpoch:
 
 @dataclass(frozen=True, slots=True)
 class AddSlots:
-    """Let `node` serve `slots`, which nobody serves yet."""
+    """Let `node` serve `slots`, which no node serves yet."""
 
     node: str
     slots: Slots
@@ -72,7 +71,7 @@ Step = SetEpoch | AddSlots | Meet | Replicate
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The missing steps in the order in which they are sent, and how many groups there were."""
+    """The missing steps in the order in which they are sent, and how many groups there are."""
 
     steps: tuple[Step, ...]
     groups: int
@@ -98,51 +97,6 @@ def plan(topology: Topology, target: Placement, views: Views | None = None) -> P
     return Plan((*epochs, *slots, *meets, *_replicates(target, views)), len(groups))
 
 
-def group(views: Views, *, connected: bool = True) -> list[list[str]]:
-    """Return the groups of nodes that know each other, in the order of `views`, members likewise.
-
-    Two nodes are of one group when each lists the other's id: a node ignores the gossip of a node it
-    does not know, so knowledge on one side only connects nothing (cluster_legacy.c,
-    clusterProcessPacket). Handshakes have random ids and so never count. With `connected` one of the
-    two must be connected to the other as well: nodes that were all started again at new addresses list
-    each other where nobody is, and a MEET mends that like any other lack.
-    """
-    names = list(views)
-    bit = {view.id: 1 << index for index, view in enumerate(views.values())}
-    # One bit per node: N sets of N ids would take more memory than everything else together.
-    known, linked = [], []
-    for view in views.values():
-        mask = broken = 0
-        for peer in view.peers:
-            mask |= bit.get(peer.id, 0)
-            if not peer.connected:
-                broken |= bit.get(peer.id, 0)
-        known.append(mask)
-        linked.append(mask & ~broken)
-    unseen = (1 << len(names)) - 1
-    groups: list[list[str]] = []
-    while unseen:
-        members = edge = unseen & -unseen
-        unseen &= ~edge
-        while edge:
-            index = (edge & -edge).bit_length() - 1
-            edge &= edge - 1
-            mine = 1 << index
-            found = 0
-            candidates = known[index] & unseen
-            while candidates:
-                other = candidates & -candidates
-                candidates &= ~other
-                number = other.bit_length() - 1
-                if known[number] & mine and (linked[index] & other or linked[number] & mine or not connected):
-                    found |= other
-            unseen &= ~found
-            edge |= found
-            members |= found
-        groups.append([name for index, name in enumerate(names) if members >> index & 1])
-    return groups
-
-
 def _meets(topology: Topology, groups: Sequence[Sequence[str]], views: Views | None) -> tuple[Meet, ...]:
     if len(groups) < 2:
         return ()
@@ -160,39 +114,14 @@ def _meets(topology: Topology, groups: Sequence[Sequence[str]], views: Views | N
     return tuple(meet(hub, members[0]) for members in groups if hub not in members)
 
 
-def meeting_point(node: Node, view: View | None) -> tuple[str, int, int | None]:
-    """Return host, port and bus port (None: the default) under which other nodes are to meet `node`.
-
-    What the topology announces wins, then what it gives; what it leaves open is what the node itself
-    says, since a node's own announcement wins over the address it was met under within seconds. A node
-    that is dialled at a loopback address is met at the one that its peers know it by, if that is no
-    loopback address: a node's own line keeps its last address, so after a restart at another loopback
-    address the one there is where nobody is any more.
-    """
-    host, port, bus_port = node.host, node.port, node.bus_port
-    if view is not None:
-        host = view.config.get("cluster-announce-ip") or view.ip
-        # Where CONFIG is refused, an address that a node has before it knows anybody is an announced one.
-        silent = "cluster-announce-ip" not in view.config and len(view.peers) == 1
-        if view.me.ip and (silent or (is_loopback_address(host) and not is_loopback_address(view.me.ip))):
-            host = view.me.ip
-        port = view.me.port or port
-        bus_port = bus_port or view.me.bus_port
-    if node.announce is not None:
-        host = node.announce.host
-        port = node.announce.port or port
-        bus_port = node.announce.bus_port or bus_port
-    return host, port, bus_port if bus_port and bus_port != port + BUS_OFFSET else None
-
-
 def _epochs(target: Placement, views: Views | None) -> Iterable[SetEpoch]:
-    """An epoch of its own for each node of a cluster that is to serve: replicas below all primaries.
+    """A different epoch for each node of a cluster that is to serve: replicas below all primaries.
 
-    Every node is a primary until its REPLICATE, and primaries with equal epochs bump one of them past all
+    Every node is a primary until its REPLICATE, and of primaries with equal epochs one moves past all
     others. Valkey from 8.1 on ignores as stale what a replica says of itself while its primary's epoch is
-    lower than the one that it had; some nodes then took it for a primary for good (measured: one run in
-    six of 150 nodes). Only a node that knows nobody and whose epoch is 0 takes one (SET-CONFIG-EPOCH). Who
-    joins nodes that serve, and is to have no slots, keeps 0: it must never outrank them.
+    lower than the one that the replica had; some nodes then listed it as a primary without end (measured:
+    one run in six of 150 nodes). SET-CONFIG-EPOCH needs a node that knows no other and whose epoch is 0. A
+    node without slots that joins serving nodes keeps 0: it must never outrank them.
     """
     serving = any(view.state_ok and view.me.slots for view in views.values()) if views else False
     used = {view.me.epoch for view in views.values()} if views else set()

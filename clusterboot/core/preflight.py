@@ -1,30 +1,31 @@
-"""What must not be: everything that forbids changing these nodes, found before the first change. Pure.
+"""Everything that forbids changing these nodes, found before the first change. Pure.
 
-Each check returns problems; `refusals` runs all of them, so that everything that is wrong is told at
-once. Nothing can be overridden: each problem's hint names the way out.
+Each check returns problems; `refusals` runs all of them, so that a user sees everything that is wrong at
+once. No check can be overridden: the hint of each problem says what to do.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
-from clusterboot.addresses import BUS_OFFSET
-from clusterboot.core.announced import contradictions
+from clusterboot.addresses import BUS_OFFSET, Endpoint, is_loopback_address
+from clusterboot.core.addressing import contradictions, meeting_point
 from clusterboot.core.mixed import cannot_follow
 from clusterboot.core.placement import Placement
-from clusterboot.core.plan import Views
-from clusterboot.core.replaced import doubtful, gone, likely, successors
-from clusterboot.core.views import Peer
+from clusterboot.core.plan import Meet
+from clusterboot.core.replaced import forget_hint, ghost, likely_successor, same_address, successors
+from clusterboot.core.views import Peer, Views
 from clusterboot.errors import Exit, Problem
 from clusterboot.topology import Topology
-from clusterboot.wording import listed, shortened
+from clusterboot.wording import agree, listed, shortened
 
 
 def refusals(topology: Topology, views: Views, away: Iterable[str] = ()) -> tuple[Problem, ...]:
-    """Return every problem of the nodes themselves, whatever the plan; empty when there is none.
+    """Return every problem of the nodes themselves, whatever the plan.
 
-    `away` are the ids of nodes of the topology that gave no view: they are no strangers.
+    `away` are the ids of nodes of the topology that have no view: they are no strangers.
     """
     return (
         *_one_server_twice(views),
@@ -36,7 +37,7 @@ def refusals(topology: Topology, views: Views, away: Iterable[str] = ()) -> tupl
 
 
 def warnings(views: Views) -> tuple[Problem, ...]:
-    """Return what is only unfortunate: mixed major versions, servers that hide INFO, slots on their way."""
+    """Return the warnings: mixed major versions, servers that hide INFO, slots that are being moved."""
     return (*_mixed(views), *_hidden(views), *_open(views))
 
 
@@ -57,24 +58,25 @@ def _hidden(views: Views) -> Iterable[Problem]:
     if names:
         yield Problem(
             "info-refused",
-            f"{shortened(names)} {'does' if len(names) == 1 else 'do'} not answer INFO: nobody can tell the "
-            "version, keys outside of database 0, or one server listed twice from a copied nodes.conf.",
+            f"{shortened(names)} {agree('does', names)} not answer INFO: clusterboot cannot "
+            "check the version and keys outside of database 0, nor tell one server that is listed twice from "
+            "a copied nodes.conf.",
             node=names[0],
-            hint="allow INFO to the user if it can be",
+            hint="allow INFO to the user if possible",
             exit=Exit.DONE,
         )
 
 
 def _open(views: Views) -> Iterable[Problem]:
-    # Replicas of Valkey tell of what their primary has open as well.
+    # Replicas of Valkey also list the open slots of their primaries.
     names = [name for name, view in views.items() if view.me.moving and not view.me.replica]
     if names:
         yield Problem(
             "slots-open",
-            f"{shortened(names)} {'has' if len(names) == 1 else 'have'} slots that are being migrated or "
-            "imported: a reshard is under way or was cut off.",
+            f"{shortened(names)} {agree('has', names)} slots that are being migrated or "
+            "imported: a reshard is under way or was interrupted.",
             node=names[0],
-            hint="wait until it is done, or run redis-cli --cluster fix",
+            hint="wait until it is done, or run 'redis-cli --cluster fix'",
             exit=Exit.DONE,
         )
 
@@ -103,7 +105,7 @@ def _one_id_twice(views: Views) -> Iterable[Problem]:
     for name, view in views.items():
         by_id[view.id].append(name)
     for node_id, names in by_id.items():
-        # One name for each process, where it is known: one process twice is told of as such.
+        # One name for each process, where it is known: `same-server` is about one process twice.
         processes = list({views[name].run_id or name: name for name in reversed(names)}.values())[::-1]
         if len(processes) > 1:
             yield Problem(
@@ -119,7 +121,7 @@ def _one_id_twice(views: Views) -> Iterable[Problem]:
 
 
 def _strangers(views: Views, away: Iterable[str]) -> Iterable[Problem]:
-    """Ids that nodes list and the topology does not have: MEET would bring them in as well."""
+    """Ids that nodes list and the topology does not have: MEET would bring them in."""
     ours = {*away, *(view.id for view in views.values())}
     tellers: dict[str, list[str]] = defaultdict(list)
     seen: dict[str, list[Peer]] = defaultdict(list)
@@ -130,47 +132,46 @@ def _strangers(views: Views, away: Iterable[str]) -> Iterable[Problem]:
                 seen[peer.id].append(peer)
     best = {id_: max(lines, key=lambda peer: (peer.seen, bool(peer.ip))) for id_, lines in seen.items()}
     successor = successors(seen, tellers, views)
-    dead = {id_ for id_, lines in seen.items() if all(map(_ghost, lines))}
-    # Where a node has the address and another id, nobody is there as soon as no link is left.
+    dead = {id_ for id_, lines in seen.items() if all(map(_is_dead, lines))}
+    # Where a node has the address and another id, the old node is gone as soon as no link is left.
     dead |= {id_ for id_ in successor if not any(line.connected for line in seen[id_])}
-    guess = likely([best[id_] for id_ in dead], views)
+    guess = likely_successor([best[id_] for id_ in dead], views)
     alive: dict[tuple[str, ...], list[Peer]] = defaultdict(list)
-    # By address: every server lists nodes in an order of its own.
+    # Sorted, since the order in which a server lists nodes means nothing.
     for node_id, peer in sorted(best.items(), key=lambda item: (item[1].ip, item[1].port, item[0])):
         if node_id in dead:
-            yield gone(peer, tellers[node_id], views, successor.get(node_id), guess)
+            yield ghost(peer, tellers[node_id], views, successor.get(node_id), guess)
         elif node_id in successor:
-            yield doubtful(peer, tellers[node_id], successor[node_id])
+            yield same_address(peer, tellers[node_id], successor[node_id])
         else:
             alive[*tellers[node_id]].append(peer)
     for names, strangers in alive.items():
-        one = len(strangers) == 1
         known = shortened([f"{peer.address} (id {peer.id})" for peer in strangers])
         yield Problem(
             "stranger",
-            f"{shortened(names)} {_know(names)} {known}, which {'is' if one else 'are'} not in the topology: "
-            "the clusters would be merged.",
+            f"{shortened(names)} {agree('knows', names)} {known}, which {agree('is', strangers)} not "
+            "in the topology: it lists only a part of the cluster, or two clusters would be merged.",
             node=names[0],
-            peer=strangers[0].address if one else None,
-            hint="add what belongs there to the topology, or take these nodes out of the other cluster: "
-            "CLUSTER RESET HARD on an empty node, redis-cli --cluster del-node otherwise",
+            peer=strangers[0].address if len(strangers) == 1 else None,
+            hint="add what belongs to this cluster to the topology, or take these nodes out of the other "
+            "one: CLUSTER RESET HARD on an empty node, 'redis-cli --cluster del-node' otherwise",
             exit=Exit.REFUSED,
         )
 
 
-def _ghost(peer: Peer) -> bool:
-    """Gone for good as far as one node can tell: no address, or failed and without slots."""
+def _is_dead(peer: Peer) -> bool:
+    """Whether a node no longer exists as far as one line tells: no address, or failed and without slots."""
     return "noaddr" in peer.flags or ("fail" in peer.flags and not peer.slots)
 
 
 def _old(topology: Topology, views: Views) -> Iterable[Problem]:
-    """CLUSTER MEET takes a bus port since Redis 4.0."""
+    """Nodes with another bus port than the default before Redis 4.0, where CLUSTER MEET takes none."""
     for node in topology.nodes:
         view = views.get(node.name)
         if view and node.bus_port and node.bus_port != node.port + BUS_OFFSET and 0 < view.version.major < 4:
             yield Problem(
                 "bus-port-too-old",
-                f"{node.name} runs {view.kind} {view.version}, which knows no other bus port than port + "
+                f"{node.name} runs {view.kind} {view.version}, which has no other bus port than port + "
                 "10000.",
                 node=node.name,
                 hint="take bus_port out of the topology or upgrade the server to 4.0 or later",
@@ -179,7 +180,7 @@ def _old(topology: Topology, views: Views) -> Iterable[Problem]:
 
 
 def no_way_in(target: Placement, views: Views) -> tuple[Problem, ...]:
-    """Return what keeps replicas from their primaries: no password for one that asks for it, versions."""
+    """Return what keeps replicas from their primaries: a missing masterauth, versions."""
     locked = (
         Problem(
             "masterauth-missing",
@@ -197,5 +198,52 @@ def no_way_in(target: Placement, views: Views) -> tuple[Problem, ...]:
     return (*locked, *cannot_follow(target, views))
 
 
-def _know(names: Sequence[str]) -> str:
-    return "knows" if len(names) == 1 else "know"
+def out_of_reach(topology: Topology, meets: Iterable[Meet], views: Views) -> tuple[Problem, ...]:
+    """Return a problem for every node to be met at a loopback address though others have real ones.
+
+    A node that hears of 127.0.0.1 by gossip takes it for its own host.
+    """
+    hosts = {node.name: meeting_point(node, views[node.name])[0] for node in topology.nodes}
+    far = next((name for name, host in hosts.items() if not is_loopback_address(host)), None)
+    if far is None:
+        return ()
+    return tuple(
+        Problem(
+            "loopback-among-others",
+            f"{meet.peer} would be met at {meet.host}, which only its own host reaches; "
+            f"{far} is at {hosts[far]}.",
+            node=meet.peer,
+            peer=far,
+            hint="list it by an address that all nodes reach, or give it cluster-announce-ip and 'announce'",
+            exit=Exit.REFUSED,
+        )
+        for meet in meets
+        if is_loopback_address(meet.host)
+    )
+
+
+def during_run(
+    ids: Mapping[str, str], views: Views, problems: Sequence[Problem], *, acted: bool
+) -> tuple[Problem, ...]:
+    """Return what forbids going on in the middle of a run.
+
+    `ids` are the nodes' ids at the beginning, `problems` what preflight finds now. A node with another
+    id is a new, empty one in the place of the old, which the others still list. Once something was
+    changed (`acted`) the exit status of a refusal, which says that nothing was, is replaced.
+    """
+    replaced = {name: view for name, view in views.items() if ids.get(name, view.id) != view.id}
+    found = [
+        Problem(
+            "node-replaced",
+            f"{name} was replaced during this run: {Endpoint(view.ip, view.me.port)} answers with another "
+            f"node id now ({view.id}, before {ids[name]}).",
+            node=name,
+            hint=forget_hint(ids[name], [n for n in views if views[n].knows(ids[name])], views)
+            + ": it takes the new node in",
+            exit=Exit.NODE,
+        )
+        for name, view in replaced.items()
+    ]
+    follows = {"ghost", "stranger", "slots-elsewhere"} if replaced else set()
+    rest = [problem for problem in problems if problem.code not in follows]
+    return (*found, *(replace(problem, exit=Exit.NODE) if acted else problem for problem in rest))

@@ -1,66 +1,54 @@
-"""Every reason why a cluster is not Ready, in words, from what each node lacks. Pure.
+"""Every reason why a cluster is not Ready, from what each node lacks. Pure.
 
-Whatever only follows from another reason is left out: what others say of a node that says the same of
-itself, the state of servers while slots have no node, roles of nodes that do not see each other.
+A reason that only follows from another is left out: what others say of a node that says the same of
+itself, cluster_state while slots are not served, roles of nodes that do not see each other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from clusterboot.core.placement import Placement
 from clusterboot.core.verdict import NodeHealth
-from clusterboot.core.views import Peer, View
+from clusterboot.core.views import Peer, View, Views
 from clusterboot.errors import Exit, Problem
 from clusterboot.slots import Slots
+from clusterboot.wording import shortened
 
-_SHOWN = 5
 _UP = "run 'clusterboot up': it does what is missing"
 
 
-def told(
+def reasons_for(
     target: Placement,
     names: Mapping[str, str],
-    views: Mapping[str, View],
+    views: Views,
     nodes: Mapping[str, NodeHealth],
     lacking: Slots,
 ) -> list[Problem]:
-    """Return the reasons; `names` are the nodes' names by id, `lacking` the slots that nobody serves."""
-    # Nodes that are otherwise than planned by their own words: others may only repeat them.
+    """Return the reasons; `names` are the nodes' names by id, `lacking` the slots that no node serves."""
+    # Nodes that say of themselves that they are not as planned: others may only repeat it.
     off = {name: views[name].me for name, health in nodes.items() if name in health.stale}
-    unfollowing, excused = _behind(target, nodes, off, lacking)
+    to_attach, excused = _behind(target, nodes, off, lacking)
     found: list[Problem] = []
     same: dict[int, bool] = {}
     for name, health in nodes.items():
-        found += _seen(name, health)
+        found += _mesh_reasons(name, health)
         stale = [other for other in health.stale if other != name or name not in excused]
         if any(other in off for other in stale if other != name):
             repeated = set(_repeated(views[name], names, off, same)) - {name}
             stale = [other for other in stale if other not in repeated]
         if stale:
-            listed = _some(["itself" if other == name else other for other in stale])
-            found.append(
-                _reason(
-                    "roles-disagree",
-                    name,
-                    f"{name} has other roles or slots than planned for {listed}",
-                    peer=stale[0] if len(stale) == 1 and stale != [name] else None,
-                )
-            )
+            which = shortened(["itself" if other == name else other for other in stale])
+            peer = stale[0] if len(stale) == 1 and stale != [name] else None
+            message = f"{name} has other roles or slots than planned for {which}"
+            found.append(_reason("roles-disagree", name, message, peer))
     if lacking:
         which = f"slot{'' if len(lacking) == 1 else 's'} {lacking} ({len(lacking)} of 16384)"
-        found.append(
-            _reason(
-                "slots-missing",
-                None,
-                f"nobody serves the {which}",
-                hint=_UP,
-            )
-        )
-    if unfollowing:
-        found.append(_unfollowing(unfollowing))
+        found.append(_reason("slots-missing", None, f"no node serves the {which}", hint=_UP))
+    if to_attach:
+        found.append(_replicas_missing(to_attach))
     for name, health in nodes.items():
-        # By default a server says so for as long as one slot has no node.
+        # By default a server says cluster_state:fail for as long as one slot is not served.
         if not (health.state_ok or lacking):
             found.append(_reason("state-fail", name, f"{name} says cluster_state:fail"))
         if not health.in_sync:
@@ -68,16 +56,21 @@ def told(
     return found
 
 
-def _seen(name: str, health: NodeHealth) -> Iterator[Problem]:
+def _mesh_reasons(name: str, health: NodeHealth) -> Iterator[Problem]:
     if health.unseen:
-        peer = health.unseen[0] if len(health.unseen) == 1 else None
-        yield _reason("not-seen", name, f"{name} does not see {_some(health.unseen)}", peer)
+        yield not_seen(name, health.unseen)
     elif health.handshakes:
-        # Told only where nobody is missing: otherwise it is most likely the missing one's.
+        # Only where no node is unseen: otherwise the handshake is most likely with that one.
         yield _reason("handshake", name, f"{name} still has a handshake under way")
     if health.strangers:
-        message = f"{name} lists {_some(health.strangers)}, which no node of the topology has as id"
+        message = f"{name} lists {shortened(health.strangers)}, which no node of the topology has as id"
         yield _reason("stranger", name, message)
+
+
+def not_seen(name: str, unseen: Sequence[str]) -> Problem:
+    """Return the reason that a node does not see the nodes `unseen`."""
+    peer = unseen[0] if len(unseen) == 1 else None
+    return _reason("not-seen", name, f"{name} does not see {shortened(unseen)}", peer)
 
 
 def _behind(
@@ -85,27 +78,27 @@ def _behind(
 ) -> tuple[list[tuple[str, str]], set[str]]:
     """The nodes of `off` that are only not as far as planned.
 
-    Return each that has to become the replica of a primary that it sees, with that primary; and the
-    names of all whose state needs no reason of its own, because it is this one, or that nobody serves
-    their slots, or that they do not see their primary.
+    Return each that must still become the replica of a primary that it sees, with that primary; and the
+    names of all nodes whose state needs no reason of its own: it is this one, or their slots are not
+    served, or they do not see their primary.
     """
-    unfollowing: list[tuple[str, str]] = []
+    to_attach: list[tuple[str, str]] = []
     excused: set[str] = set()
     for name, me in off.items():
         spot = target.spots[name]
         if spot.primary is not None and not me.slots:
             excused.add(name)
             if spot.primary not in nodes[name].unseen:
-                unfollowing.append((name, spot.primary))
+                to_attach.append((name, spot.primary))
         elif spot.primary is None and not me.replica and me.slots == spot.slots - lacking:
             excused.add(name)
-    return unfollowing, excused
+    return to_attach, excused
 
 
 def _repeated(
     view: View, names: Mapping[str, str], off: Mapping[str, Peer], same: dict[int, bool]
 ) -> Iterator[str]:
-    """The nodes of `off` of which this one says what they say themselves.
+    """The nodes of `off` of which this node says what they say of themselves.
 
     `same` keeps the answer for each `Peer`, which many nodes share.
     """
@@ -123,13 +116,13 @@ def _role(peer: Peer) -> tuple[bool, str | None, Slots]:
     return peer.replica, peer.primary, peer.slots
 
 
-def _unfollowing(pairs: Sequence[tuple[str, str]]) -> Problem:
+def _replicas_missing(pairs: Sequence[tuple[str, str]]) -> Problem:
     name, primary = pairs[0]
     if len(pairs) == 1:
         return _reason("replicas-missing", name, f"{name} is not a replica of {primary} yet", primary, _UP)
-    listed = _some([f"{name} of {primary}" for name, primary in pairs])
-    message = f"{len(pairs)} nodes are not replicas of their primaries yet: {listed}"
-    return _reason("replicas-missing", name, message, None, _UP)
+    which = shortened([f"{name} of {primary}" for name, primary in pairs])
+    message = f"{len(pairs)} nodes are not replicas of their primaries yet: {which}"
+    return _reason("replicas-missing", name, message, hint=_UP)
 
 
 def _out_of_sync(name: str, info: Mapping[str, str], primary: str | None) -> Problem:
@@ -143,9 +136,3 @@ def _reason(
     code: str, node: str | None, message: str, peer: str | None = None, hint: str | None = None
 ) -> Problem:
     return Problem(code, f"{message}.", node=node, peer=peer, hint=hint, exit=Exit.NOT_READY)
-
-
-def _some(names: Iterable[str]) -> str:
-    listed = list(names)
-    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
-    return ", ".join(listed[:_SHOWN]) + more

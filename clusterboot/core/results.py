@@ -1,4 +1,4 @@
-"""What commands return: frozen data, made into text or JSON by `clusterboot.render` alone. Pure."""
+"""What commands return: frozen data, which only `clusterboot.render` makes into text or JSON. Pure."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ from clusterboot.topology import Role, Topology
 class NodeRow:
     """One node as results show it: `id`, `version` and `state` are None where it did not answer.
 
-    `ip` is the numeric address that answered, which tells what was taken of a host name. `state` is "ok",
-    "fail" or "away"; `unseen` are the names of the nodes that it does not see, and `unseen_by` of those
-    that do not see it.
+    `ip` is the numeric address that answered, to which a host name was resolved. `state` is "ok", "fail" or
+    "away". `unseen` are the names of the nodes that it does not see, `unseen_by` of those that do not see it.
     """
 
     name: str
@@ -39,11 +38,10 @@ class NodeRow:
 
 @dataclass(frozen=True, slots=True)
 class BoostReport:
-    """What the boost changed for the length of the run, and whether everything was put back.
+    """What the boost lowered during the run, and whether everything was restored.
 
-    `settings` are the borrowed values by name, `nodes` how many nodes took them, `restored` on how
-    many they were read back as before; `reason` says why there was no boost, or why something is
-    still to be put back.
+    `settings` are the lowered values by name, `nodes` how many nodes took them, `restored` on how many
+    the own values were read back; `reason` says why there was no boost, or why a node is not restored.
     """
 
     used: bool
@@ -66,9 +64,8 @@ class Validated:
 class UpResult:
     """What `up` did, and how the cluster stands.
 
-    `steps` in the order in which they were done; `repaired` counts MEETs that had to be sent again,
-    `extra_meets` those beyond the minimal plan. A dry run has `dry_run` set and did no step; `plan`
-    is what was missing at the first look. `started` is how many local servers were started before.
+    `plan` is what was missing at the first look, `steps` what was done, in that order; a dry run does no
+    step. `started` is how many local servers were started before.
     """
 
     topology: Topology
@@ -86,23 +83,23 @@ class UpResult:
 
     @property
     def repaired(self) -> int:
-        """How many MEETs were sent again because their pair was still missing."""
+        """How many MEETs were sent again because their pair still did not know each other."""
         return sum(done.again for done in self.steps)
 
     @property
     def extra_meets(self) -> int:
-        """How many MEETs went out beyond the minimal plan."""
+        """How many MEETs were sent beyond the minimal plan."""
         return sum(done.extra for done in self.steps)
 
     @property
     def ready(self) -> bool:
-        """Whether the cluster is Ready; a full mesh that was all that was wanted is not."""
+        """Whether the cluster is Ready; a full mesh is not, even if no more was wanted."""
         return self.verdict.ready and not (self.mesh_only or self.topology.slots == "none")
 
 
 @dataclass(frozen=True, slots=True)
 class StatusResult:
-    """The verdict over a cluster as it stands; `problems` are why some nodes could not be judged."""
+    """The verdict over a cluster as it is; its reasons also name nodes that could not be judged."""
 
     topology: Topology
     verdict: Verdict
@@ -111,12 +108,12 @@ class StatusResult:
 
     @property
     def ready(self) -> bool:
-        """Whether the cluster is Ready; a full mesh that was all that was wanted is not."""
+        """Whether the cluster is Ready; a full mesh is not, even if no more was wanted."""
         return self.verdict.ready and self.topology.slots != "none"
 
     @property
     def exit(self) -> Exit:
-        """The exit status: not Ready is 4 whatever the reason, but for a node that cannot be used (5)."""
+        """The exit status: 0 when Ready, 5 for a node that cannot be used, else 4."""
         if self.verdict.ready:
             return Exit.DONE
         away = any(reason.exit is Exit.NODE for reason in self.verdict.reasons)
@@ -127,8 +124,8 @@ class StatusResult:
 class DownResult:
     """What `down` did, by node name.
 
-    `stopped` are spawned servers that it stopped, `gone` those that had already ended; `reset` are live
-    nodes that are single and empty-handed again, `left` those that it did not touch.
+    `stopped` are spawned servers that it stopped, `gone` those that had already ended. `reset` are live
+    nodes that are standalone and empty again, `left` those that it did not touch.
     """
 
     stopped: tuple[str, ...] = ()
@@ -149,7 +146,7 @@ class ServerRow:
 
 @dataclass(frozen=True, slots=True)
 class ClusterRow:
-    """One spawned cluster: its name, the topology file that it came from, what serves it."""
+    """One spawned cluster: its name, its topology file and its servers."""
 
     name: str
     file: str | None
@@ -173,11 +170,11 @@ class LsResult:
 def rows(
     topology: Topology, views: Mapping[str, View], verdict: Verdict, ids: Mapping[str, str]
 ) -> tuple[NodeRow, ...]:
-    """Return a row per node of the topology, by what the nodes say about themselves."""
+    """Return a row for each node of the topology, by what the nodes say about themselves."""
     names = {node_id: name for name, node_id in ids.items()}
     unseen_by: dict[str, list[str]] = {}
-    for name, found_health in verdict.nodes.items():
-        for other in found_health.unseen:
+    for name, health in verdict.nodes.items():
+        for other in health.unseen:
             unseen_by.setdefault(other, []).append(name)
     found = []
     for node in topology.nodes:
@@ -186,7 +183,6 @@ def rows(
             found.append(NodeRow(node.name, node.address, None, None, None, Slots(), None, "away"))
             continue
         me = view.me
-        health = verdict.nodes.get(node.name)
         found.append(
             NodeRow(
                 name=node.name,
@@ -197,7 +193,7 @@ def rows(
                 slots=me.slots,
                 version=f"{view.kind} {view.version}",
                 state="ok" if view.state_ok else "fail",
-                unseen=health.unseen if health else (),
+                unseen=verdict.nodes[node.name].unseen if node.name in verdict.nodes else (),
                 unseen_by=tuple(unseen_by.get(node.name, ())),
                 ip=view.ip or None,
             )

@@ -1,13 +1,13 @@
 """Spreading over zones and hosts: which nodes become primaries, which replica goes to which primary. Pure.
 
-Deterministic: among equally good choices the one earlier in the file counts. Where versions are mixed, a
-replica only goes to a primary that it can replicate, as long as there is a way to do that evenly.
+Deterministic: of equally good choices the first in the file wins. Where versions are mixed, a replica only
+goes to a primary that it can replicate, if that is possible evenly.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 
 from clusterboot.core.fit import Fit
@@ -19,41 +19,24 @@ _Pair = tuple[Node | None, Node]
 
 
 def pick(candidates: Sequence[Node], taken: Iterable[Node], count: int) -> list[Node]:
-    """Pick `count` candidates, each time from the zone, then the host, that has the fewest so far."""
+    """Return `count` candidates, each from the zone, then the host, with the fewest so far."""
     taken = list(taken)
-    in_zone = Counter(node.zone for node in taken)
-    on_host = Counter((node.zone, node.host) for node in taken)
-    queues: dict[str | None, dict[str, list[Node]]] = {}
-    for node in reversed(candidates):
-        queues.setdefault(node.zone, {}).setdefault(node.host, []).append(node)
     order = {node.name: index for index, node in enumerate(candidates)}
 
-    def first(nodes: list[Node]) -> int:
-        return order[nodes[-1].name]
+    def in_turns(nodes: Sequence[Node], place: Callable[[Node], object]) -> list[Node]:
+        """Sort `nodes` by how many nodes of their place come before them, then by the file."""
+        so_far = Counter(place(node) for node in taken)
+        rank: dict[str, tuple[int, int]] = {}
+        for node in nodes:
+            rank[node.name] = so_far[place(node)], order[node.name]
+            so_far[place(node)] += 1
+        return sorted(nodes, key=lambda node: rank[node.name])
 
-    zones: list[tuple[int, int, str | None]] = []
-    hosts: dict[str | None, list[tuple[int, int, str]]] = {}
-    for zone, by_host in queues.items():
-        hosts[zone] = [(on_host[zone, host], first(nodes), host) for host, nodes in by_host.items()]
-        heapify(hosts[zone])
-        zones.append((in_zone[zone], hosts[zone][0][1], zone))
-    # The second field is different for every entry, so that zones and hosts themselves never compare.
-    heapify(zones)
-    picked: list[Node] = []
-    while zones and len(picked) < count:
-        zone_count, _, zone = heappop(zones)
-        host_count, _, host = heappop(hosts[zone])
-        queue = queues[zone][host]
-        picked.append(queue.pop())
-        if queue:
-            heappush(hosts[zone], (host_count + 1, first(queue), host))
-        if hosts[zone]:
-            heappush(zones, (zone_count + 1, hosts[zone][0][1], zone))
-    return picked
+    return in_turns(in_turns(candidates, lambda node: (node.zone, node.host)), lambda node: node.zone)[:count]
 
 
 def apart(primary: Node, replica: Node | None) -> int:
-    """How bad it is to put `replica` beside `primary`: 2 for the same zone, 1 for the same host."""
+    """Return how close a replica is to its primary: 2 for the same zone, 1 for the same host, or both."""
     if replica is None:
         return 0
     same_zone = primary.zone is not None and primary.zone == replica.zone
@@ -61,9 +44,9 @@ def apart(primary: Node, replica: Node | None) -> int:
 
 
 def level(counts: Iterable[int], more: int) -> tuple[int, int]:
-    """Return what `counts` are raised to when `more` are dealt out evenly, and how many get one beyond that.
+    """Return to what `counts` are raised when `more` are dealt out evenly, and how many get one more.
 
-    Counts that are higher already stay as they are. There must be at least one count.
+    Higher counts stay as they are. There must be at least one count.
     """
     heights = sorted(counts)
     water = heights[0]
@@ -83,14 +66,14 @@ def pair(
     wish: Mapping[str, str],
     formats: Formats | None = None,
 ) -> dict[str, str]:
-    """Give every replica a primary: evenly first, then as far apart as possible.
+    """Return a primary for every replica: evenly first, then as far apart as possible.
 
-    Dealing them out and then trading between two is exact on fresh nodes and all but exact around
-    replicas that are there already (tests/core/test_placement.py tries every way there is).
+    Dealing and then trading between two is exact on fresh nodes and almost exact around replicas that
+    are there already (tests/core/test_placement.py tries all combinations).
 
-    `have` counts the replicas that primaries have already, and `wish` names a primary for some of
-    `replicas`, which is kept wherever it is no less even. Replica counts differ by no more than `have`
-    forces them to. `formats` are given where versions are mixed; without a way to heed them nothing does.
+    `have` counts the replicas that primaries have already. `wish` names a primary for some of `replicas`,
+    which is kept where the counts stay as even. Counts differ by no more than `have` forces them to.
+    `formats` are given where versions are mixed; they are ignored where not every replica can fit.
     """
     if not replicas:
         return {}
@@ -110,7 +93,7 @@ def pair(
         found[node.name] = primary
     pairs = _deal([node for node in replicas if node.name not in found], primaries, count, fit)
     if len({(node.zone, node.host) for node in (*replicas, *primaries)}) > 1:
-        # Whoever has no extra replica could as well have one: an empty place to trade with.
+        # A primary without an extra replica has an empty place to trade with.
         pairs += [(None, node) for node in primaries if count[node.name] == height]
         _trade(pairs, count, height, fit)
     return found | {replica.name: primary.name for replica, primary in pairs if replica is not None}
@@ -119,7 +102,7 @@ def pair(
 def _deal(
     replicas: Sequence[Node], primaries: Sequence[Node], count: Counter[str], fit: Fit | None
 ) -> list[_Pair]:
-    """Deal `replicas` out to whoever has the fewest, each time the one that is furthest away."""
+    """Deal `replicas` to the primary with the fewest, each time the replica that is furthest away."""
     formats = fit.formats if fit is not None else {}
     places: dict[tuple[str | None, str, Format], list[Node]] = {}
     for node in reversed(replicas):
@@ -131,7 +114,7 @@ def _deal(
     while places:
         have, index = heappop(turn)
         primary = primaries[index]
-        # The fullest place first among the equally good: what is plentiful is the least use to keep.
+        # Of equally good places the fullest first, so that choices stay for the last primaries.
         keys = sorted(
             places,
             key=lambda place: (
@@ -145,7 +128,7 @@ def _deal(
             None,
         )
         if key is None:
-            continue  # with one more for this primary, another replica would find none: that stays so
+            continue  # one more for this primary, and another replica would find none; that never changes
         heappush(turn, (have + 1, index))
         count[primary.name] += 1
         pairs.append((places[key].pop(), primary))
@@ -155,9 +138,9 @@ def _deal(
 
 
 def _trade(pairs: list[_Pair], count: Counter[str], height: int, fit: Fit | None) -> None:
-    """Trade replicas between two primaries wherever that puts more distance between the four.
+    """Trade replicas between two primaries where that increases the distances.
 
-    With an empty place only the extra replica of a primary is traded, so that counts stay even.
+    Only the extra replica of a primary is traded for an empty place, so that counts stay even.
     """
     better = True
     while better:

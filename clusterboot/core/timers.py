@@ -1,24 +1,24 @@
-"""What the boost lowers, how far, where, and how the node's own values are kept in the node itself. Pure.
+"""What the boost lowers, how far, where, and how a node keeps its own values meanwhile. Pure.
 
-Forming a cluster waits for gossip, and gossip waits for cluster-node-timeout; a replica's first sync
+Forming a cluster waits for gossip, and gossip waits for cluster-node-timeout. A replica's first sync
 waits for its primary's repl-diskless-sync-delay, and on Valkey 9 for the replica's once-a-second cron
 to find that its data has come, unless it loads it from the socket (repl-diskless-load). All of them
-take effect at once and can be restored. A low timeout takes a node that stalls for a moment for a
-failed one, so elections are off for as long as timeouts are low.
+take effect at once and can be restored. With a low timeout a node that stalls for a moment counts as
+failed, so elections are off for as long as timeouts are low.
 
-The own values of a node are encoded in one number, the mark, which is its cluster-migration-barrier
-meanwhile: so any later run on any machine can restore them. A barrier as high as that only stops
-replica migration, which nobody wants while a cluster forms (clusterHandleReplicaMigration).
+The own values of a node are encoded in one number, the mark, and set as its cluster-migration-barrier
+meanwhile, so that any later run on any machine can restore them. So high a barrier only stops replica
+migration, which is not wanted while a cluster forms (clusterHandleReplicaMigration).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-from clusterboot.core.views import View, number
+from clusterboot.core.views import View, Views, number
 from clusterboot.errors import Exit, Problem
 from clusterboot.topology import Topology
-from clusterboot.wording import count, listed, shortened
+from clusterboot.wording import agree, count, listed, shortened
 
 TIMEOUT = "cluster-node-timeout"
 DELAY = "repl-diskless-sync-delay"
@@ -26,11 +26,11 @@ LOAD = "repl-diskless-load"
 NO_FAILOVER = "cluster-replica-no-failover"
 BARRIER = "cluster-migration-barrier"
 
-# In this order they are lowered, and the other way round restored, where a server cannot take all of them in
-# one step: a low timeout never stands without the mark, nor with elections on.
+# Lowered in this order, and restored in reverse, where a server cannot set all of them in one step: a node
+# never has a low timeout without the mark or with elections on.
 SETTINGS = (BARRIER, NO_FAILOVER, DELAY, LOAD, TIMEOUT)
 
-# For how long a nudge lasts: nodes look whom to ping every 100 ms (clusterCron).
+# How long a nudge lasts: nodes decide every 100 ms which nodes to ping (clusterCron).
 NUDGE_SECONDS = 0.25
 
 # The lowest mark, and the bounds of what is encoded in it: the highest mark is below 2**31, the limit
@@ -39,26 +39,26 @@ _LOWEST = 1_100_000_000
 _TIMEOUTS, _DELAYS, _BARRIERS, _BITS = 1_000_000, 32, 8, 4
 _FLAG_BIT, _LOAD_BIT = 1, 2
 
-# Every lowered timeout ends in these milliseconds. It tells a lowered timeout from one that somebody
-# set while it was low; alone it says nothing, since a user may have such a timeout.
+# Every lowered timeout ends in these milliseconds. That tells a lowered timeout from one that a user set
+# while it was low; alone it means nothing, since a user may have such a timeout.
 _ENDING = 37
 
-# Up to this size links are made so soon that one low timeout is enough.
-_ONE_STAGE = 80
+# Up to this many nodes links are made so fast that one low timeout is enough.
+_MAX_NODES_WITHOUT_NUDGE = 80
 
 Settings = Mapping[str, str]
 
 
 def lowered(count: int) -> dict[str, str]:
-    """Return what is lowered on `count` nodes, and how far; the mark is not in it.
+    """Return the settings to lower on `count` nodes, without the mark.
 
-    A timeout too low for the size drowns the nodes in pings, whose number grows with its square, and
-    flags healthy nodes as failing. Where many nodes share a machine, making all the links keeps it busy
-    for seconds, and a handshake that takes longer than the timeout is begun anew: 150 Redis 7.0 nodes on
-    2 cores took 8 s with a high timeout while links were made, 14 s with 4.5 s, and went round in
-    circles for 80 s with 2.5 s. So large clusters are nudged later (`Boost.nudge`).
+    With a timeout too low for their number, nodes are busy with pings, which grow with the square of that
+    number, and flag healthy nodes as failing. Where many nodes share a machine, making all links keeps it
+    busy for seconds, and a handshake that takes longer than the timeout starts again: 150 Redis 7.0 nodes
+    on 2 cores took 8 s with a high timeout while links were made, 14 s with 4.5 s, and repeated handshakes
+    for 80 s with 2.5 s. So large clusters are nudged later (`Boost.nudge`).
     """
-    timeout = 500 if count <= 16 else 900 if count <= _ONE_STAGE else 14_000
+    timeout = 500 if count <= 16 else 900 if count <= _MAX_NODES_WITHOUT_NUDGE else 14_000
     return {NO_FAILOVER: "yes", DELAY: "0", LOAD: "on-empty-db", TIMEOUT: str(timeout + _ENDING)}
 
 
@@ -66,21 +66,30 @@ _LOW = lowered(1)
 
 
 def nudged(count: int) -> int | None:
-    """Return the timeout that makes `count` nodes ping each other at once, or None where none is needed."""
-    return None if count <= _ONE_STAGE else 2000 + _ENDING
+    """Return the timeout in ms with which `count` nodes ping each other at once; None: not needed."""
+    return None if count <= _MAX_NODES_WITHOUT_NUDGE else 2000 + _ENDING
 
 
 def eased(timeout: int) -> int:
-    """Return a fourfold `timeout` in milliseconds, for nodes that are too busy for the one they have."""
+    """Return four times the `timeout` in ms, for nodes that are too busy for the one that they have."""
     return timeout // 100 * 400 + _ENDING
 
 
-def own_values(view: View, config: Settings) -> dict[str, str]:
-    """Return the own values of the settings that are to be lowered on a node, out of its `config`.
+def handshake_seconds(node_timeout: float) -> float:
+    """Return after how many seconds a handshake has expired, at this cluster-node-timeout in seconds.
 
-    On a node that another run has lowered they are what it would be restored to. Elections that the user
-    has switched off are not in it, nor is a `repl-diskless-load` of the user's own choice; only Valkey gains
-    by that one.
+    Servers drop a node in handshake after max(cluster-node-timeout, 1 s) and look every 100 ms
+    (cluster_legacy.c, clusterCron).
+    """
+    return max(node_timeout, 1.0) + 0.3
+
+
+def own_values(view: View, config: Settings) -> dict[str, str]:
+    """Return a node's own values of the settings to lower, from its `config`.
+
+    On a node that another run has lowered these are the values to restore. Elections that the user has
+    switched off are not in it, nor is another `repl-diskless-load` than the default; lowering that one only
+    helps Valkey.
     """
     config = {**config, **restored(config)}
     own = {key: config[key] for key in (BARRIER, DELAY, TIMEOUT) if key in config}
@@ -92,7 +101,7 @@ def own_values(view: View, config: Settings) -> dict[str, str]:
 
 
 def mark(own: Settings) -> str | None:
-    """Return the mark that keeps `own`, or None where a value is missing or does not fit."""
+    """Return the mark that encodes `own`, or None where a value is missing or does not fit."""
     if too_large(own) is not None or TIMEOUT not in own or BARRIER not in own:
         return None
     encoded = number(own[TIMEOUT]) * _DELAYS + number(own.get(DELAY, "0"))
@@ -111,10 +120,10 @@ def too_large(own: Settings) -> str | None:
 
 
 def kept(now: Settings) -> dict[str, str] | None:
-    """Return the own values that the mark of a node keeps, or None where nothing of ours is on it.
+    """Return the own values that the mark of a node encodes, or None where the node is not lowered.
 
-    Two values together tell that: a mark, and either elections off or a timeout as the boost sets it.
-    One alone is the user's.
+    A lowered node has a mark, and also elections off or a timeout as the boost sets it. One of them alone
+    was set by a user.
     """
     value = number(now.get(BARRIER, "")) - _LOWEST
     if not 0 <= value < _TIMEOUTS * _DELAYS * _BARRIERS * _BITS:
@@ -137,19 +146,19 @@ def _low(timeout: str) -> bool:
 
 
 def timeout_to_restore(now: Settings) -> dict[str, str]:
-    """Return the timeout to set first on a node whose elections stay off meanwhile; empty: none."""
+    """Return the timeout to restore first, while elections stay off; empty: none."""
     own = kept(now)
     if own is None or not _low(now.get(TIMEOUT, "")) or now[TIMEOUT] == own[TIMEOUT]:
         return {}
-    # Without the flag the timeout is half of what tells a mark: all is restored in one step then.
+    # With elections on, the node is only known as lowered by its timeout: all is restored in one step then.
     return {TIMEOUT: own[TIMEOUT]} if now.get(NO_FAILOVER) == "yes" else restored(now)
 
 
 def restored(now: Settings) -> dict[str, str]:
-    """Return everything to set on a node so that it has its own values again; empty: nothing.
+    """Return everything to set on a node to restore its own values; empty: nothing.
 
-    A value that is not as the boost sets it was set by somebody meanwhile, and stays. The timeout is in
-    it also when it is back already: another run may lower it at this very moment.
+    A value that is not as the boost sets it was set by a user meanwhile, and stays. The timeout is in it
+    even when it is restored already: another run may be lowering it.
     """
     own = kept(now)
     if own is None:
@@ -163,10 +172,11 @@ def restored(now: Settings) -> dict[str, str]:
 
 
 def marked_again(own: Settings, now: Settings) -> dict[str, str]:
-    """Return what to set on a node that has no mark any more and that this very run has lowered.
+    """Return what to set on a node that this run has lowered and that is not known as lowered any more.
 
-    Somebody has set the barrier, or all else that tells a mark. As long as elections or the timeout are as
-    the boost sets them, it is the mark again, with the barrier as it is now; else what is still ours.
+    A user has set the barrier, or the other settings by which a lowered node is known. As long as elections
+    or the timeout are as the boost sets them, it is a new mark, with the barrier as it is now; else the own
+    values of what is still lowered.
     """
     if kept(now) is not None:
         return {}
@@ -184,7 +194,7 @@ def marked_again(own: Settings, now: Settings) -> dict[str, str]:
 def to_lower(own: Settings, timeout: int) -> dict[str, str] | None:
     """Return everything to set on a node for `timeout` ms, or None where its own values do not fit.
 
-    It is always all of it: whatever another run restores at the same moment, a low timeout never stands
+    Always all settings: whatever another run restores at the same moment, the node never has a low timeout
     without its mark and with elections on.
     """
     marked = mark(own)
@@ -194,12 +204,12 @@ def to_lower(own: Settings, timeout: int) -> dict[str, str] | None:
     return {BARRIER: marked, **low, TIMEOUT: str(min(timeout, number(own[TIMEOUT])))}
 
 
-def refusal(topology: Topology, views: Mapping[str, View], *, wanted: bool, replicas: bool) -> str | None:
-    """Return why there is to be no boost, or None when there may be one.
+def refusal(topology: Topology, views: Views, *, wanted: bool, replicas: bool) -> str | None:
+    """Return why there is no boost, or None when there may be one.
 
-    Never on or next to nodes that serve: a node that joins them with low timers can fail over a
-    primary that is merely slow. `replicas` tells whether the cluster is to have any: without the setting
-    that switches elections off (before Redis 5.0) they could take over from a slow primary.
+    Never on or next to nodes that serve: a node that joins them with low timers can fail over a primary
+    that is only slow. `replicas` tells whether the cluster gets any: without the setting that switches
+    elections off (before Redis 5.0) they could take over from a slow primary.
     """
     if not wanted or not topology.boost:
         return "switched off"
@@ -217,75 +227,64 @@ def refusal(topology: Topology, views: Mapping[str, View], *, wanted: bool, repl
     return None
 
 
-def left_lowered(views: Mapping[str, View]) -> list[str]:
-    """Return the nodes that have lowered settings of a run that is at work or was interrupted."""
+def left_lowered(views: Views) -> list[str]:
+    """Return the nodes with lowered settings, of a run that is at work or was interrupted."""
     return [name for name, view in views.items() if kept(view.config) is not None]
 
 
-def lowered_found(views: Mapping[str, View]) -> tuple[Problem, ...]:
-    """Return a warning about nodes that have lowered settings of another run."""
-    names = left_lowered(views)
-    if not names:
-        return ()
-    return (
-        Problem(
+def lowered_found(views: Views) -> Iterator[Problem]:
+    """Yield a warning if nodes have lowered settings of another run."""
+    if names := left_lowered(views):
+        yield Problem(
             "lowered-timers-found",
             f"{count(len(names), 'node has', 'nodes have')} lowered settings, with elections off, of a run "
             f"that is at work or was interrupted: {shortened(names)}.",
             node=names[0],
             hint="if no run is at work, 'clusterboot up' restores them",
             exit=Exit.DONE,
-        ),
-    )
+        )
 
 
-def elections_off(views: Mapping[str, View]) -> tuple[Problem, ...]:
-    """Return a warning about nodes whose elections are off and not by a boost: they are left as they are."""
-    # It is also in the node's own line (since Redis 5.0), for users who may not read CONFIG.
+def elections_off(views: Views) -> Iterator[Problem]:
+    """Yield a warning if a user has switched elections off on nodes: that is kept."""
+    # The flag in the node's own line (since Redis 5.0) is for users who may not read CONFIG.
     names = [
         name
         for name, view in views.items()
         if kept(view.config) is None
         and (view.config.get(NO_FAILOVER) == "yes" or "nofailover" in view.me.flags)
     ]
-    if not names:
-        return ()
-    one = len(names) == 1
-    never = "it does not take over when its primary fails"
-    if not one:
+    if names:
         never = "they do not take over when their primaries fail"
-    return (
-        Problem(
+        if len(names) == 1:
+            never = "it does not take over when its primary fails"
+        yield Problem(
             "elections-off",
-            f"{shortened(names)} {'has' if one else 'have'} {NO_FAILOVER} yes: {never}.",
+            f"{shortened(names)} {agree('has', names)} {NO_FAILOVER} yes: {never}.",
             node=names[0],
             hint=f"if that is not wanted: CONFIG SET {NO_FAILOVER} no on {listed(names)}, and the same in "
             "the configuration file",
             exit=Exit.DONE,
-        ),
-    )
+        )
 
 
-def marks_alone(views: Mapping[str, View]) -> tuple[Problem, ...]:
-    """Return a warning about nodes that have a barrier as high as a mark and nothing else of a boost.
+def marks_alone(views: Views) -> Iterator[Problem]:
+    """Yield a warning if nodes have a barrier as high as a mark and no other lowered setting.
 
-    As after an interrupted run of which somebody has restored the rest by hand. It may be the user's own, so
-    it is left as it is.
+    That is left when a user restores the rest of an interrupted run by hand. It may also be the user's own
+    value, so it is kept.
     """
     names = [
         name
         for name, view in views.items()
         if kept(view.config) is None and number(view.config.get(BARRIER, "")) >= _LOWEST
     ]
-    if not names:
-        return ()
-    return (
-        Problem(
+    if names:
+        yield Problem(
             "migration-off",
-            f"{shortened(names)} {'has' if len(names) == 1 else 'have'} {BARRIER} "
+            f"{shortened(names)} {agree('has', names)} {BARRIER} "
             f"{views[names[0]].config[BARRIER]}, as an interrupted run may leave it: no replica migrates.",
             node=names[0],
             hint=f"if that is not wanted: CONFIG SET {BARRIER} 1 (the servers' default) on {listed(names)}",
             exit=Exit.DONE,
-        ),
-    )
+        )

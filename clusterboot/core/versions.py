@@ -1,8 +1,8 @@
 """Which versions of Redis and Valkey can replicate which. Pure.
 
 A full sync sends the data as an RDB file. Its format has a number (RDB_VERSION in rdb.h), and a server
-refuses formats that are newer than its own: "Can't handle RDB format version". Valkey left the line of
-Redis after 11: it refuses 12 to 79 as foreign, and writes 80 since Valkey 9.0.
+refuses newer formats than its own: "Can't handle RDB format version". After 11, Valkey and Redis differ:
+Valkey refuses 12 to 79 as foreign, and writes 80 since Valkey 9.0.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ Format = int | None
 # The format of each node by its name. Empty where all nodes have the same one.
 Formats = Mapping[str, Format]
 
-# The first version that writes each format, newest first. Preview releases count as the version that
-# they lead to: they have an odd minor version, or 9 (7.0-rc1 calls itself 6.9.240).
+# The first version that writes each format, newest first. Preview releases count as the next version: they
+# have an odd minor version, or 9 (7.0-rc1 calls itself 6.9.240).
 _REDIS: tuple[tuple[tuple[int, int], int], ...] = (
     ((7, 3), 12),
     ((7, 1), 11),
@@ -40,27 +40,24 @@ def format_of(view: View) -> Format:
 
 
 def reads(sent: Format, reader: Format) -> bool:
-    """Return whether a server that writes `reader` reads what one that writes `sent` sends.
-
-    True where one is not known: then the servers decide.
-    """
+    """Return whether a server that writes `reader` can read `sent`; True where one is unknown."""
     if sent is None or reader is None or sent == reader:
         return True
     return sent < reader and sent <= _COMMON
 
 
 def can_replicate(primary: View, replica: View) -> bool:
-    """Return whether a replica of this version can replicate a primary of that version, whatever it holds."""
+    """Return whether the version of `replica` can replicate that of `primary`, whatever data it has."""
     return reads(format_of(primary), format_of(replica))
 
 
 def for_a_while(primary: View, replica: View) -> bool:
-    """Return whether a replica that cannot replicate for good does until a hash field has a time to live."""
+    """Return whether a replica that cannot replicate does so until a hash field has a time to live."""
     sent, reader = format_of(primary), format_of(replica)
     return sent is not None and sent > _COMMON and primary.kind == "valkey" and (reader or 0) >= _FALLBACK
 
 
 def formats(views: Mapping[str, View]) -> dict[str, Format]:
-    """Return the format of each node by its name; nothing where all are of one."""
+    """Return the format of each node by its name; empty where all are the same."""
     found = {name: format_of(view) for name, view in views.items()}
     return found if len(set(found.values()) - {None}) > 1 else {}

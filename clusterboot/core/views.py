@@ -1,8 +1,8 @@
 """What nodes say, as frozen views: CLUSTER NODES, CLUSTER INFO, INFO and CONFIG GET.
 
-A `Peer` is one line of one node's CLUSTER NODES; a `View` is everything one node said in one look.
-Text comes from the network and is not trusted: what cannot be understood raises ValueError with a
-sentence, what is unknown is ignored, and nothing here grows faster than the text that came in.
+A `Peer` is one line of a node's CLUSTER NODES; a `View` is everything that one node said at one time.
+Text comes from the network and is not trusted: text that cannot be understood raises ValueError with a
+sentence, unknown fields are ignored, and no result grows faster than the text that came in.
 
 Line format (redis.io/commands/cluster-nodes; cluster_legacy.c, representClusterNodeFlags and
 clusterGenNodeDescription):
@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple
 from clusterboot.addresses import Endpoint
 from clusterboot.slots import Slots
 
-# A line as it is kept for reuse: everything but the ping and pong times, which differ in every reply.
+# Lines kept for reuse, by all their fields but the ping and pong times, which differ in every reply.
 Seen = dict[tuple[str, ...], "Peer"]
 
 # Flags that keep a peer from counting as seen.
@@ -27,23 +27,14 @@ TROUBLE = frozenset({"handshake", "noaddr", "fail", "fail?"})
 
 _ID = re.compile(r"[0-9a-f]{40}", re.ASCII)
 _MAX_LINES = 20_000
-_MOST_SEEN = 100_000
+_MAX_LINES_KEPT = 100_000
 
-# The fields of INFO that anything here looks at; the rest is dropped while reading.
+# The fields of INFO that clusterboot uses; the rest is dropped while reading.
 _INFO_FIELDS = frozenset(
-    {
-        "redis_version",
-        "valkey_version",
-        "server_name",
-        "run_id",
-        "loading",
-        "cluster_enabled",
-        "role",
-        "master_link_status",
-        "master_sync_in_progress",
-        "master_last_io_seconds_ago",
-        "master_link_down_since_seconds",
-    }
+    (
+        *("redis_version", "valkey_version", "run_id", "loading", "role", "master_link_status"),
+        *("master_sync_in_progress", "master_link_down_since_seconds"),
+    )
 )
 
 
@@ -52,8 +43,8 @@ class Peer:
     """One node as one line of CLUSTER NODES tells it.
 
     `ip` is empty and `port` 0 where the teller does not know them; `bus_port` is 0 before Redis 4.
-    `primary` is the id of the primary of a replica. `connected` is the state of the teller's link to
-    it (always True for the teller itself). `moving` tells that a slot is being migrated or imported.
+    `primary` is the id of a replica's primary. `connected` is the state of the teller's link to it (always
+    True for the teller itself). `moving` tells that a slot is being migrated or imported.
     """
 
     id: str
@@ -75,17 +66,17 @@ class Peer:
 
     @property
     def replica(self) -> bool:
-        """Whether the teller takes it for a replica (the flag is still called slave)."""
+        """Whether the teller lists it as a replica (the flag is still called slave)."""
         return "slave" in self.flags
 
     @property
     def handshake(self) -> bool:
-        """Whether the teller has not yet shaken hands with it; its id is random until then."""
+        """Whether the teller's handshake with it has not ended; its id is random until then."""
         return "handshake" in self.flags
 
     @property
     def seen(self) -> bool:
-        """Whether the teller is connected to it and finds nothing wrong with it."""
+        """Whether the teller is connected to it and lists it without a flag of trouble."""
         return self.connected and not (self.flags & TROUBLE)
 
     @property
@@ -107,11 +98,11 @@ class Version(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What one node said in one look.
+    """What one node said at one time.
 
-    `name` is its name in the topology, `ip` the numeric address that answered. `peers` has its own
-    line too. `info`, `cluster` and `config` are the fields of INFO, CLUSTER INFO and CONFIG GET as
-    text; `config` is empty where the node refuses CONFIG.
+    `name` is its name in the topology, `ip` the numeric address that answered. `peers` includes its own
+    line. `info`, `cluster` and `config` are the fields of INFO, CLUSTER INFO and CONFIG GET as text;
+    `config` is empty where the node refuses CONFIG.
     """
 
     name: str
@@ -134,7 +125,7 @@ class View:
 
     @property
     def known(self) -> int:
-        """How many nodes it counts, itself and handshakes included (CLUSTER INFO)."""
+        """How many nodes it counts, with itself and handshakes (CLUSTER INFO)."""
         return number(self.cluster.get("cluster_known_nodes", "")) or len(self.peers)
 
     @property
@@ -149,22 +140,22 @@ class View:
 
     @property
     def run_id(self) -> str:
-        """The random id of the running process, the same behind every address it has."""
+        """The random id of the running process, the same at all its addresses."""
         return self.info.get("run_id", "")
 
     @property
     def hides_info(self) -> bool:
-        """Whether it did not answer INFO, which every server answers with its version and its run_id."""
+        """Whether it refused INFO, which otherwise has a version and a run_id."""
         return "redis_version" not in self.info and not self.run_id
 
     @property
     def kind(self) -> Literal["redis", "valkey"]:
-        """Which server it is; Valkey also tells a redis_version for the sake of clients."""
+        """Which server it is; Valkey also reports a redis_version, for clients."""
         return "valkey" if "valkey_version" in self.info else "redis"
 
     @property
     def version(self) -> Version:
-        """Its version; zeros where it does not tell."""
+        """Its version; zeros where it is unknown."""
         text = self.info.get(f"{self.kind}_version", "")
         parts = [number(part) for part in text.split(".")[:3]]
         major, minor, patch = (*parts, 0, 0, 0)[:3]
@@ -180,17 +171,21 @@ class View:
         return next((peer for peer in self.peers if peer.id == node_id), None)
 
 
+Views = Mapping[str, View]
+"""The views of several nodes by name."""
+
+
 def parse_nodes(text: str, seen: Seen | None = None) -> tuple[Peer, ...]:
     """Return the lines of a CLUSTER NODES reply in the order given.
 
     `seen` is filled with every line and makes equal lines share one `Peer`: in a mesh of N nodes all
     N replies say almost the same, so that N² lines cost about N objects. Raises ValueError with a
-    sentence when a line cannot be understood, when two have one id, or when not exactly one line is the
-    teller's own.
+    sentence when a line cannot be understood, when two lines have one id, or when not exactly one line is
+    the teller's own.
     """
     seen = {} if seen is None else seen
-    if len(seen) > _MOST_SEEN:
-        # Lines that keep changing are a node's own doing; they are not to fill the memory.
+    if len(seen) > _MAX_LINES_KEPT:
+        # A node whose lines never stay the same must not fill the memory.
         seen.clear()
     peers: list[Peer] = []
     myself = 0
@@ -254,10 +249,10 @@ def parse_fields(text: str, only: frozenset[str] | None = None) -> dict[str, str
 
 
 def parse_info(text: str) -> tuple[dict[str, str], int]:
-    """Return the fields of INFO that clusterboot looks at, and the number of keys in all databases.
+    """Return the fields of INFO that clusterboot uses, and the number of keys in all databases.
 
-    Keys are counted from the keyspace section (`db0:keys=1,expires=0,…`), not from DBSIZE, which
-    sees the selected database only.
+    Keys are counted from the keyspace section (`db0:keys=1,expires=0,…`), not from DBSIZE, which only
+    counts the selected database.
     """
     keys = 0
     for name, value in parse_fields(text).items():
@@ -267,5 +262,5 @@ def parse_info(text: str) -> tuple[dict[str, str], int]:
 
 
 def number(text: str) -> int:
-    """Return `text` as a whole number that is not negative, and 0 for everything else."""
+    """Return `text` as a number from 0 on, and 0 for any other text."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0

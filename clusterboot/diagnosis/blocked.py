@@ -1,7 +1,7 @@
-"""What is said about gaps on the cluster bus: one problem for all gaps that have one cause. Pure.
+"""Problems about gaps on the cluster bus: one for all gaps that have the same cause. Pure.
 
-Each says who cannot reach whom at which address and bus port, what was observed and by what
-(CLUSTER NODES of which side, CLUSTER LINKS, a probe from here), what it most likely is, and what to do.
+Each says which node cannot reach which at which address and bus port, what was observed and where
+(CLUSTER NODES of which side, CLUSTER LINKS, a probe from here), the most likely cause, and what to do.
 """
 
 from __future__ import annotations
@@ -11,29 +11,28 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from clusterboot.addresses import BUS_OFFSET, Endpoint
-from clusterboot.diagnosis.bus import Gap, Kind, Reach
+from clusterboot.diagnosis.bus import BusView, Gap, Kind
 from clusterboot.errors import Exit, Problem
-from clusterboot.wording import listed, shortened
+from clusterboot.wording import agree, count, listed, shortened
 
 Outcome = Literal["open", "refused", "silent", "unreachable"]
 
-NOBODY = "no other node"
 AGAIN = "then run the same command again: it goes on from here"
 _ORDER: tuple[Kind, ...] = ("handshake", "fail", "fail?", "down", "one-sided", "met")
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What was asked beyond the views; whatever could not be found out in time is not in it.
+    """What was asked beyond the views; without what could not be found out in time.
 
-    `ports` is what a connection from here to a bus port came to. `links` tells by node and by the
-    address that it connects to whether the connection stands (CLUSTER LINKS, since Redis 7). `closed`
-    are pairs of which the first sees the second by now: their gap was a moment's. `tls` is whether a
-    node's bus speaks TLS. `replication` has INFO replication of replicas that are out of sync and of their
-    primaries, `denied` the kinds of refused logins that these primaries have counted, `sync_delay` their
-    repl-diskless-sync-delay in seconds, `syncs` how many full syncs they were asked for meanwhile, `unsaved`
-    those that cannot save their data. `forgot` are nodes that have carried out a CLUSTER FORGET (since
-    Redis 7), `dropped` pairs of which the first listed the second by its id and does not any more.
+    `ports` has the outcome of a connection from here to a bus port. `links` tells by node and address
+    whether its connection to that address stands (CLUSTER LINKS, since Redis 7). `closed` are pairs of
+    which the first sees the second by now: their gap was transient. `tls` is whether a node's bus speaks
+    TLS. `replication` has INFO replication of replicas that are out of sync and of their primaries. For
+    these primaries, `denied` has the kinds of refused logins that they counted, `sync_delay` their
+    repl-diskless-sync-delay in seconds, `syncs` how many full syncs they were asked for meanwhile, and
+    `unsaved` names those that cannot save their data. `forgot` are nodes that have carried out a CLUSTER
+    FORGET (since Redis 7), `dropped` pairs of which the first listed the second by its id and no longer does.
     """
 
     ports: dict[Endpoint, Outcome] = field(default_factory=dict)
@@ -49,9 +48,9 @@ class Evidence:
     dropped: set[tuple[str, str]] = field(default_factory=set)
 
 
-def unreached(reach: Reach, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
-    """Bus ports that the same nodes do not get through to."""
-    who, peers, nodes, ends = tellers(reach, gaps), _peers(gaps), _nodes(gaps), _ends(gaps)
+def unreached(bus: BusView, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
+    """Bus ports that the same nodes cannot reach."""
+    peers, nodes, ends = _peers(gaps), _nodes(gaps), _ends(gaps)
     if stuck(gaps, evidence):
         return _problem(
             "handshake-stuck",
@@ -64,8 +63,8 @@ def unreached(reach: Reach, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
         )
     return _problem(
         "bus-unreachable",
-        f"{who} {'can' if who == NOBODY else 'cannot'} reach {shortened(peers)} on "
-        f"{'its bus port' if len(peers) == 1 else 'their bus ports'} {_places(ends)}{_odd(reach, gaps)}: "
+        f"{cannot_reach(bus, gaps)} {shortened(peers)} on "
+        f"{'its bus port' if len(peers) == 1 else 'their bus ports'} {_places(ends)}{_odd(bus, gaps)}: "
         f"{observed(gaps, evidence)}{from_here(ends, evidence)}.",
         peers[0],
         nodes[0] if len(nodes) == 1 else None,
@@ -74,7 +73,7 @@ def unreached(reach: Reach, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
 
 
 def each_other(first: Gap, second: Gap, evidence: Evidence) -> Problem:
-    """Two nodes of which neither gets through to the other."""
+    """Two nodes of which neither reaches the other."""
     ends = _ends([second, first])
     return _problem(
         "bus-unreachable",
@@ -88,13 +87,14 @@ def each_other(first: Gap, second: Gap, evidence: Evidence) -> Problem:
 
 
 def cut_off(alone: Sequence[str], gaps: Sequence[Gap], evidence: Evidence) -> Problem:
-    """Nodes that nobody reaches and that reach nobody; `gaps` are those towards them."""
+    """Nodes that no other node reaches and that reach none; `gaps` are those towards them."""
     ends = _ends(gaps)
-    who = shortened(alone)
+    names = shortened(alone)
     return _problem(
         "bus-cut-off",
-        f"{who} {_s('is', alone)} cut off from all other nodes on the cluster bus, in both directions: "
-        f"{observed(gaps, evidence)}, and {who} {_s('sees', alone)} nobody{from_here(ends, evidence)}.",
+        f"{names} {agree('is', alone)} cut off from all other nodes on the cluster bus, in both directions: "
+        f"{observed(gaps, evidence)}, and {names} {agree('sees', alone)} no other node"
+        f"{from_here(ends, evidence)}.",
         alone[0],
         None,
         f"let TCP port {_ports(ends)} through between {listed(alone)} and the other nodes, both ways; "
@@ -102,8 +102,8 @@ def cut_off(alone: Sequence[str], gaps: Sequence[Gap], evidence: Evidence) -> Pr
     )
 
 
-def reaches_nobody(name: str, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
-    """A node that gets through to nobody, while others do."""
+def reaches_none(name: str, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
+    """A node that reaches no other, while others do."""
     ends = _ends(gaps)
     return _problem(
         "bus-outgoing-blocked",
@@ -129,11 +129,12 @@ def split(groups: Sequence[Sequence[str]]) -> Problem:
 
 
 def many(gaps: Sequence[Gap]) -> Problem:
-    """More gaps than anybody wants to read about one by one."""
+    """Too many gaps to name one by one."""
     pairs = [f"{gap.node} to {gap.peer} ({gap.at})" for gap in gaps]
     return _problem(
         "bus-unreachable",
-        f"{len(gaps)} more ways between nodes are blocked on the cluster bus: {shortened(pairs)}.",
+        f"{count(len(gaps), 'more connection')} between nodes {agree('is', gaps)} blocked on the cluster "
+        f"bus: {shortened(pairs)}.",
         gaps[0].peer,
         gaps[0].node,
         f"let the bus ports through between all nodes, both ways; {AGAIN}",
@@ -147,104 +148,84 @@ def tls_differs(gaps: Sequence[Gap], evidence: Evidence) -> Problem:
     without = [name for name in found if not evidence.tls[name]]
     return _problem(
         "bus-tls-differs",
-        f"{shortened(with_tls)} {_s('speaks', with_tls)} TLS on the cluster bus and {shortened(without)} "
-        f"{_s('does', without)} not, so their handshake never completes (CONFIG GET tls-cluster of both).",
+        f"{shortened(with_tls)} {agree('speaks', with_tls)} TLS on the cluster bus and {shortened(without)} "
+        f"{agree('does', without)} not, so their handshake never completes (CONFIG GET tls-cluster of both).",
         with_tls[0],
         without[0],
         f"set tls-cluster alike on all nodes; {AGAIN}",
     )
 
 
-def tellers(reach: Reach, gaps: Sequence[Gap]) -> str:
-    """Those who do not get through, in words."""
+def cannot_reach(bus: BusView, gaps: Sequence[Gap]) -> str:
+    """Return "no other node can reach" or "a and b cannot reach", without the peers of `gaps`."""
     nodes = _nodes(gaps)
-    everybody = len(nodes) > 1 and len(nodes) == len(reach.names) - len(_peers(gaps))
-    return NOBODY if everybody else shortened(nodes)
+    all_others = len(nodes) > 1 and len(nodes) == len(bus.names) - len(_peers(gaps))
+    return "no other node can reach" if all_others else f"{shortened(nodes)} cannot reach"
 
 
-def _odd(reach: Reach, gaps: Sequence[Gap]) -> str:
-    """A remark on a bus port that nobody would guess."""
-    node = reach.nodes[gaps[0].peer]
+def _odd(bus: BusView, gaps: Sequence[Gap]) -> str:
+    """A remark on a bus port other than the default."""
+    node = bus.nodes[gaps[0].peer]
     port = gaps[0].at[1]
     if len(_peers(gaps)) > 1 or node.bus_port is not None or node.announce or port == node.port + BUS_OFFSET:
         return ""
-    return f" ({port} as it says itself, not port + 10000)"
+    return f" ({port} as it reports itself, not port + 10000)"
 
 
 def stuck(gaps: Sequence[Gap], evidence: Evidence) -> bool:
-    """Whether connections stand and only the handshake does not end."""
+    """Return whether connections stand and only the handshake does not end."""
     shaking = [gap for gap in gaps if gap.kind == "handshake"]
     return bool(shaking) and all(evidence.links.get(gap.node, {}).get(gap.at) is True for gap in shaking)
 
 
 def observed(gaps: Sequence[Gap], evidence: Evidence, it: str = "") -> str:
-    """What shows that they do not get through, and where it was seen; the most telling kind only."""
+    """Return what shows the gaps, and where it was seen; only the most telling kind."""
     kind = min((gap.kind for gap in gaps), key=_ORDER.index)
     its = [gap for gap in gaps if gap.kind == kind]
     nodes, peers = _nodes(its), _peers(its)
-    who = shortened(nodes)
+    names = shortened(nodes)
     it = it or ("it" if len(peers) == 1 else "them")
     if kind == "handshake":
         made = [evidence.links[gap.node].get(gap.at) for gap in its if gap.node in evidence.links]
         if made and not any(made):
-            return f"{who} {_s('gets', nodes)} no connection to {it} (CLUSTER LINKS)"
+            return f"{names} {agree('gets', nodes)} no connection to {it} (CLUSTER LINKS)"
         if made and all(made):
-            return f"{who} {_s('gets', nodes)} a connection to {it} but no answer (CLUSTER LINKS)"
-        return f"{who} {_s('has', nodes)} a handshake with {it} that does not end (CLUSTER NODES)"
+            return f"{names} {agree('gets', nodes)} a connection to {it} but no answer (CLUSTER LINKS)"
+        return f"{names} {agree('has', nodes)} a handshake with {it} that does not end (CLUSTER NODES)"
     if kind == "down":
-        return f"{who} {_s('has', nodes)} lost the link to {it} (CLUSTER NODES)"
+        return f"{names} {agree('has', nodes)} lost the link to {it} (CLUSTER NODES)"
     if kind == "one-sided":
         they = "they" if it == "them" else it
         return (
-            f"{they} {_s('lists', peers)} {who}, but {who} {_s('does', nodes)} not list {it} "
+            f"{they} {agree('lists', peers)} {names}, but {names} {agree('does', nodes)} not list {it} "
             "(CLUSTER NODES of both)"
         )
     if kind == "met":
-        was, does = _s("was", nodes), _s("does", nodes)
-        return f"{who} {was} told to meet {it} and {does} not know {it} (CLUSTER NODES)"
-    return f"{who} {_s('lists', nodes)} {it} as {kind} (CLUSTER NODES)"
+        was, does = agree("was", nodes), agree("does", nodes)
+        return f"{names} {was} told to meet {it} and {does} not list {it} (CLUSTER NODES)"
+    return f"{names} {agree('lists', nodes)} {it} as {kind} (CLUSTER NODES)"
 
 
 def from_here(ends: Sequence[Endpoint], evidence: Evidence) -> str:
-    """What a connection from this machine came to, and what that most likely means."""
+    """Return the outcome of a connection from this machine, and what that most likely means."""
     outcomes = {evidence.ports.get(end) for end in ends}
     if len(outcomes) != 1:
         return ""
-    it = _s("it", ends)
+    it = agree("it", ends)
     match outcomes.pop():
         case "open":
             likely = "a firewall or a missing route between the nodes themselves"
-            return f"; from here {it} {_s('takes', ends)} connections: most likely {likely}"
+            return f"; from here {it} {agree('takes', ends)} connections: most likely {likely}"
         case "refused":
             likely = "nothing listens there, or a firewall rejects them"
-            return f"; from here {it} {_s('refuses', ends)} connections too: most likely {likely}"
+            return f"; from here {it} {agree('refuses', ends)} connections too: most likely {likely}"
         case "silent":
             likely = "a firewall drops the packets"
-            return f"; from here {it} {_s('does', ends)} not answer either: most likely {likely}"
+            return f"; from here {it} {agree('does', ends)} not answer either: most likely {likely}"
         case "unreachable":
             likely = "a wrong address or a missing route"
-            return f"; from here there is no way to {it} either: most likely {likely}"
+            return f"; from here there is no route to {it} either: most likely {likely}"
     return ""
-
-
-_PLURAL = {
-    "is": "are",
-    "has": "have",
-    "was": "were",
-    "does": "do",
-    "it": "they",
-    "gets": "get",
-    "lists": "list",
-    "speaks": "speak",
-    "sees": "see",
-    "takes": "take",
-    "refuses": "refuse",
-}
-
-
-def _s(word: str, subjects: Sequence[object]) -> str:
-    """The word as it is for one subject, or for several."""
-    return word if len(subjects) == 1 else _PLURAL[word]
 
 
 def _places(ends: Sequence[Endpoint]) -> str:

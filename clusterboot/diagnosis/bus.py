@@ -1,10 +1,10 @@
-"""Who does not reach whom on the cluster bus, by what both sides say. Pure.
+"""Missing connections on the cluster bus, by what both sides say. Pure.
 
 A node that MEETs another, or hears of it by gossip, opens a connection to its bus port and lists it as
-`handshake` until it answers. So a handshake that stays, a link that goes down, `fail?` and `fail` all
-say the same of one direction: this node does not get through to that one's bus port. Where the first
-packet got through and the way back is blocked, the sender lists its peer and the peer does not list the
-sender (cluster_legacy.c, clusterProcessPacket and clusterNodeCronHandleReconnect).
+`handshake` until it answers. So a handshake that stays, a link that is down, `fail?` and `fail` all mean
+the same for one direction: this node cannot reach the bus port of that one. Where the first packet
+arrived and the way back is blocked, the sender lists its peer and the peer does not list the sender
+(cluster_legacy.c, clusterProcessPacket and clusterNodeCronHandleReconnect).
 """
 
 from __future__ import annotations
@@ -14,23 +14,21 @@ from dataclasses import dataclass
 from typing import Literal
 
 from clusterboot.addresses import BUS_OFFSET, Endpoint
-from clusterboot.core.plan import Views, meeting_point
-from clusterboot.core.views import Peer, View
+from clusterboot.core.addressing import meeting_point
+from clusterboot.core.groups import members, mutual
+from clusterboot.core.views import Peer, View, Views
 from clusterboot.topology import Node, Topology
 
 Kind = Literal["handshake", "fail", "fail?", "down", "one-sided", "met"]
 
-# So many failing peers of one node are looked at closely: with more, it is the node that is cut off.
-_MOST = 50
+# Gaps kept for one node: with more missing peers, the node itself is cut off.
+_MAX_GAPS = 50
 _ONE = ord("1")
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """`node` does not get through to the bus port of `peer`; `kind` is how that shows.
-
-    `at` is the address and bus port that it tries.
-    """
+    """`node` cannot reach the bus port of `peer`, at the address and port `at`; `kind` is how that shows."""
 
     node: str
     peer: str
@@ -38,10 +36,10 @@ class Gap:
     at: Endpoint
 
 
-class Reach:
-    """What all views together say about the bus: who sees whom, who lists whom, and every gap.
+class BusView:
+    """What all views together say about the bus: which nodes see and list which others, and every gap.
 
-    `capped` tells that some node misses so many that not every gap is there.
+    `capped` tells that some node misses so many peers that not every gap is there.
     """
 
     def __init__(self, topology: Topology, views: Views, met: Iterable[tuple[str, str]] = ()) -> None:
@@ -51,7 +49,7 @@ class Reach:
         self.met = frozenset(met)
         self.names = [name for name in self.nodes if name in views]
         self._bit = {name: 1 << index for index, name in enumerate(self.names)}
-        # One bit per node, as in plan.group: sets of names would take N² entries.
+        # One bit per node, as in core.groups.
         self._sees = dict.fromkeys(self.names, 0)
         self._lists = dict.fromkeys(self.names, 0)
         self._seen = 0
@@ -64,47 +62,34 @@ class Reach:
                 self._add(Gap(node, peer, "met", self.endpoint(peer)))
 
     def sees(self, node: str) -> list[str]:
-        """Return whom a node sees, itself left out."""
-        return list(self._members(self._sees[node]))
+        """Return the other nodes that a node sees."""
+        return list(members(self._sees[node], self.names))
 
     def seen(self, node: str) -> bool:
-        """Whether any other node sees it."""
+        """Return whether any other node sees `node`."""
         return bool(self._seen & self._bit[node])
 
     def unlisted(self) -> list[tuple[str, str]]:
-        """Return pairs of which the first does not list the second, which sees the first; not all of many."""
+        """Return pairs of which the first does not list the second, which sees the first; not all if many."""
         found: list[tuple[str, str]] = []
-        everybody = (1 << len(self.names)) - 1
+        all_nodes = (1 << len(self.names)) - 1
         for name in self.names:
             mine = self._bit[name]
             if not self._seen & mine:
                 continue
-            others = self._members(everybody & ~self._lists[name] & ~mine)
+            others = members(all_nodes & ~self._lists[name] & ~mine, self.names)
             found += [(name, other) for other in others if self._sees[other] & mine]
-            if len(found) > _MOST * _MOST:
+            if len(found) > _MAX_GAPS * _MAX_GAPS:
                 break
         return found
 
     def groups(self) -> list[list[str]]:
         """Return the groups of nodes that see each other, in the order of the topology."""
-        left = (1 << len(self.names)) - 1
-        found = []
-        while left:
-            edge = members = left & -left
-            left &= ~edge
-            while edge:
-                lowest = edge & -edge
-                edge &= ~lowest
-                for other in self._members(self._sees[self.names[lowest.bit_length() - 1]] & left):
-                    if self._sees[other] & lowest:
-                        left &= ~self._bit[other]
-                        edge |= self._bit[other]
-                        members |= self._bit[other]
-            found.append(list(self._members(members)))
-        return found
+        sees = list(self._sees.values())
+        return [list(members(mask, self.names)) for mask in mutual(sees, sees)]
 
     def endpoint(self, name: str) -> Endpoint:
-        """Return the address and bus port at which others are to reach a node."""
+        """Return the address and bus port at which others should reach a node."""
         host, port, bus_port = meeting_point(self.nodes[name], self.views[name])
         return Endpoint(host, bus_port or port + BUS_OFFSET)
 
@@ -114,16 +99,16 @@ class Reach:
         for name in self.names:
             for address in _addresses(self.nodes[name], self.views[name]):
                 by_address.setdefault(address, name)
-        # Equal lines share one `Peer`: most of N² lines need no more than one look-up, and a node's masks
-        # are made of its lines in one go.
+        # Equal lines share one `Peer`: most of N² lines only need one look-up, and a node's mask is made of
+        # all its lines at once.
         place = {name: len(self.names) - 1 - index for index, name in enumerate(self.names)}
-        well: dict[int, int] = {}
+        seen_lines: dict[int, int] = {}
         for name in self.names:
             shaking: dict[str, Peer] = {}
             row = bytearray(b"0" * len(self.names))
             missed = 0
             for line in self.views[name].peers:
-                at = well.get(id(line))
+                at = seen_lines.get(id(line))
                 if at is not None:
                     row[at] = _ONE
                     continue
@@ -139,40 +124,34 @@ class Reach:
                 elif other in place:
                     if line.seen:
                         row[place[other]] = _ONE
-                        well[id(line)] = place[other]
+                        seen_lines[id(line)] = place[other]
                         continue
                     missed += 1
                     self._lists[name] |= self._bit[other]
-                    if missed <= _MOST:
+                    if missed <= _MAX_GAPS:
                         self._add(Gap(name, other, _kind(line), self._tried(other, line)))
             self._sees[name] = int(row, 2)
             self._lists[name] |= self._sees[name]
             self._seen |= self._sees[name]
-            self.capped |= missed > _MOST
+            self.capped |= missed > _MAX_GAPS
             for other, line in shaking.items():
                 if not self._lists[name] & self._bit[other]:
                     self._add(Gap(name, other, "handshake", self._tried(other, line)))
 
     def _from_one_side(self) -> None:
         tried = {gap.node for gap in self.gaps.values()}
-        everybody = (1 << len(self.names)) - 1
+        all_nodes = (1 << len(self.names)) - 1
         active = 0
         for name, mask in self._sees.items():
             active |= self._bit[name] if mask else 0
         for name in self.names:
             if self._sees[name]:
-                continue  # gossip of those whom it sees will bring it the others
+                continue  # gossip of the nodes that it sees will bring it the others
             if name in tried:
-                continue  # who does not get through to one peer takes no gossip about the others either
-            for other in self._members(everybody & active & ~self._lists[name] & ~self._bit[name]):
+                continue  # a node that does not reach one peer takes no gossip about the others either
+            for other in members(all_nodes & active & ~self._lists[name] & ~self._bit[name], self.names):
                 if self._sees[other] & self._bit[name]:
                     self._add(Gap(name, other, "one-sided", self.endpoint(other)))
-
-    def _members(self, mask: int) -> Iterator[str]:
-        while mask:
-            lowest = mask & -mask
-            mask &= ~lowest
-            yield self.names[lowest.bit_length() - 1]
 
     def _tried(self, name: str, line: Peer) -> Endpoint:
         if not line.ip:
@@ -202,7 +181,7 @@ def _kind(line: Peer) -> Kind:
 
 
 def targets(gaps: Iterable[Gap]) -> Mapping[str, list[Gap]]:
-    """Return the gaps by the node that is not reached."""
+    """Return the gaps by the node that cannot be reached."""
     found: dict[str, list[Gap]] = {}
     for gap in gaps:
         found.setdefault(gap.peer, []).append(gap)

@@ -1,10 +1,10 @@
-"""Nodes that were told to forget another and refuse it, which looks like a firewall and is none. Pure.
+"""Nodes that were told to forget another and refuse it, which looks like a firewall. Pure.
 
-CLUSTER FORGET bans an id for 60 s on the node that gets it: gossip about it is not listened to
-(cluster_legacy.c, clusterBlacklistExists). A MEET brings it in all the same, but servers since Redis 7.2
-and Valkey tell each other in every ping whom they were told to forget, and drop it again
-(clusterProcessPingExtensions). So the ban shows in either of two ways: one node does not list another that
-sees it, or it lists that node and drops it again; nothing else ever takes a known id off the list.
+CLUSTER FORGET bans an id for 60 s on the node that gets it: gossip about it is ignored (cluster_legacy.c,
+clusterBlacklistExists). A MEET still brings it in, but Valkey and Redis since 7.2 tell each other in every
+ping which nodes they were told to forget, and drop these again (clusterProcessPingExtensions). So the ban
+shows in one of two ways: a node does not list another that sees it, or it lists that node and drops it
+again; nothing else ever removes a known id.
 """
 
 from __future__ import annotations
@@ -13,63 +13,61 @@ from collections.abc import Sequence
 
 from clusterboot.core.views import View
 from clusterboot.diagnosis.blocked import Evidence
-from clusterboot.diagnosis.bus import Reach
+from clusterboot.diagnosis.bus import BusView
 from clusterboot.errors import Exit, Problem
-from clusterboot.wording import listed, shortened
-
-# Where nodes tell each other whom they were told to forget: (Redis, Valkey).
-_SPREADS = ("valkey", (7, 2))
+from clusterboot.wording import agree, listed, shortened
 
 
-def refused(reach: Reach, evidence: Evidence) -> dict[str, list[str]]:
-    """Return the nodes that are refused, each with those who refuse it, in the order of the topology."""
+def refused(bus: BusView, evidence: Evidence) -> dict[str, list[str]]:
+    """Return the nodes that are refused, each with the nodes that refuse it, in the order of the topology."""
     found: dict[str, list[str]] = {}
-    pairs = [pair for pair in reach.unlisted() if _banned(reach, evidence, *pair)]
+    pairs = [pair for pair in bus.unlisted() if _banned(bus, evidence, *pair)]
     for node, peer in (*pairs, *sorted(evidence.dropped)):
         if node not in found.setdefault(peer, []):
             found[peer].append(node)
-    return {name: [n for n in reach.names if n in found[name]] for name in reach.names if name in found}
+    return {name: [n for n in bus.names if n in found[name]] for name in bus.names if name in found}
 
 
-def _banned(reach: Reach, evidence: Evidence, node: str, peer: str) -> bool:
-    """Whether `node` most likely has `peer` banned, which sees it and which it does not list."""
-    if (node, peer) in evidence.closed or evidence.ports.get(reach.endpoint(peer), "open") != "open":
+def _banned(bus: BusView, evidence: Evidence, node: str, peer: str) -> bool:
+    """Whether `node`, which does not list `peer`, most likely has it banned; `peer` sees `node`."""
+    if (node, peer) in evidence.closed or evidence.ports.get(bus.endpoint(peer), "open") != "open":
         return False
-    gap = reach.gaps.get((node, peer))
+    gap = bus.gaps.get((node, peer))
     if gap is not None and gap.kind == "handshake":
         # A ban ends a handshake at once; one that is still there has another reason not to end.
         links = evidence.links.get(node)
         if links is None or gap.at in links:
             return False
-    return node in evidence.forgot or (bool(evidence.forgot) and _spreads(reach.views[node]))
+    return node in evidence.forgot or (bool(evidence.forgot) and _spreads(bus.views[node]))
 
 
 def _spreads(view: View) -> bool:
-    kind, since = _SPREADS
-    return view.kind == kind or view.version[:2] >= since
+    """Whether a node passes on in pings which nodes it was told to forget."""
+    return view.kind == "valkey" or view.version[:2] >= (7, 2)
 
 
-def tell(reach: Reach, evidence: Evidence, peer: str, nodes: Sequence[str]) -> Problem:
-    """Say that `nodes` refuse `peer`, by what that is known, and what to do."""
-    do, them = ("does", "it") if len(nodes) == 1 else ("do", "them")
+def forgotten(bus: BusView, evidence: Evidence, peer: str, nodes: Sequence[str]) -> Problem:
+    """Return the problem that `nodes` refuse `peer`, with what shows it."""
     again = [node for node in nodes if (node, peer) in evidence.dropped]
     if again == list(nodes):
-        lists, drops = ("lists", "drops") if len(again) == 1 else ("list", "drop")
+        lists, drops = agree("lists", nodes), agree("drops", nodes)
         how = f"{shortened(nodes)} {lists} {peer} and {drops} it again (CLUSTER NODES)"
     else:
-        how = f"{shortened(nodes)} {do} not list {peer}, which sees {them} (CLUSTER NODES of both)"
-    end = reach.endpoint(peer)
+        them = "it" if len(nodes) == 1 else "them"
+        does = agree("does", nodes)
+        how = f"{shortened(nodes)} {does} not list {peer}, which sees {them} (CLUSTER NODES of both)"
+    end = bus.endpoint(peer)
     if evidence.ports.get(end) == "open":
         how += f"; from here its bus port {end} takes connections"
-    # The count of FORGETs has no date: only who is dropped again is surely refused.
+    # The count of FORGETs has no date: only a node that is dropped again is surely refused.
     news = "" if again else ", or gossip about it is still under way"
     told = list(nodes)
     if not evidence.forgot.issuperset(nodes):
-        told = [name for name in reach.names if name in evidence.forgot]
-    who = f"{shortened(told)} {'was' if len(told) == 1 else 'were'} told to forget a node (INFO commandstats)"
+        told = [name for name in bus.names if name in evidence.forgot]
+    cause = f"{shortened(told)} {agree('was', told)} told to forget a node (INFO commandstats)"
     return Problem(
         "forgotten",
-        f"{how}; {who}: most likely {peer}, which is then refused for 60 s{news}.",
+        f"{how}; {cause}: most likely {peer}, which is then refused for 60 s{news}.",
         node=nodes[0],
         peer=peer,
         hint="wait a minute and run 'clusterboot up' again: it goes on from here; if it still says this, let "

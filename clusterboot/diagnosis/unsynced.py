@@ -32,11 +32,11 @@ def _replica(reason: Problem, name: str, view: View, evidence: Evidence) -> Prob
     where = Endpoint(info.get("master_host", ""), number(info.get("master_port", "")))
     to = str(where) if all(where) else primary
     of_primary = evidence.replication.get(primary, {})
-    # More than one for each replica: several that begin at the same moment are no fault.
+    # More than one for each replica: several that begin at the same time are no fault.
     if evidence.syncs.get(primary, 0) > max(1, number(of_primary.get("connected_slaves", ""))):
         return replace(
             reason,
-            message=f"{name} is not in sync with {primary}: syncs are begun again and again and do not end "
+            message=f"{name} is not in sync with {primary}: full syncs start again and again and do not end "
             f"(INFO stats of {primary}: sync_full grows).",
             hint=f"look at the log of {name}: most likely its disk is full, or it cannot read what {primary} "
             "sends",
@@ -46,7 +46,7 @@ def _replica(reason: Problem, name: str, view: View, evidence: Evidence) -> Prob
             reason,
             message=f"{name} is not in sync with {primary}: {primary} cannot save its data "
             "(rdb_last_bgsave_status:err in INFO persistence), and answers its replicas MISCONF then.",
-            hint=f"look at the log of {primary}, mostly a full disk or missing rights",
+            hint=f"look at the log of {primary}: most likely its disk is full or it lacks rights",
         )
     if info.get("master_sync_in_progress") == "1":
         return replace(
@@ -61,7 +61,7 @@ def _replica(reason: Problem, name: str, view: View, evidence: Evidence) -> Prob
             reason,
             code="replica-turned-away",
             message=f"{name} is not in sync with {primary}: its link to {to} is down (INFO replication), and "
-            f"{primary} has turned logins away with {shortened(denied)} (INFO errorstats): most likely "
+            f"{primary} has refused logins with {shortened(denied)} (INFO errorstats): most likely "
             f"masterauth or masteruser of {name} is not what {primary} wants.",
             hint=f"set masterauth and masteruser on {name}; {AGAIN}",
         )
@@ -75,7 +75,7 @@ def _replica(reason: Problem, name: str, view: View, evidence: Evidence) -> Prob
 
 
 def _waits(view: View, primary: Mapping[str, str]) -> bool:
-    """Whether a primary lists a replica as one that waits until it begins a sync (INFO replication)."""
+    """Whether a primary lists a replica as waiting for a sync to begin (INFO replication)."""
     for key, line in primary.items():
         if key.startswith("slave") and key[5:].isdigit():
             fields = dict(field.split("=", 1) for field in line.split(",") if "=" in field)
@@ -89,7 +89,7 @@ def _waits(view: View, primary: Mapping[str, str]) -> bool:
 
 
 def _waiting(reason: Problem, name: str, primary: str, delay: int) -> Problem:
-    # Without a delay it is another save that it waits for.
+    # Without a delay it waits for another save.
     begins = "has not begun its sync, as while another save is under way"
     if delay:
         begins = f"begins a sync {delay} s after it is asked for one (repl-diskless-sync-delay)"

@@ -1,7 +1,7 @@
-"""User names and passwords, fetched when a command is about to connect, and never before.
+"""User names and passwords, read when a command is about to connect.
 
-A topology only says where a password is: in an environment variable, in a file, at the prompt, or as a
-literal. Everything that is missing is told at once, by the name of the variable or file, never by value.
+A topology says where a password is: in an environment variable, in a file, at the prompt, or in the topology
+itself. Messages name the variable or file, never the value.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from clusterboot.topology import Auth, Topology
 
 Credential = tuple[str | None, str | None]
 
-_LONGEST = 64 * 1024
+MAX_PASSWORD_BYTES = 64 * 1024
 
 
 def load(topology: Topology, asked: str | None = None) -> Mapping[str, Credential]:
-    """Return user name and password by node name; both None where the topology has no `auth`.
+    """Return user name and password by node name; both None for a node without `auth`.
 
-    `asked` is a password from the prompt, for all nodes without a source of their own. Raises
-    UsageError with every variable that is not set and every file that cannot be read.
+    `asked` is the password from the prompt, for all nodes without another source. Raises UsageError with
+    every variable that is not set and every file that cannot be read.
     """
     found: dict[Auth, Credential] = {}
     problems: dict[Problem, None] = {}
@@ -41,8 +41,8 @@ def load(topology: Topology, asked: str | None = None) -> Mapping[str, Credentia
 
 
 def warnings(topology: Topology, file: str) -> tuple[Problem, ...]:
-    """Return a warning for every file with a password in it that other users can read."""
-    auths = {node.auth for node in topology.nodes if node.auth}
+    """Return a warning for every file that holds a password and that other users can read."""
+    auths = [node.auth for node in topology.nodes if node.auth]
     paths = {auth.password_file for auth in auths if auth.password_file}
     if any(auth.password for auth in auths):
         paths.add(Path(file))
@@ -50,7 +50,7 @@ def warnings(topology: Topology, file: str) -> tuple[Problem, ...]:
         Problem(
             "password-readable",
             f"{path} holds a password and other users can read it.",
-            hint=f"chmod go-r {shlex.quote(str(path))}",
+            hint=f"run 'chmod go-r {shlex.quote(str(path))}'",
             exit=Exit.DONE,
         )
         for path in sorted(paths)
@@ -62,37 +62,27 @@ def _password(auth: Auth, asked: str | None) -> str | None:
     if auth.password is not None:
         return auth.password.value
     if auth.password_env is not None:
-        value = os.environ.get(auth.password_env)
-        if not value:
-            raise _missing(
-                f"the environment variable {auth.password_env}, which is to hold a password, is not set",
-                f"export {auth.password_env}=…, or name another source in the topology",
-            )
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            # Not from the error, which holds the password.
-            message = (
-                f"the environment variable {auth.password_env}, which holds a password, is not UTF-8 text"
-            )
-            raise _missing(message, "set a password that is") from None
-        return value
-    if auth.password_file is not None:
+        source = f"the environment variable {auth.password_env} for a password"
+        data = os.environb.get(os.fsencode(auth.password_env), b"")
+        if not data:
+            hint = f"run 'export {auth.password_env}=…', or name another source in the topology"
+            raise _missing(f"{source} is not set", hint)
+    elif auth.password_file is not None:
+        source = f"the password file {auth.password_file}"
         try:
             with auth.password_file.open("rb") as stream:
-                data = stream.read(_LONGEST)
-            value = data.decode().removesuffix("\n").removesuffix("\r")
+                data = stream.read(MAX_PASSWORD_BYTES).removesuffix(b"\n").removesuffix(b"\r")
         except OSError as error:
-            raise _missing(
-                f"the password file {auth.password_file} cannot be read: {error.strerror}",
-                "check password_file in the topology; it is relative to the topology's folder",
-            ) from None
-        except UnicodeDecodeError:
-            raise _missing(f"the password file {auth.password_file} is not text", "one line, UTF-8") from None
-        if not value:
-            raise _missing(f"the password file {auth.password_file} is empty", "put the password in it")
-        return value
-    return asked
+            hint = "check password_file in the topology; it is relative to the topology's folder"
+            raise _missing(f"{source} cannot be read: {error.strerror}", hint) from None
+        if not data:
+            raise _missing(f"{source} is empty", "write the password to it")
+    else:
+        return asked
+    try:
+        return data.decode()
+    except UnicodeDecodeError:  # which holds the password
+        raise _missing(f"{source} is not UTF-8 text", "set a password in UTF-8") from None
 
 
 def _missing(message: str, hint: str) -> UsageError:

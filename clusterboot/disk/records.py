@@ -1,12 +1,11 @@
-"""The state folder: small records that outlive a command, such as which servers were spawned.
+"""Records of spawned clusters in the state folder. They outlive the command that writes them.
 
     spawned/NAME.json   one record each, a JSON object (0600)
-    spawned/NAME.lock   its lock while somebody works on it
-    servers/NAME/       where the spawned servers live
+    spawned/NAME.lock   its lock, while a process works on it
+    servers/NAME/       the folders of the spawned servers
 
-A record is replaced as a whole (written beside it, synced, renamed), so a crash at any moment leaves
-the old one or the new one. It is written only by who holds its lock; reading needs no lock. Where the
-folder is, and what keeps others out of it: `clusterboot.disk.private`.
+A record is replaced as a whole (written beside it, synced, renamed), so a crash leaves the old one or the new
+one. It is written only with its lock held; reading needs no lock.
 """
 
 from __future__ import annotations
@@ -20,122 +19,129 @@ import re
 import stat
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from clusterboot.disk.private import SAFE, explained, folder, open_inside, opened
+from clusterboot.disk.private import explained, folder, private_folder
 from clusterboot.errors import Exit, Problem, Refused
 
-Kind = Literal["spawned"]
 Data = dict[str, Any]
 
 _SCHEMA = 1
-_MAX_BYTES = 16 << 20  # 2,000 nodes need about 1 MiB
+MAX_BYTES = 16 << 20  # 2,000 nodes need about 1 MiB
+_RETRY_LOCK_SECONDS = 0.02
 
 
-def path(kind: Kind | Literal["servers"], key: str) -> Path:
-    """Return where the record (or, of `servers`, the folder) of `key` is, without its ending."""
+def path(key: str) -> Path:
+    """Return the file of the record of `key`, which may not exist."""
+    return folder() / "spawned" / f"{_name(key)}.json"
+
+
+def servers_folder(key: str) -> Path:
+    """Return the real path of the folder in which the servers of `key` live; it may not exist."""
+    return Path(os.path.realpath(folder())) / "servers" / _name(key)
+
+
+def make_servers_folder(key: str) -> Path:
+    """Make the servers folder of `key` unless it exists; return its real path."""
+    with explained():
+        private_folder("servers", _name(key), create=True)
+    return servers_folder(key)
+
+
+def _name(key: str) -> str:
     readable = re.sub(r"[^A-Za-z0-9._-]+", "-", key).strip(".-")[-60:]
-    # The digest keeps apart what looks alike: a/b and a-b, or A and a where case does not count.
+    # The digest tells apart a/b and a-b, and A and a where case does not count.
     digest = hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()[:12]
-    return folder() / kind / f"{readable}-{digest}"
+    return f"{readable}-{digest}"
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record whose lock is held; made by `locked`. Errors are those of `locked`."""
+    """A record whose lock is held; made by `locked`, with the same errors."""
 
-    kind: Kind
     key: str
-    _folder: int
 
     def read(self) -> Data | None:
         """Return the record, or None when there is none."""
-        with explained():
-            return _read(self._folder, self.kind, self.key)
+        return read(self.key)
 
     def write(self, data: Mapping[str, Any]) -> None:
-        """Put `data` in the place of the record, whole or not at all."""
-        name = path(self.kind, self.key).name
-        content = {"schema": _SCHEMA, "kind": self.kind, "key": self.key, "data": dict(data)}
+        """Replace the record by `data`, whole or not at all."""
+        content = {"schema": _SCHEMA, "kind": "spawned", "key": self.key, "data": dict(data)}
+        file = path(self.key)
+        new = file.with_suffix(".tmp")
         with explained():
-            # With the lock held, a file of that name is what a crash has left.
-            with suppress(FileNotFoundError):
-                os.unlink(f"{name}.tmp", dir_fd=self._folder)
-            new = os.open(
-                f"{name}.tmp", SAFE | os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=self._folder
-            )
+            new.unlink(missing_ok=True)  # the lock is held: a crash has left it
             try:
-                with os.fdopen(new, "wb") as file:
-                    file.write(json.dumps(content, indent=1).encode())
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.rename(f"{name}.tmp", f"{name}.json", src_dir_fd=self._folder, dst_dir_fd=self._folder)
+                descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                with os.fdopen(descriptor, "wb") as stream:
+                    stream.write(json.dumps(content, indent=1).encode())
+                    stream.flush()
+                    os.fsync(descriptor)
+                new.replace(file)
             except BaseException:
                 with suppress(OSError):
-                    os.unlink(f"{name}.tmp", dir_fd=self._folder)
+                    new.unlink()
                 raise
-            os.fsync(self._folder)
 
     def delete(self) -> None:
-        """Remove the record; nothing happens when there is none."""
-        name = path(self.kind, self.key).name
+        """Remove the record, if there is one."""
         with explained():
-            for ending in ("json", "tmp"):
-                with suppress(FileNotFoundError):
-                    os.unlink(f"{name}.{ending}", dir_fd=self._folder)
-            os.fsync(self._folder)
+            for ending in (".json", ".tmp"):
+                path(self.key).with_suffix(ending).unlink(missing_ok=True)
 
 
 @contextmanager
-def locked(kind: Kind, key: str, *, wait: float) -> Iterator[Record]:
-    """Hold the lock of the record of `key`; waits up to `wait` seconds for another process to let go.
+def locked(key: str, *, wait: float) -> Iterator[Record]:
+    """Hold the lock of the record of `key`; waits up to `wait` seconds for another process to release it.
 
-    The lock ends with the process, however that ends. Raises Refused when it stays taken, when the
-    state folder is not safe to use, or when a record cannot be understood; UsageError when the folder
-    cannot be made, read or written.
+    The lock ends with the process, however that ends. Raises Refused when another process keeps it, when the
+    state folder is not safe to use, or when a record cannot be understood; UsageError when the folder cannot
+    be made, read or written.
     """
     end = time.monotonic() + wait
-    with ExitStack() as stack:
-        with explained():
-            here = stack.enter_context(opened(kind, create=True))
-            assert here is not None
-            name = f"{path(kind, key).name}.lock"
-            while (lock := _try_lock(name, here)) is None:
-                if time.monotonic() >= end:
-                    raise Refused(
-                        Problem(
-                            "state-busy",
-                            f"another clusterboot (process {_holder(name, here)}) is at work on {key}",
-                            hint="wait until it is done and try again",
-                            exit=Exit.REFUSED,
-                        )
+    file = path(key).with_suffix(".lock")
+    with explained():
+        private_folder("spawned", create=True)
+        while (lock := _try_lock(file)) is None:
+            if time.monotonic() >= end:
+                raise Refused(
+                    Problem(
+                        "state-busy",
+                        f"another clusterboot (process {_holder(file)}) is at work on {key}.",
+                        hint="wait until it is done and try again",
+                        exit=Exit.REFUSED,
                     )
-                time.sleep(0.02)
-        stack.callback(os.close, lock)
-        # Unlinked while held: whoever opened it meanwhile sees that it is no longer the lock.
-        stack.callback(_unlink_quietly, name, here)
-        yield Record(kind, key, here)
+                )
+            time.sleep(_RETRY_LOCK_SECONDS)
+    try:
+        yield Record(key)
+    finally:
+        # Removed while the lock is held: a process that opened it meanwhile sees that it is not the lock.
+        with suppress(OSError):
+            file.unlink()
+        os.close(lock)
 
 
-def read(kind: Kind, key: str) -> Data | None:
+def read(key: str) -> Data | None:
     """Return the record of `key`, or None when there is none. Changes nothing; errors as in `locked`."""
-    with explained(), opened(kind, create=False) as here:
-        return None if here is None else _read(here, kind, key)
+    with explained():
+        content = _parse(path(key)) if private_folder("spawned", create=False) else None
+    return None if content is None else content["data"]
 
 
-def records(kind: Kind) -> tuple[dict[str, Data], tuple[Problem, ...]]:
-    """Return every record of a kind by its key, and a problem for each that cannot be understood."""
+def read_all() -> tuple[dict[str, Data], tuple[Problem, ...]]:
+    """Return every record by its key, and a problem for each one that cannot be understood."""
     found: dict[str, Data] = {}
     problems: list[Problem] = []
-    with explained(), opened(kind, create=False) as here:
-        if here is None:
-            return {}, ()
-        for name in _names(here):
+    with explained():
+        here = private_folder("spawned", create=False)
+        for file in sorted(here.glob("*.json")) if here else ():
             try:
-                content = _parse(here, kind, name)
+                content = _parse(file)
             except Refused as error:
                 problems.extend(error.problems)
             else:
@@ -144,107 +150,67 @@ def records(kind: Kind) -> tuple[dict[str, Data], tuple[Problem, ...]]:
     return found, tuple(problems)
 
 
-def make_servers_folder(key: str) -> Path:
-    """Make the folder in which the servers of `key` live, where it is not there yet; return its real path."""
-    name = path("servers", key).name
-    with explained(), opened("servers", create=True) as here:
-        assert here is not None
-        os.close(open_inside(here, name, create=True))
-    return Path(os.path.realpath(folder())) / "servers" / name
-
-
-def corrupt(kind: Kind, name: str, why: str) -> Refused:
-    """Return the error for a record (its key, or the name of its file) that cannot be understood."""
-    where = (
-        folder() / kind / name
-        if name.endswith(".json")
-        else path(kind, name).with_name(f"{path(kind, name).name}.json")
-    )
+def corrupt(file: Path, why: str) -> Refused:
+    """Return the error for a record that cannot be understood."""
     return Refused(
         Problem(
             "state-record",
-            f"the record {where} cannot be understood: {why}",
-            hint="its servers may still run: stop them yourself, then remove the file",
+            f"the record {file} cannot be understood: {why}.",
+            hint="stop its servers yourself if they still run, then remove the file",
             exit=Exit.REFUSED,
         )
     )
 
 
-def _names(here: int) -> list[str]:
-    # A folder that is open is listed through its descriptor, which a Path cannot hold.
-    return sorted(name for name in os.listdir(here) if name.endswith(".json"))
-
-
-def _read(here: int, kind: Kind, key: str) -> Data | None:
-    content = _parse(here, kind, f"{path(kind, key).name}.json")
-    if content is None:
-        return None
-    data: Data = content["data"]
-    return data
-
-
-def _parse(here: int, kind: Kind, name: str) -> dict[str, Any] | None:
+def _parse(file: Path) -> Data | None:
+    """Return what is in the file of a record, its envelope included; None when there is no such file."""
     try:
-        # Not to hang on a FIFO: it is refused below as anything else that is no plain file.
-        fd = os.open(name, SAFE | os.O_RDONLY | os.O_NONBLOCK, dir_fd=here)
+        # O_NONBLOCK: opening a FIFO would wait; it is refused below.
+        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise corrupt(kind, name, "it is a link") from None
+            raise corrupt(file, "it is a link") from None
         raise
-    with os.fdopen(fd, "rb") as file:
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
-            raise corrupt(kind, name, "it is not a plain file of yours")
-        raw = file.read(_MAX_BYTES + 1)
+    with os.fdopen(descriptor, "rb") as stream:
+        info = os.fstat(descriptor)
+        if not stat.S_ISREG(info.st_mode) or info.st_uid != os.geteuid():
+            raise corrupt(file, "it is not a plain file of yours")
+        raw = stream.read(MAX_BYTES + 1)
     try:
         content = json.loads(raw)
     except (ValueError, RecursionError):
-        raise corrupt(kind, name, "it is not JSON") from None
-    if not isinstance(content, dict) or not isinstance(content.get("schema"), int):
-        raise corrupt(kind, name, "it is not a record of clusterboot")
-    if content["schema"] > _SCHEMA:
-        raise corrupt(kind, name, "a newer version of clusterboot wrote it")
-    if not isinstance(content.get("key"), str) or not isinstance(content.get("data"), dict):
-        raise corrupt(kind, name, "it is not a record of clusterboot")
-    return content
+        raise corrupt(file, "it is not JSON") from None
+    match content:
+        case {"schema": int(schema)} if schema > _SCHEMA:
+            raise corrupt(file, "a newer version of clusterboot wrote it")
+        case {"schema": int(), "key": str(), "data": dict()}:
+            return dict(content)
+    raise corrupt(file, "it is not a record of clusterboot")
 
 
-def _try_lock(name: str, here: int) -> int | None:
-    """Return the open lock file when the lock is ours now, None when another process has it."""
-    lock = os.open(name, SAFE | os.O_RDWR | os.O_CREAT, 0o600, dir_fd=here)
+def _try_lock(file: Path) -> int | None:
+    """Return the open lock file once its lock is held; None when another process holds it."""
+    lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    held = False
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # The one who had it has unlinked it since we opened it: then it is not the lock any more.
-        current = os.stat(name, dir_fd=here, follow_symlinks=False)
-        if (current.st_dev, current.st_ino) == _inode(lock):
+        # If the holder removed the file after it was opened here, it is not the lock any more.
+        if os.path.samestat(file.lstat(), os.fstat(lock)):
             os.ftruncate(lock, 0)
             os.pwrite(lock, str(os.getpid()).encode(), 0)
-            return lock
+            held = True
     except (BlockingIOError, FileNotFoundError):
         pass
-    except BaseException:
-        os.close(lock)
-        raise
-    os.close(lock)
-    return None
+    finally:
+        if not held:
+            os.close(lock)
+    return lock if held else None
 
 
-def _inode(fd: int) -> tuple[int, int]:
-    found = os.fstat(fd)
-    return found.st_dev, found.st_ino
-
-
-def _holder(name: str, here: int) -> str:
+def _holder(file: Path) -> str:
     try:
-        fd = os.open(name, SAFE | os.O_RDONLY, dir_fd=here)
+        return file.read_text(errors="replace")[:20] or "unknown"
     except OSError:
         return "unknown"
-    with os.fdopen(fd, "rb") as file:
-        return file.read(20).decode(errors="replace") or "unknown"
-
-
-def _unlink_quietly(name: str, here: int) -> None:
-    with suppress(OSError):
-        os.unlink(name, dir_fd=here)

@@ -1,4 +1,4 @@
-"""Read a topology file: the only place where the path of one is opened."""
+"""Read a topology file from disk."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import stat
 from clusterboot.errors import Exit, Problem, TopologyError
 from clusterboot.topology import Topology, decode, load
 
-# One byte more than `clusterboot.topology.decode` takes, so that it can tell that there is more.
-_LIMIT = 1024 * 1024 + 1
+# One byte more than `topology.decode` accepts, so that it notices a longer file.
+MAX_BYTES = 1024 * 1024 + 1
 _REASONS = {
     errno.ENOENT: "there is no such file",
     errno.ENOTDIR: "there is no such file",
@@ -24,8 +24,8 @@ _REASONS = {
 def read(path: str | os.PathLike[str]) -> Topology:
     """Return the topology that the file at `path` describes.
 
-    Only regular files are read, and never more than 1 MiB and a byte; a FIFO or a device is refused
-    without waiting for it. Raises TopologyError when the file cannot be read or has problems.
+    Reads regular files only, and MAX_BYTES at most. Raises TopologyError when the file cannot be read or has
+    problems.
     """
     file = os.fspath(path)
     return load(decode(_read(file), file), file)
@@ -33,8 +33,8 @@ def read(path: str | os.PathLike[str]) -> Topology:
 
 def _read(file: str) -> bytes:
     try:
-        # O_NONBLOCK: opening a FIFO that nobody writes to would wait for ever.
-        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        # O_NONBLOCK: opening a FIFO without a writer would wait.
+        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as error:
         raise _unreadable(file, _REASONS.get(error.errno or 0, os.strerror(error.errno or 0))) from None
     except ValueError:
@@ -46,7 +46,7 @@ def _read(file: str) -> bytes:
         if not stat.S_ISREG(mode):
             raise _unreadable(file, "it is not a regular file; save the topology to one")
         with os.fdopen(descriptor, "rb", closefd=False) as stream:
-            return stream.read(_LIMIT)
+            return stream.read(MAX_BYTES)
     except OSError as error:
         raise _unreadable(file, os.strerror(error.errno or 0)) from None
     finally:

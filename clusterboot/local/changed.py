@@ -25,7 +25,7 @@ def changed(topology: Topology, *, file: Path, passwords: Mapping[str, str]) -> 
     when the record of the servers is corrupt.
     """
     key = key_of(file, topology.nodes)
-    cluster = decode(key, records.read("spawned", key))
+    cluster = decode(key, records.read(key))
     known = {(node.host, node.port): node for node in cluster.nodes if node.running} if cluster else {}
     command = topology.servers.command
     path = _located(command)

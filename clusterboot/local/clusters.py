@@ -88,7 +88,7 @@ def spawn(
     binary = find_server(topology.servers.command)
     sweep()
     key = key_of(file, topology.nodes)
-    with records.locked("spawned", key, wait=timeout) as record:
+    with records.locked(key, wait=timeout) as record:
         before = decode(key, record.read())
         check_machine(key, before)
         root = records.make_servers_folder(key)
@@ -157,9 +157,9 @@ def stop_named(name: str, *, wait: float) -> Stopped | None:
 
 def _stop(key: str, wait: float) -> Stopped | None:
     # Without this look, asking would leave an empty state folder behind.
-    if records.read("spawned", key) is None:
+    if records.read(key) is None:
         return None
-    with records.locked("spawned", key, wait=wait) as record:
+    with records.locked(key, wait=wait) as record:
         cluster = decode(key, record.read())
         if cluster is None:
             return None

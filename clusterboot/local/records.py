@@ -61,7 +61,7 @@ class SpawnedCluster:
 
 def spawned() -> tuple[tuple[SpawnedCluster, ...], tuple[Problem, ...]]:
     """Return all spawned clusters by name, and a problem for each record that cannot be understood."""
-    found, problems = records.records("spawned")
+    found, problems = records.read_all()
     clusters: list[SpawnedCluster] = []
     for key, data in found.items():
         try:
@@ -77,10 +77,10 @@ def spawned() -> tuple[tuple[SpawnedCluster, ...], tuple[Problem, ...]]:
 def key_of(file: Path, nodes: Iterable[Node]) -> str:
     """Return the key of a topology file: its real path, or that of the record it had before it was moved."""
     own = str(file.resolve())
-    if records.read("spawned", own) is not None:
+    if records.read(own) is not None:
         return own
     addresses = {node.address for node in nodes}
-    for key, data in records.records("spawned")[0].items():
+    for key, data in records.read_all()[0].items():
         try:
             cluster = decode(key, data)
         except ClusterbootError:
@@ -101,7 +101,7 @@ def key_named(name: str) -> str | None:
     """
     found: dict[str, Path] = {}
     path = Path(name).absolute()
-    for key, data in records.records("spawned")[0].items():
+    for key, data in records.read_all()[0].items():
         try:
             cluster = decode(key, data)
         except ClusterbootError:
@@ -128,7 +128,7 @@ def check_machine(key: str, cluster: SpawnedCluster | None) -> None:
         Problem(
             "spawned-elsewhere",
             f"the servers of {cluster.file} were spawned on another machine, {cluster.machine}",
-            hint=f"run this there; if {cluster.machine} is gone, remove {records.path('spawned', key)}.json",
+            hint=f"run this there; if {cluster.machine} is gone, remove {records.path(key)}",
             exit=Exit.REFUSED,
         )
     )
@@ -136,12 +136,12 @@ def check_machine(key: str, cluster: SpawnedCluster | None) -> None:
 
 def sweep() -> None:
     """Forget what was spawned on this machine before it was booted: nothing of it can run any more."""
-    for key, data in records.records("spawned")[0].items():
+    for key, data in records.read_all()[0].items():
         try:
             cluster = decode(key, data)
             if cluster is None or cluster.machine != machine() or cluster.boot == process.boot():
                 continue
-            with records.locked("spawned", key, wait=0) as record:
+            with records.locked(key, wait=0) as record:
                 if record.read() == data:
                     remove(key)
                     record.delete()
@@ -158,10 +158,6 @@ def remove(key: str) -> None:
 def folder_name(host: str, port: int) -> str:
     """Return the name of a server's folder, which is always the name of one folder."""
     return f"{re.sub('[^0-9A-Za-z.]', '_', host)}-{port}"
-
-
-def _root(key: str) -> Path:
-    return Path(os.path.realpath(records.path("servers", key)))
 
 
 def machine() -> str:
@@ -195,7 +191,7 @@ def decode(key: str, data: dict[str, Any] | None) -> SpawnedCluster | None:
     """Return the cluster of a record. Folders are worked out anew: no record can point anywhere else."""
     if data is None:
         return None
-    root = _root(key)
+    root = records.servers_folder(key)
     try:
         boot = _typed(data, "boot", str)
         nodes = []
@@ -225,9 +221,8 @@ def decode(key: str, data: dict[str, Any] | None) -> SpawnedCluster | None:
             tuple(nodes),
         )
     except (KeyError, TypeError) as error:
-        raise records.corrupt(
-            "spawned", key, f"{error.args[0]!r} is missing or not what it should be"
-        ) from None
+        file = records.path(key)
+        raise records.corrupt(file, f"{error.args[0]!r} is missing or not what it should be") from None
 
 
 def _typed(data: Any, name: str, kind: type) -> Any:

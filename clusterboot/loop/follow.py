@@ -14,11 +14,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from clusterboot.core.events import Looked, Phase, PhaseName
+from clusterboot.core.extra_meets import moved_meets, newcomer_meets, newcomers, pause
+from clusterboot.core.groups import group
 from clusterboot.core.health import Judge
-from clusterboot.core.moved import moved
-from clusterboot.core.newcomers import hurry, newcomers, pause
-from clusterboot.core.plan import Meet, Plan, Replicate, Views, group
+from clusterboot.core.plan import Meet, Plan, Replicate
 from clusterboot.core.verdict import Verdict
+from clusterboot.core.views import Views
 from clusterboot.loop.observe import SMALL, Watch
 
 if TYPE_CHECKING:
@@ -39,15 +40,6 @@ _QUIET = 2.5
 
 # Lets every node ping almost all others at once; False where that is never needed.
 Nudge = Callable[[], Awaitable[bool]]
-
-
-def handshake_seconds(node_timeout: float) -> float:
-    """Return after how many seconds a handshake must have expired, at this cluster-node-timeout.
-
-    Servers drop a node in handshake after max(cluster-node-timeout, 1 s) and look every 100 ms
-    (cluster_legacy.c, clusterCron).
-    """
-    return max(node_timeout, 1.0) + 0.3
 
 
 async def follow(
@@ -171,7 +163,7 @@ class _Hurry:
         # Also when everything is planned anew in the middle of it.
         self._joining = run.joining = run.joining | newcomers(watch.views)
         self._nodes = {node.name: node for node in run.topology.nodes}
-        self._moved = bool(moved(self._nodes, watch.views))
+        self._moved = bool(moved_meets(self._nodes, watch.views))
         # On large clusters views are old: what they lack has most likely been mended.
         self._small = len(watch.views) <= SMALL
         self._pause = _PAIR_SECONDS if self._small else 60.0
@@ -190,7 +182,7 @@ class _Hurry:
         }
         steps = [*self._of_newcomers(verdict, attaching, resting)]
         if self._moved:
-            lost = moved(self._nodes, self._watch.views)
+            lost = moved_meets(self._nodes, self._watch.views)
             self._moved = bool(lost)
             for meet in lost:
                 last, count = self._last.get((meet.node, meet.peer), (-self._pause, 0))
@@ -215,8 +207,9 @@ class _Hurry:
             self._last |= dict.fromkeys(met, (now, 0))
             resting |= met
         if self._connected:
-            for meet in hurry(self._nodes, self._joining, verdict, self._watch.views, attaching, resting):
-                told, receiver = verdict.nodes[meet.peer], self._watch.views[meet.peer]
+            views = self._watch.views
+            for meet in newcomer_meets(self._nodes, self._joining, verdict, views, attaching, resting):
+                told, receiver = verdict.nodes[meet.peer], views[meet.peer]
                 # A peer of a large cluster may have been read long ago; how many it knows is always new.
                 if self._small or meet.node not in told.unseen or receiver.known < len(self._nodes):
                     yield meet

@@ -15,19 +15,16 @@ from contextlib import suppress
 from dataclasses import replace
 
 from clusterboot.addresses import BUS_OFFSET, Endpoint
-from clusterboot.core.plan import Views
 from clusterboot.core.verdict import NodeHealth, Verdict
-from clusterboot.core.views import number, parse_fields, parse_nodes
+from clusterboot.core.views import Views, number, parse_fields, parse_nodes
 from clusterboot.diagnosis.blocked import Evidence
-from clusterboot.diagnosis.bus import Reach
+from clusterboot.diagnosis.bus import BusView
 from clusterboot.diagnosis.diagnose import diagnose
 from clusterboot.errors import Exit, NodeFailed, Problem
 from clusterboot.loop.observe import CLUSTER_INFO, CLUSTER_NODES, PERSISTENCE, REPLICATION, Asker
 from clusterboot.topology import Topology
-from clusterboot.wire.probe import probe
-from clusterboot.wire.replies import Rejected, Reply, explain
-from clusterboot.wire.resolve import numeric
-from clusterboot.wire.silence import loading, stopped
+from clusterboot.wire.replies import Rejected, Reply, explain, loading, stopped
+from clusterboot.wire.resolve import is_numeric, probe
 
 SECONDS = 1.0
 # So many ports are tried and so many nodes asked: a cluster that lost its network has one cause.
@@ -63,13 +60,13 @@ async def why(
         verdict = replace(verdict, reasons=(*gone, *verdict.reasons))
         away |= {problem.node for problem in gone}
     here = {name: view for name, view in views.items() if name not in away}
-    reach = Reach(topology, here, met)
+    bus = BusView(topology, here, met)
     unsynced = [each.node for each in verdict.reasons if each.code == "replica-out-of-sync" and each.node]
     doubts = [name for name in here if _doubts(verdict.nodes.get(name))]
     # All others as well: servers hand on to each other whom they were told to forget.
     doubtful = list(dict.fromkeys((*doubts, *here))) if doubts else []
     left = max(0.1, end - asyncio.get_running_loop().time())
-    return diagnose(reach, verdict, await collect(fleet, reach, unsynced, doubtful, left))
+    return diagnose(bus, verdict, await collect(fleet, bus, unsynced, doubtful, left))
 
 
 def _doubts(health: NodeHealth | None) -> bool:
@@ -96,24 +93,24 @@ async def silent(fleet: Asker, names: Iterable[str], seconds: float) -> list[Pro
 
 
 async def collect(
-    fleet: Asker, reach: Reach, unsynced: Iterable[str], doubtful: Iterable[str], seconds: float = SECONDS
+    fleet: Asker, bus: BusView, unsynced: Iterable[str], doubtful: Iterable[str], seconds: float = SECONDS
 ) -> Evidence:
     """Return what is found within `seconds`; never raises.
 
-    Looked into are the gaps of `reach`, the replicas `unsynced`, and whether one of the nodes `doubtful`
+    Looked into are the gaps of `bus`, the replicas `unsynced`, and whether one of the nodes `doubtful`
     was told to forget somebody.
     """
     evidence = Evidence()
-    views, gaps = reach.views, tuple(reach.gaps.values())
-    tried = [gap.at for gap in gaps] + [reach.endpoint(peer) for _, peer in reach.unlisted()]
-    ends = list(dict.fromkeys(end for end in tried if numeric(end[0])))[:MOST]
+    views, gaps = bus.views, tuple(bus.gaps.values())
+    tried = [gap.at for gap in gaps] + [bus.endpoint(peer) for _, peer in bus.unlisted()]
+    ends = list(dict.fromkeys(end for end in tried if is_numeric(end.host)))[:MOST]
     asked = list(dict.fromkeys(name for gap in gaps for name in (gap.node, gap.peer)))[:MOST]
     by_id = {view.id: name for name, view in views.items()}
     replicas = [name for name in unsynced if name in views][:MOST]
     primaries = dict.fromkeys(by_id.get(views[name].me.primary or "") for name in replicas)
     work: list[Awaitable[None]] = [
         *(_probe(end, seconds, evidence) for end in ends),
-        *(_settled(fleet, name, reach, seconds, evidence) for name in asked),
+        *(_settled(fleet, name, bus, seconds, evidence) for name in asked),
         *(_replication(fleet, name, evidence) for name in replicas),
         *(_primary(fleet, name, seconds, evidence) for name in primaries if name is not None),
         _memory(fleet, list(doubtful)[:MOST], views, seconds, evidence),
@@ -128,12 +125,12 @@ async def _probe(end: Endpoint, seconds: float, evidence: Evidence) -> None:
     evidence.ports[end] = await probe(*end, seconds * 0.8)
 
 
-async def _settled(fleet: Asker, name: str, reach: Reach, seconds: float, evidence: Evidence) -> None:
+async def _settled(fleet: Asker, name: str, bus: BusView, seconds: float, evidence: Evidence) -> None:
     """Look at a node until all its gaps are closed or have lasted: a link that is being made is no fault."""
     end = asyncio.get_running_loop().time() + seconds * 0.8
-    gaps = [gap for gap in reach.gaps.values() if gap.node == name]
+    gaps = [gap for gap in bus.gaps.values() if gap.node == name]
     while True:
-        await _links(fleet, name, reach.views, evidence)
+        await _links(fleet, name, bus.views, evidence)
         # What refuses us or does not answer us will not let the other nodes in a moment later.
         left = [gap for gap in gaps if evidence.ports.get(gap.at, "open") == "open"]
         if all((gap.node, gap.peer) in evidence.closed for gap in left):

@@ -16,8 +16,7 @@ from typing import Protocol
 from clusterboot.core.health import Judge
 from clusterboot.core.views import Seen, View, parse_fields, parse_info, parse_nodes
 from clusterboot.errors import Exit, NodeFailed, Problem
-from clusterboot.wire.replies import Command, Rejected, Reply, explain
-from clusterboot.wire.silence import loading, slow
+from clusterboot.wire.replies import Command, Rejected, Reply, explain, loading, slow
 
 CLUSTER_INFO: Command = ("CLUSTER", "INFO")
 CLUSTER_NODES: Command = ("CLUSTER", "NODES")

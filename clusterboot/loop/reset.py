@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping
 
 from clusterboot.core import preflight
 from clusterboot.core.events import Phase, Reporter, Warned
+from clusterboot.core.timers import handshake_seconds
 from clusterboot.core.views import View
 from clusterboot.errors import Exit, NodeFailed, OutOfTime, Problem, from_problems
 from clusterboot.loop.boost import Boost, Helper
-from clusterboot.loop.follow import handshake_seconds
 from clusterboot.loop.investigate import silent
 from clusterboot.loop.observe import Asker, survey
 from clusterboot.topology import Topology

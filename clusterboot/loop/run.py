@@ -7,18 +7,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from clusterboot.core import preflight
-from clusterboot.core.adopt import AGAIN, adopt, held
-from clusterboot.core.announced import out_of_reach
+from clusterboot.core.adopt import AGAIN, adopt, needs_recheck
 from clusterboot.core.events import Looked, Note, Planned, Reporter, Warned
+from clusterboot.core.extra_meets import one_sided_meets
 from clusterboot.core.health import Judge
 from clusterboot.core.placement import Placement
-from clusterboot.core.plan import Meet, Plan, Views, plan
+from clusterboot.core.plan import Meet, Plan, plan
 from clusterboot.core.results import BoostReport
 from clusterboot.core.timers import elections_off, marks_alone
 from clusterboot.core.verdict import Verdict
-from clusterboot.core.views import Seen
-from clusterboot.diagnosis.diagnose import changed
-from clusterboot.diagnosis.onesided import onesided
+from clusterboot.core.views import Seen, Views
+from clusterboot.diagnosis.bus import BusView
 from clusterboot.errors import NodeFailed, Problem, from_problems
 from clusterboot.loop.act import Actor
 from clusterboot.loop.boost import Helper
@@ -106,14 +105,14 @@ async def first_look(run: Run) -> Observed:
 
 async def _surely(run: Run, observed: Observed) -> Observed:
     """Look once more where something would be refused that may only have been a moment's."""
-    found = held(adopt(run.topology, observed.views).refusals)
+    found = needs_recheck(adopt(run.topology, observed.views).refusals)
     if not found:
         return observed
     await asyncio.sleep(AGAIN)
     again = await survey(run.fleet, run.names, run.seen, until=run.start + run.timeout)
     if again.away:
         return observed
-    run.held = found & held(adopt(run.topology, again.views).refusals)
+    run.held = found & needs_recheck(adopt(run.topology, again.views).refusals)
     return again
 
 
@@ -142,11 +141,11 @@ def assess(run: Run, observed: Observed, *, stuck: bool = False) -> Goal:
     problems = preflight.refusals(run.topology, views)
     # A server that is listed twice looks like two clusters as well: only the cause is told then.
     if not any(problem.code in ("same-server", "same-id") for problem in problems):
-        problems += tuple(each for each in adopted.refusals if each in run.held or not held([each]))
+        problems += tuple(each for each in adopted.refusals if each in run.held or not needs_recheck([each]))
         if not run.mesh_only:
             problems += preflight.no_way_in(adopted.target, views)
     if run.goal is not None:
-        problems = changed(run.goal.judge.ids, views, problems, acted=bool(run.actor.done))
+        problems = preflight.during_run(run.goal.judge.ids, views, problems, acted=bool(run.actor.done))
     if problems:
         raise from_problems(problems)
     run.warn((*run.topology.warnings, *preflight.warnings(views), *adopted.target.warnings))
@@ -155,8 +154,9 @@ def assess(run: Run, observed: Observed, *, stuck: bool = False) -> Goal:
         steps = Plan(steps.meets, steps.groups)
     if stuck and steps.groups == 1:
         # Everybody is connected, so no MEET is missing for that.
-        steps = Plan((*steps.steps, *onesided(run.topology, views)), steps.groups)
-    if unmeetable := out_of_reach(run.topology, steps.meets, views):
+        unlisted = BusView(run.topology, views).unlisted()
+        steps = Plan((*steps.steps, *one_sided_meets(run.topology, views, unlisted)), steps.groups)
+    if unmeetable := preflight.out_of_reach(run.topology, steps.meets, views):
         raise from_problems(unmeetable)
     if run.goal is None or steps.steps:
         run.report(Planned(adopted.target, steps))

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 
-from clusterboot.background import python
+from clusterboot.background import python_command
 from clusterboot.loop import helper
 from clusterboot.topology import Topology
 from clusterboot.wire.client import Credential
@@ -65,7 +65,7 @@ class Standby:
 
 def _popen() -> subprocess.Popen[bytes]:
     """Not in a thread: none can be had where the number of processes is at its limit."""
-    words, env = python("clusterboot.loop.helper.main")
+    words, env = python_command("clusterboot.loop.helper.main")
     return subprocess.Popen(
         words,
         env=env,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from clusterboot.core import preflight
-from clusterboot.core.adopt import AGAIN, adopt, held
+from clusterboot.core.adopt import AGAIN, adopt, needs_recheck
 from clusterboot.core.health import Judge
 from clusterboot.core.placement import place
 from clusterboot.core.results import StatusResult, rows
@@ -34,10 +34,12 @@ async def status(topology: Topology, fleet: Asker, within: float | None = None) 
     ids |= _guess(topology, fleet, observed, ids)
     whole = not observed.away
     adopted = adopt(topology, observed.views) if whole else None
-    if adopted and (doubtful := held(adopted.refusals)):
+    if adopted and (doubtful := needs_recheck(adopted.refusals)):
         await asyncio.sleep(AGAIN)
         again = await survey(fleet, (node.name for node in topology.nodes), until=until)
-        surely = doubtful & held(adopt(topology, again.views).refusals) if not again.away else frozenset()
+        surely = (
+            doubtful & needs_recheck(adopt(topology, again.views).refusals) if not again.away else frozenset()
+        )
         rest = tuple(each for each in adopted.refusals if each not in doubtful or each in surely)
         adopted = replace(adopted, refusals=rest)
     target = adopted.target if adopted else place(topology)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from clusterboot.background import python
+from clusterboot.background import python_command
 from clusterboot.errors import ClusterbootError, Exit, Problem
 from clusterboot.throwaway import family, folders, guardian
 
@@ -47,7 +47,7 @@ class Keeper:
         streams = None if command else subprocess.DEVNULL
         inherited = _inherited() if command else []
         given = (str(self.folder), server, theirs.fileno(), inherited)
-        words, env = python("clusterboot.throwaway.guardian.main", *given)
+        words, env = python_command("clusterboot.throwaway.guardian.main", *given)
         with theirs:
             self._process = subprocess.Popen(
                 words,

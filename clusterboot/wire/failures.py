@@ -1,94 +1,116 @@
-"""Why a node cannot be reached, in a sentence of its own for each reason. Pure.
+"""What a failed connection to a node means: a problem with its cause and the next step. Pure.
 
-What happened is told by the exceptions of the network, the reason mostly by the first of a chain that
-is of a known kind. All problems have exit status 5.
+redis-py wraps the exceptions of the network: the cause is found along the chain. Exit status 5 throughout.
 """
 
 from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 
 from clusterboot.addresses import is_loopback
 from clusterboot.errors import Exit, Problem
 from clusterboot.topology import Node, Tls
 from clusterboot.wire import tls
 
+# A healthy node far away, or on a busy host, may take longer than this many seconds.
+_SHORT_TIMEOUT = 1.0
+_ALLOW_MORE = "; or allow more time with --timeout"
+# By the code of a problem: what became of one of several addresses.
+_NO_CONNECTION = {
+    "connection-refused": "nothing listens there",
+    "connect-timeout": "no answer",
+    "unreachable": "no route",
+}
 
-def lost(
-    chain: Iterable[BaseException], node: Node, ip: str, security: Tls | None, *, garbled: bool
-) -> Problem:
-    """Return what `chain` means: an exception, its cause, the cause of that.
 
-    `ip` is the address that was tried, empty before there was one; `garbled` tells that what came was
-    no reply of a Redis or Valkey server.
+def explain(error: BaseException, node: Node, ip: str, security: Tls | None) -> Problem:
+    """Return what an exception of redis-py, of the network or of the reply reader means.
+
+    `ip` is the address that was tried, empty before there was one.
     """
-    chain = tuple(chain)
-    for error in chain:
-        if isinstance(error, ssl.SSLError):
-            return tls.explain(error, node, security)
+    chain = tuple(_chain(error))
+    for cause in chain:
+        if isinstance(cause, ssl.SSLError):
+            return tls.explain(cause, node, security)
     where = _where(node, ip)
-    for error in chain:
-        if isinstance(error, socket.gaierror):
+    for cause in chain:
+        if isinstance(cause, socket.gaierror):
             return _problem(
                 "name-not-resolved",
                 f"{node.name} cannot be found: the name {node.host} does not resolve.",
                 node,
                 "check the name, and the name server of this machine",
             )
-        if isinstance(error, ConnectionRefusedError):
+        if isinstance(cause, ConnectionRefusedError):
+            # --spawn starts servers on this machine, without TLS.
+            spawn = "let 'up --spawn' start it, or " if security is None and is_loopback(node.host) else ""
             return _problem(
                 "connection-refused",
                 f"{node.name} cannot be reached: nothing listens at {where}.",
                 node,
-                _start(node, security),
+                f"start the server, or {spawn}fix its host and port in the topology",
             )
-        if isinstance(error, ConnectionAbortedError) and security:  # what asyncio makes of its own time limit
+        if isinstance(cause, ConnectionAbortedError) and security:  # asyncio's own limit for the handshake
             return _problem(
                 "tls-not-spoken",
                 f"{_subject(node, where)} takes connections but does not answer the TLS handshake.",
                 node,
-                "take 'tls' out of the topology or give the server's tls-port; or the process is stopped",
+                "remove 'tls' from the topology or give the server's tls-port; or the process is stopped",
             )
-        if isinstance(error, (ConnectionResetError, ConnectionAbortedError, BrokenPipeError)):
+        if isinstance(cause, (ConnectionResetError, ConnectionAbortedError, BrokenPipeError)):
             break
-        if isinstance(error, TimeoutError):  # the system's own, of a connection that was up
+        if isinstance(cause, TimeoutError):  # the kernel's, of a connection that was up
             return unreachable(node, ip, None)
-        if garbled or isinstance(error, ValueError):
+        if isinstance(cause, ValueError):
             return _problem(
                 "not-redis",
                 f"{_subject(node, where)} answers, but not as a Redis or Valkey server does.",
                 node,
                 "check host and port; a server that wants TLS needs 'tls' in the topology",
             )
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(cause, OSError) and cause.errno is not None:
             return _problem(
                 "unreachable",
-                f"{node.name} cannot be reached at {where}: {error.strerror or error}.",
+                f"{node.name} cannot be reached at {where}: {cause.strerror or cause}.",
                 node,
                 "check the address and the way to it: routes, firewalls, security groups",
             )
     return hung_up(node, ip, answered=False)
 
 
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in seen:
+        seen.append(cause)
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
 def hung_up(node: Node, ip: str, *, answered: bool) -> Problem:
-    """Return that a node closed the connection; `answered` tells whether it had answered on it or before."""
+    """Return that a node closed the connection; `answered` says whether it had ever answered."""
+    # Redis 6.2, Redis 7.0 and Valkey 9.1 close a client's connection to the bus port without a reply, as they
+    # do on a TLS port when the client does not speak TLS: nothing tells the two apart.
+    port = (
+        " and check the port: bus ports close connections, and so do TLS ports without 'tls' in the topology"
+    )
     return _problem(
         "connection-lost",
         f"{_subject(node, _where(node, ip))} closed the connection.",
         node,
-        "look at its log" + ("" if answered else "; a server that wants TLS closes connections without it"),
+        "look at its log" + ("" if answered else port),
     )
 
 
 def died(node: Node, ip: str) -> Problem:
-    """Return that a node closed the connection and takes no other one."""
+    """Return that a node closed the connection and accepts no other one."""
     return _problem(
         "connection-lost",
         f"{_subject(node, _where(node, ip))} closed the connection, and nothing listens there any more.",
         node,
-        "it has just died or was stopped: look at its log, and start it again",
+        "look at its log, and start it again: it died or was stopped",
     )
 
 
@@ -102,56 +124,41 @@ def unresolved(node: Node) -> Problem:
     )
 
 
-def unreachable(node: Node, ip: str, within: float | None) -> Problem:
-    """Return that nothing came back from `ip` within so many seconds (None: the system's own patience)."""
-    spent = "in time" if within is None else f"within {_seconds(within)}"
+def unreachable(node: Node, ip: str, seconds: float | None) -> Problem:
+    """Return that `ip` did not answer a connection attempt within `seconds` (None: the kernel's limit)."""
+    spent = "in time" if seconds is None else f"within {_seconds(seconds)}"
     return _problem(
         "connect-timeout",
         f"{node.name} cannot be reached: {_where(node, ip)} did not answer {spent}.",
         node,
-        "a firewall or a wrong address swallows the packets: check both"
-        + (_SHORT if within is not None and within < 1 else ""),
+        "check the address, and firewalls that drop packets"
+        + (_ALLOW_MORE if seconds is not None and seconds < _SHORT_TIMEOUT else ""),
     )
 
 
-def silent(node: Node, timeout: float) -> Problem:
-    """Return that a node takes connections and then says nothing for `timeout` seconds."""
+def silent(node: Node, seconds: float) -> Problem:
+    """Return that a node accepts connections but did not answer within `seconds`."""
     return _problem(
         "not-answering",
-        f"{node.name} takes connections but did not answer within {_seconds(timeout)}.",
+        f"{node.name} takes connections but did not answer within {_seconds(seconds)}.",
         node,
-        "the process is stopped, stuck or overloaded: look at it on its host"
-        + (_SHORT if timeout < 1 else ""),
+        "check whether the process is stopped, stuck or overloaded"
+        + (_ALLOW_MORE if seconds < _SHORT_TIMEOUT else ""),
     )
 
 
-def of_all(node: Node, found: Mapping[str, Problem]) -> Problem:
-    """Return the problem that tells most of those by address: an answer first, else what became of each."""
-    for one in found.values():
-        if len(found) == 1 or one.code not in _NO_WAY:
-            return one
-    tried = ", ".join(f"{ip} ({_NO_WAY[one.code]})" for ip, one in found.items())
+def of_all(node: Node, problems: Mapping[str, Problem]) -> Problem:
+    """Return one problem for several by address: that of an address which answered, else all in one."""
+    for problem in problems.values():
+        if len(problems) == 1 or problem.code not in _NO_CONNECTION:
+            return problem
+    tried = ", ".join(f"{ip} ({_NO_CONNECTION[problem.code]})" for ip, problem in problems.items())
     return _problem(
         "unreachable",
         f"{node.name} cannot be reached at any address of {node.host}, port {node.port}: {tried}.",
         node,
-        "start the server, or check the name, firewalls and the way to these addresses",
+        "start the server, or check the name, firewalls and the routes to these addresses",
     )
-
-
-def _start(node: Node, security: Tls | None) -> str:
-    # What --spawn can start: servers of this machine, without TLS.
-    spawned = "let 'up --spawn' start it, or " if security is None and is_loopback(node.host) else ""
-    return f"start the server, or {spawned}mend its host and port in the topology"
-
-
-# A healthy node far away, or on a busy host, may take as long.
-_SHORT = "; or give it longer with --timeout"
-_NO_WAY = {
-    "connection-refused": "nothing listens there",
-    "connect-timeout": "no answer",
-    "unreachable": "no way there",
-}
 
 
 def _seconds(seconds: float) -> str:

@@ -1,7 +1,7 @@
-"""What an error reply of a node means, in a sentence of its own for each kind. Pure.
+"""What an error reply of a node means, and a late or missing reply. Pure.
 
-Servers put a code in front of their errors (NOAUTH, WRONGPASS, NOPERM …) or, after ERR, only words.
-`explain` turns such a text into a `Problem` once, for every command and every server.
+Error replies begin with a code (NOAUTH, WRONGPASS, NOPERM …) or with ERR and words. `explain` turns them into
+a `Problem`, for every command and every server. All problems have exit status 5.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from clusterboot.errors import Exit, Problem
 Command = tuple[str, ...]
 Reply: TypeAlias = "str | int | list[Reply] | Rejected | None"
 
-_LONGEST = 300
+MAX_SHOWN_LENGTH = 300
 
-# code, pattern over the reply, sentence, hint. The first that fits counts.
+# Code, pattern at the start of the reply, message, hint. The first match counts.
 _KINDS: tuple[tuple[str, str, str, str], ...] = (
     (
         "auth-required",
@@ -35,30 +35,30 @@ _KINDS: tuple[tuple[str, str, str, str], ...] = (
         "password-not-set",
         r"ERR .*AUTH.* without any password|ERR Client sent AUTH, but no password is set",
         "{node} has no password, but the topology gives one.",
-        "take auth off this node, or set requirepass there",
+        "remove auth from this node in the topology, or set requirepass on the server",
     ),
     (
         "user-too-new",
         r"ERR wrong number of arguments for 'auth'",
-        "{node} knows no user names: they came with Redis 6.",
-        "take auth.username off this node",
+        "{node} does not know user names: they came with Redis 6.",
+        "remove auth.username from this node in the topology",
     ),
     (
         "no-permission",
         r"NOPERM\b",
         "{node} does not allow its user to run {command}.",
-        "allow it: ACL SETUSER <user> {rule}; docs/security.md has the whole rule set",
+        "allow it with 'ACL SETUSER <user> {rule}'; docs/security.md has the whole rule set",
     ),
     (
         "protected-mode",
         r"DENIED\b",
-        "{node} is in protected mode and answers to its own host only.",
-        "set a password there, or 'bind' and 'protected-mode no' on a network that is yours alone",
+        "{node} is in protected mode and answers only clients on its own host.",
+        "set a password there, or 'bind' and 'protected-mode no' on a private network",
     ),
     (
         "max-clients",
         r"ERR max number of clients",
-        "{node} has no connection to spare: its maxclients is reached.",
+        "{node} takes no more connections: its maxclients is reached.",
         "close clients or raise maxclients on it",
     ),
     (
@@ -76,14 +76,14 @@ _KINDS: tuple[tuple[str, str, str, str], ...] = (
     (
         "command-unavailable",
         r"(?i)ERR unknown (sub)?command",
-        "{node} has no {command}: it was renamed or taken away, as on managed services.",
-        "managed services form their clusters themselves; elsewhere undo rename-command",
+        "{node} has no {command}: it was renamed or disabled, as on managed services.",
+        "undo rename-command there; managed services form their clusters themselves",
     ),
     (
         "misconf",
         r"MISCONF\b",
         "{node} takes no writes because it cannot save its data: {text}",
-        "look at its log, mostly a full disk or missing rights",
+        "look at its log: the cause is mostly a full disk or missing permissions",
     ),
     (
         "cluster-down",
@@ -95,12 +95,13 @@ _KINDS: tuple[tuple[str, str, str, str], ...] = (
         "busy",
         r"BUSY\b",
         "{node} is busy running a script: {text}",
-        "wait for it, or run SCRIPT KILL there",
+        "wait for it, or run 'SCRIPT KILL' there",
     ),
 )
-_COMPILED = [(code, re.compile(pattern), text, hint) for code, pattern, text, hint in _KINDS]
+# Commands with subcommands.
+_CONTAINERS = ("CLUSTER", "CONFIG", "CLIENT", "ACL")
 
-# Refusals that go away by themselves or mean that another run was first: look again, then decide.
+# Refusals that end by themselves, or that show that another run was first.
 _TRANSIENT = re.compile(
     r"LOADING\b|(?i:ERR (unknown node"
     r"|slot \d+ is already busy"
@@ -113,17 +114,16 @@ _TRANSIENT = re.compile(
 
 
 class Rejected(str):
-    """The text of an error reply, as the server sent it."""
+    """The text of an error reply."""
 
     __slots__ = ()
 
     @property
     def transient(self) -> bool:
-        """Whether to look again before calling it final.
+        """Whether to look again before taking the error as final.
 
-        Either knowledge is still on its way (`Unknown node`), or another run did the same a moment
-        ago (`Slot N is already busy`), or the node was restarted and loads its data (`LOADING`); the
-        next look tells which.
+        The node may still have to learn something (`Unknown node`), another run may have done the same
+        (`Slot N is already busy`), or the node was restarted and loads its data (`LOADING`).
         """
         return _TRANSIENT.match(self) is not None
 
@@ -134,35 +134,61 @@ class Rejected(str):
 
 
 def explain(text: str, node: str, command: Sequence[str]) -> Problem:
-    """Return what the error reply `text` to `command` means; exit status 5.
-
-    What no kind fits is told as it came, with the command: nothing that a server says is swallowed.
-    """
-    shown = text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
-    words = name(command)
-    for code, pattern, sentence, hint in _COMPILED:
-        if pattern.match(text):
+    """Return what the error reply `text` to `command` means; an unknown one is quoted, with the command."""
+    shown = text if len(text) <= MAX_SHOWN_LENGTH else text[:MAX_SHOWN_LENGTH] + "…"
+    for code, pattern, message, hint in _KINDS:
+        if re.match(pattern, text):
             return Problem(
                 code,
-                sentence.format(node=node, command=words, text=shown),
+                message.format(node=node, command=name(command), text=shown),
                 node=node,
                 hint=hint.format(rule=_rule(command)),
                 exit=Exit.NODE,
             )
     return Problem(
         "refused",
-        f"{node} refused {words}: {shown}",
+        f"{node} refused {name(command)}: {shown}",
         node=node,
-        hint="mend this on the node, then run the same command again: it goes on from here",
+        hint="correct this on the node, then run the same command again: it goes on from here",
         exit=Exit.NODE,
     )
 
 
 def name(command: Sequence[str]) -> str:
-    """Return a command as it is shown: its name, and the subcommand of CLUSTER, CONFIG and the like."""
-    both = command[0] in ("CLUSTER", "CONFIG", "CLIENT", "ACL") and len(command) > 1 if command else False
-    return " ".join(command[:2]) if both else " ".join(command[:1])
+    """Return the name of a command, with its subcommand if it is CLUSTER, CONFIG, CLIENT or ACL."""
+    return " ".join(command[: 2 if command and command[0] in _CONTAINERS else 1])
 
 
 def _rule(command: Sequence[str]) -> str:
     return "+" + name(command).lower().replace(" ", "|") if command else "+cluster"
+
+
+def loading(node: str) -> Problem:
+    """Return that a node is loading its data.
+
+    Valkey 9.1 still answers INFO and CLUSTER then, from its nodes.conf, but its bus is silent. Other servers
+    answer LOADING to both.
+    """
+    return explain("LOADING", node, ())
+
+
+def slow(node: str) -> Problem:
+    """Return that a node was reached but had not answered everything at the deadline."""
+    return Problem(
+        "answers-slowly",
+        f"{node} takes connections but did not answer everything in time.",
+        node=node,
+        hint="check the load of the process and its host, or allow more time with --timeout",
+        exit=Exit.NODE,
+    )
+
+
+def stopped(node: str) -> Problem:
+    """Return that a node which answered during the run did not answer at its end."""
+    return Problem(
+        "not-answering",
+        f"{node} answered earlier in this run but did not at its end.",
+        node=node,
+        hint="check whether its process or host is stopped or cut off, or allow more time with --timeout",
+        exit=Exit.NODE,
+    )

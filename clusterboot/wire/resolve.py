@@ -1,8 +1,8 @@
-"""Host names to numeric addresses, without ever waiting longer than the caller does.
+"""Host names to numeric addresses, and whether a port takes connections; always within a time limit.
 
-getaddrinfo cannot be cancelled, and asyncio joins its worker threads on exit, so one name server that
-does not answer would hold up the end of the program. Names are therefore looked up in daemon threads
-of our own, which nobody waits for.
+getaddrinfo cannot be cancelled, and asyncio joins its worker threads on exit: one name server that does not
+answer would delay the end of the program. Names are therefore looked up in daemon threads, which are not
+waited for.
 """
 
 from __future__ import annotations
@@ -12,10 +12,15 @@ import ipaddress
 import socket
 import threading
 from contextlib import suppress
+from dataclasses import replace
+from typing import Literal
+
+from clusterboot.errors import Exit, NodeFailed, Problem
+from clusterboot.topology import Node, Topology
 
 
-def numeric(host: str) -> bool:
-    """Return whether `host` is an IP address already."""
+def is_numeric(host: str) -> bool:
+    """Return whether `host` is an IP address."""
     try:
         ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
@@ -24,32 +29,81 @@ def numeric(host: str) -> bool:
 
 
 async def resolve(host: str, port: int) -> tuple[str, ...]:
-    """Return every address of `host` in the order of the resolver, without doubles.
+    """Return the addresses of `host` in the order of the resolver, each once.
 
     Raises OSError (socket.gaierror) when the name does not resolve. May be cancelled at any time.
     """
-    if numeric(host):
+    if is_numeric(host):
         return (host,)
     loop = asyncio.get_running_loop()
-    answer: asyncio.Future[tuple[str, ...]] = loop.create_future()
+    answer: asyncio.Future[tuple[str, ...] | OSError] = loop.create_future()
 
-    def deliver(found: tuple[str, ...] | None, error: OSError | None) -> None:
-        if answer.done():
-            return
-        if error is not None:
-            answer.set_exception(error)
-        elif found is not None:
-            answer.set_result(found)
+    def deliver(result: tuple[str, ...] | OSError) -> None:
+        if not answer.done():
+            answer.set_result(result)
 
-    def work() -> None:
-        found, error = None, None
+    def look_up() -> None:
+        result: tuple[str, ...] | OSError
         try:
             infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            found = tuple(dict.fromkeys(str(info[4][0]) for info in infos))
-        except (OSError, UnicodeError) as failed:
-            error = failed if isinstance(failed, OSError) else socket.gaierror(str(failed))
+            result = tuple(dict.fromkeys(str(info[4][0]) for info in infos))
+        except OSError as failed:
+            result = failed
+        except UnicodeError as failed:
+            result = socket.gaierror(str(failed))
         with suppress(RuntimeError):  # the loop may be closed by now
-            loop.call_soon_threadsafe(deliver, found, error)
+            loop.call_soon_threadsafe(deliver, result)
 
-    threading.Thread(target=work, name=f"resolve {host}", daemon=True).start()
-    return await answer
+    threading.Thread(target=look_up, name=f"resolve {host}", daemon=True).start()
+    result = await answer
+    if isinstance(result, OSError):
+        raise result
+    return result
+
+
+async def resolve_announced(topology: Topology, until: float | None = None) -> Topology:
+    """Return the topology with the names in `announce` resolved: CLUSTER MEET takes numeric addresses only.
+
+    Raises NodeFailed with every name that does not resolve, or has not by `until` (in the loop's time).
+    """
+
+    async def resolved(node: Node) -> Node | Problem:
+        if node.announce is None or is_numeric(node.announce.host):
+            return node
+        try:
+            async with asyncio.timeout_at(until):
+                ip = (await resolve(node.announce.host, node.port))[0]
+            return replace(node, announce=replace(node.announce, host=ip))
+        except TimeoutError:
+            why = "has no answer from a name server"
+        except OSError:
+            why = "does not resolve"
+        return Problem(
+            "name-not-resolved",
+            f"{node.name} cannot be met: the name {node.announce.host}, under which it is announced, {why}.",
+            node=node.name,
+            hint="check announce.host in the topology, and the name server of this machine",
+            exit=Exit.NODE,
+        )
+
+    if all(node.announce is None for node in topology.nodes):
+        return topology
+    results = await asyncio.gather(*map(resolved, topology.nodes))
+    if problems := [each for each in results if isinstance(each, Problem)]:
+        raise NodeFailed(*problems)
+    return replace(topology, nodes=tuple(each for each in results if isinstance(each, Node)))
+
+
+async def probe(ip: str, port: int, seconds: float) -> Literal["open", "refused", "silent", "unreachable"]:
+    """Return what a TCP connection to `ip` comes to within `seconds`; an open one is closed at once."""
+    try:
+        async with asyncio.timeout(seconds):
+            _, writer = await asyncio.open_connection(ip, port)
+        writer.transport.abort()
+    except ConnectionRefusedError:
+        return "refused"
+    except TimeoutError:
+        return "silent"
+    except OSError:
+        return "unreachable"
+    return "open"

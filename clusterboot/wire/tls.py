@@ -1,9 +1,8 @@
-"""TLS: one context for all connections, and what it means when a handshake fails.
+"""TLS: one context for all connections, and what a failed handshake means.
 
-The files are read before anything is connected to, so that a wrong path, a key of another certificate
-or a file that is none of it is an error of the topology (exit status 2) and names the file. What is
-wrong with a server's certificate is told by its own code in OpenSSL (X509_V_ERR_*, x509_vfy.h); what
-the server does not like about ours is told by its alert (RFC 8446, section 6).
+The files are read before the first connection, so that one which cannot be used is an error of the topology
+(exit status 2) that names the file. Problems with a server's certificate are known by their code in OpenSSL
+(X509_V_ERR_*, x509_vfy.h); those a server has with ours by its alert (RFC 8446, section 6).
 """
 
 from __future__ import annotations
@@ -16,15 +15,26 @@ from pathlib import Path
 from clusterboot.errors import Exit, Problem, UsageError
 from clusterboot.topology import Node, Tls
 
+MAX_FILE_BYTES = 16 * 2**20
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
-_LARGEST = 16 * 2**20
 _CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 _KEY = b"PRIVATE KEY-----"
 
-# X509_V_ERR_*: by what the code says about the chain, not about one certificate of it.
-_EXPIRED, _NOT_YET = 10, 9
+# X509_V_ERR_*
+_NOT_YET_VALID, _EXPIRED = 9, 10
 _UNKNOWN_CA = (18, 19, 20, 21)
 _WRONG_NAME = (62, 64)
+
+# Why a server does not accept the client certificate, by its alert.
+_ALERTS = {
+    "TLSV1_ALERT_UNKNOWN_CA": "it does not know the CA",
+    "SSLV3_ALERT_BAD_CERTIFICATE": "bad certificate",
+    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": "it is not for clients (extendedKeyUsage)",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "it has expired",
+    "SSLV3_ALERT_CERTIFICATE_REVOKED": "it has been revoked",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "it cannot be processed",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": "no reason given",
+}
 
 
 def context(tls: Tls) -> ssl.SSLContext:
@@ -34,31 +44,34 @@ def context(tls: Tls) -> ssl.SSLContext:
         made.minimum_version = _VERSIONS[tls.min_version]
     made.check_hostname = tls.verify
     made.verify_mode = ssl.CERT_REQUIRED if tls.verify else ssl.CERT_NONE
-    if tls.ca is not None:
+    if tls.ca is None:
+        made.load_default_certs()
+    else:
         _check(tls.ca, "ca", _CERTIFICATE, "certificate")
         _load(lambda: made.load_verify_locations(cafile=tls.ca), "ca", tls.ca)
-    else:
-        made.load_default_certs()
     if tls.cert is not None and tls.key is not None:
         cert, key = tls.cert, tls.key
         _check(cert, "cert", _CERTIFICATE, "certificate")
         _check(key, "key", _KEY, "private key")
-        # Without a password of our own OpenSSL would ask for one at the terminal, and wait.
-        _load(lambda: made.load_cert_chain(cert, key, password=_encrypted(key)), "key", key)
+
+        def refuse_to_ask() -> str:  # else OpenSSL asks for the pass phrase at the terminal, and waits
+            raise _unusable("key", key, "it is encrypted; a pass phrase cannot be given")
+
+        _load(lambda: made.load_cert_chain(cert, key, password=refuse_to_ask), "key", key)
     return made
 
 
-def _check(path: Path, which: str, mark: bytes, what: str) -> None:
+def _check(path: Path, which: str, mark: bytes, content: str) -> None:
     try:
         if not path.is_file():
             raise _unusable(which, path, "it is not a file" if path.exists() else "there is no such file")
         with path.open("rb") as stream:
-            content = stream.read(_LARGEST)
+            data = stream.read(MAX_FILE_BYTES)
     except OSError as failed:
         reason = "you may not read it" if failed.errno == errno.EACCES else str(failed.strerror).lower()
         raise _unusable(which, path, reason) from None
-    if mark not in content:
-        raise _unusable(which, path, f"there is no {what} in PEM format in it")
+    if mark not in data:
+        raise _unusable(which, path, f"it holds no {content} in PEM format")
 
 
 def _load(load: Callable[[], None], which: str, path: Path) -> None:
@@ -67,17 +80,13 @@ def _load(load: Callable[[], None], which: str, path: Path) -> None:
     except ssl.SSLError as failed:
         if failed.reason == "KEY_VALUES_MISMATCH":
             raise _unusable(which, path, "it does not belong to the certificate in tls.cert") from None
-        reason = (failed.reason or "it is damaged").lower().replace("_", " ")
-        raise _unusable(which, path, f"OpenSSL cannot use it: {reason}") from None
+        raise _unusable(which, path, f"OpenSSL cannot use it: {_words(failed) or 'it is damaged'}") from None
     except OSError as failed:
         raise _unusable(which, path, (failed.strerror or "it cannot be read").lower()) from None
 
 
-def _encrypted(key: Path) -> Callable[[], str]:
-    def asked() -> str:
-        raise _unusable("key", key, "it is encrypted, and there is nobody to ask for its pass phrase")
-
-    return asked
+def _words(error: ssl.SSLError) -> str:
+    return (error.reason or "").lower().replace("_", " ")
 
 
 def _unusable(which: str, path: Path, reason: str) -> UsageError:
@@ -85,7 +94,7 @@ def _unusable(which: str, path: Path, reason: str) -> UsageError:
         Problem(
             "tls-file",
             f"tls.{which} cannot be used: {path}: {reason}.",
-            hint=f"mend tls.{which} in the topology; paths are relative to the topology's folder",
+            hint=f"correct tls.{which} in the topology; paths are relative to the topology's folder",
             exit=Exit.USAGE,
         )
     )
@@ -94,96 +103,83 @@ def _unusable(which: str, path: Path, reason: str) -> UsageError:
 def explain(error: ssl.SSLError, node: Node, tls: Tls | None) -> Problem:
     """Return what a failed handshake with `node`, or an alert of it, means; exit status 5."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return _certificate(error, node, tls or Tls())
+        return _server_certificate(error, node, tls or Tls())
     reason = error.reason or ""
-    if reason == "TLSV13_ALERT_CERTIFICATE_REQUIRED":
-        return wants_certificate(node)
+    cert = tls.cert if tls else None
     if reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"):
         return _problem(
             "tls-not-spoken",
             f"{node.name} does not speak TLS at {node.address}.",
             node,
-            "take 'tls' out of the topology, or give the port that the server has as tls-port",
+            "remove 'tls' from the topology, or give the server's tls-port",
         )
     if "PROTOCOL" in reason and ("VERSION" in reason or "UNSUPPORTED" in reason or "AVAILABLE" in reason):
-        least = f", and the topology wants TLS {tls.min_version} at least" if tls and tls.min_version else ""
+        least = f" (tls.min_version is {tls.min_version})" if tls and tls.min_version else ""
         return _problem(
             "tls-version",
-            f"{node.name} speaks another version of TLS{least}.",
+            f"{node.name} and clusterboot have no TLS version in common{least}.",
             node,
             "lower tls.min_version, or widen tls-protocols on the server",
         )
-    if tls is not None and tls.cert is not None and reason in _ALERTS:
-        return _not_accepted(node, tls.cert, _ALERTS[reason])
-    if "ALERT" in reason and reason.endswith("HANDSHAKE_FAILURE") and not (tls and tls.cert):
-        # Before TLS 1.3 a missing client certificate has no alert of its own.
-        return wants_certificate(node)
+    # Before TLS 1.3 a missing client certificate has no alert of its own.
+    if reason == "TLSV13_ALERT_CERTIFICATE_REQUIRED" or (
+        cert is None and reason.endswith("ALERT_HANDSHAKE_FAILURE")
+    ):
+        return _client_certificate(node, None)
+    if cert is not None and reason in _ALERTS:
+        return _client_certificate(node, cert, _ALERTS[reason])
     return _problem(
         "tls-failed",
-        f"{node.name} and clusterboot cannot agree on TLS: {reason.lower().replace('_', ' ') or error}.",
+        f"{node.name} and clusterboot cannot agree on TLS: {_words(error) or error}.",
         node,
         "compare 'tls' in the topology with the tls- settings and the log of the server",
     )
 
 
-_ALERTS = {
-    "TLSV1_ALERT_UNKNOWN_CA": "it does not know the CA",
-    "SSLV3_ALERT_BAD_CERTIFICATE": "it finds it bad",
-    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": "it is not made for clients (extendedKeyUsage)",
-    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "it has expired",
-    "SSLV3_ALERT_CERTIFICATE_REVOKED": "it has been revoked",
-    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "it cannot make anything of it",
-    "SSLV3_ALERT_HANDSHAKE_FAILURE": "it gives no reason",
-}
-
-
 def hung_up(node: Node, tls: Tls) -> Problem:
-    """Return why a server has most likely hung up before its first reply: for want of a certificate."""
-    return wants_certificate(node) if tls.cert is None else _not_accepted(node, tls.cert, "it hung up")
+    """Return why a server most likely closed the connection after the handshake: the client certificate."""
+    return _client_certificate(node, tls.cert, "it closed the connection")
 
 
-def wants_certificate(node: Node) -> Problem:
-    """Return that a server wants a client certificate and got none."""
-    return _problem(
-        "tls-client-certificate",
-        f"{node.name} wants a client certificate, and the topology gives none.",
-        node,
-        "set tls.cert and tls.key, or tls-auth-clients no on the server",
-    )
-
-
-def _not_accepted(node: Node, cert: Path, why: str) -> Problem:
+def _client_certificate(node: Node, cert: Path | None, why: str = "") -> Problem:
+    if cert is None:
+        return _problem(
+            "tls-client-certificate",
+            f"{node.name} wants a client certificate, and the topology gives none.",
+            node,
+            "set tls.cert and tls.key, or 'tls-auth-clients no' on the server",
+        )
     return _problem(
         "tls-client-certificate",
         f"{node.name} does not accept the client certificate {cert}: {why}.",
         node,
-        f"give tls.cert a certificate that a CA in the tls-ca-cert-file of {node.name} vouches for",
+        f"set tls.cert to a certificate signed by a CA in the tls-ca-cert-file of {node.name}",
     )
 
 
-def _certificate(error: ssl.SSLCertVerificationError, node: Node, tls: Tls) -> Problem:
+def _server_certificate(error: ssl.SSLCertVerificationError, node: Node, tls: Tls) -> Problem:
     code = error.verify_code
     if code in _WRONG_NAME:
         name = tls.server_name or node.host
         return _problem(
             "tls-wrong-name",
-            f"{node.name} shows a certificate that is not made out to {name}.",
+            f"{node.name} shows a certificate that is not valid for {name}.",
             node,
             f"set tls.server_name to a name in the certificate, or issue it with {name} in subjectAltName",
         )
-    if code in (_EXPIRED, _NOT_YET):
-        what = "has expired" if code == _EXPIRED else "is not valid yet"
+    if code in (_EXPIRED, _NOT_YET_VALID):
+        what, verb = ("has expired", "has") if code == _EXPIRED else ("is not valid yet", "is")
         return _problem(
             "tls-expired",
-            f"{node.name} shows a certificate that {what}, or one of its CAs {what.split()[0]}.",
+            f"{node.name} shows a certificate that {what}, or one of its CAs {verb}.",
             node,
             f"renew it on {node.name}; if it is in date, check the clock of this machine",
         )
     if code in _UNKNOWN_CA:
-        vouches = f"no CA in tls.ca ({tls.ca})" if tls.ca else "none of this system's CAs"
+        cas = f"a CA in tls.ca ({tls.ca})" if tls.ca else "a CA that this system trusts"
         return _problem(
             "tls-unknown-ca",
-            f"{node.name} shows a certificate that {vouches} vouches for.",
+            f"{node.name} shows a certificate that is not signed by {cas}.",
             node,
             "set tls.ca to the CA that issued the certificates of the nodes",
         )

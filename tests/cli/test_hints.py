@@ -1,4 +1,4 @@
-"""A hint is what somebody has to do next: the nodes and commands in it are never shortened.
+"""A hint is the next step of a user: the nodes and commands in it are never shortened.
 
 Read from the source, for every message there is: what a function shortens (`wording.shortened`, "and
 3 more") must not find its way into a hint, also not through a variable or another function.
@@ -15,7 +15,7 @@ import pytest
 
 from clusterboot.core.adopt import adopt
 from clusterboot.core.preflight import no_way_in, refusals
-from clusterboot.wording import listed, shortened
+from clusterboot.wording import agree, listed, shortened
 from tests.core.world import World, fresh, slots, stranger, topology
 
 ROOT = Path(__file__).resolve().parents[2] / "clusterboot"
@@ -28,6 +28,11 @@ def test_all_names_are_there_however_many_there_are() -> None:
     assert listed(names) == "n0, n1, n2, n3, n4, n5, n6, n7, n8, n9, n10 and n11"
     assert listed(names[:1]) == "n0"
     assert shortened(names) == "n0, n1, n2, n3, n4 and 7 more"
+
+
+def test_verbs_agree_with_their_subjects() -> None:
+    assert [agree(word, "a") for word in ("is", "lists", "it")] == ["is", "lists", "it"]
+    assert [agree(word, "ab") for word in ("is", "lists", "it")] == ["are", "list", "they"]
 
 
 def functions() -> Iterator[tuple[Path, Function]]:
@@ -103,7 +108,7 @@ def hints() -> Iterator[tuple[Path, Function, ast.expr]]:
 
 def test_no_hint_has_anything_shortened_in_it() -> None:
     known = shorteners()
-    assert {"shortened", "_some", "_others"} <= known
+    assert "shortened" in known
     wrong = {
         f"{path.name}:{hint.lineno}: {ast.unparse(hint)}"
         for path, function, hint in hints()
@@ -141,7 +146,7 @@ def ghost(world: World) -> None:
 
 
 def held(world: World) -> None:
-    """n0 gave up slots that n1 is to serve, and nobody has heard of it."""
+    """n0 gave up slots that n1 is to serve, unknown to the others."""
     world.join(*NAMES)
     world["n0"].slots = slots("5461-10922")
     lines = (world.peer("n0", "n1"),)
@@ -152,7 +157,7 @@ def held(world: World) -> None:
 
 
 def outdated(world: World) -> None:
-    """The first three are newer, and the others replicate them: nobody asked clusterboot."""
+    """The first three are newer, and the others replicate them, without clusterboot."""
     world.join(*NAMES)
     for name, text in zip(NAMES, ("0-5460", "5461-10922", "10923-16383"), strict=False):
         world[name].slots = slots(text)
@@ -166,7 +171,7 @@ def outdated(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("facts", "code", "who"),
+    ("facts", "code", "names"),
     [
         (one_id, "same-id", NAMES[1:]),
         (ghost, "ghost", NAMES),
@@ -174,7 +179,7 @@ def outdated(world: World) -> None:
         (outdated, "versions-cannot-replicate", NAMES[3:]),
     ],
 )
-def test_commands_name_all_of_nine_nodes(facts: Callable[[World], None], code: str, who: list[str]) -> None:
+def test_commands_name_all_of_nine_nodes(facts: Callable[[World], None], code: str, names: list[str]) -> None:
     world = fresh(NINE)
     facts(world)
     views = world.views()
@@ -182,4 +187,4 @@ def test_commands_name_all_of_nine_nodes(facts: Callable[[World], None], code: s
     problems = (*refusals(NINE, views), *adopted.refusals, *no_way_in(adopted.target, views))
     hint = next(each.hint for each in problems if each.code == code)
     assert hint is not None
-    assert listed(who) in hint
+    assert listed(names) in hint

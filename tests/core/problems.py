@@ -26,9 +26,9 @@ def shown(problems: Iterable[Problem]) -> str:
     """Everything that problems say."""
     lines = []
     for problem in problems:
-        whom = " and ".join(filter(None, (problem.node, problem.peer)))
+        about = " and ".join(filter(None, (problem.node, problem.peer)))
         lines.append(
-            f"{_WORDS[problem.exit]} {problem.code}{' of ' + whom if whom else ''}: {problem.message}"
+            f"{_WORDS[problem.exit]} {problem.code}{' of ' + about if about else ''}: {problem.message}"
         )
         if problem.hint:
             lines.append(f"  → {problem.hint}")

@@ -141,7 +141,7 @@ def _sections(lines: Iterable[str]) -> Iterable[str]:
 
 
 def fresh(kind: str) -> None:
-    """Six servers that know nobody."""
+    """Six servers that know no other."""
     with start(kind, 6, quick=False) as servers:
         save(servers, "fresh", range(6), replicas=1)
 
@@ -181,7 +181,7 @@ def half_built(kind: str) -> None:
 
 
 def handshake(kind: str) -> None:
-    """One node has a handshake under way with an address where nobody listens."""
+    """One node has a handshake under way with an address where nothing listens."""
     with start(kind, 3, quick=False) as servers:
         assert servers.call(0, "CLUSTER", "MEET", "127.0.0.1", 9) == "OK"
         until(lambda: "handshake" in servers.call(0, "CLUSTER", "NODES"), "a handshake")
@@ -198,14 +198,14 @@ def one_sided(kind: str) -> None:
 
 
 def failed(kind: str) -> None:
-    """A replica died for good; first the topology has no trace of it, then its id is still listed by it."""
+    """A replica died; first the topology no longer has it, then it still does."""
     with start(kind, 6) as servers:
         form(servers)
         servers.kill(5)
         others = range(5)
         until(
             lambda: all(" slave,fail " in servers.call(index, "CLUSTER", "NODES") for index in others),
-            "everybody lists the dead replica as failed",
+            "all nodes list the dead replica as failed",
         )
         save(servers, "failed", others, replicas=1)
 
@@ -217,7 +217,7 @@ def ghost(kind: str) -> None:
         assert servers.call(5, "CLUSTER", "RESET", "HARD") == "OK"
         until(
             lambda: all("noaddr" in servers.call(index, "CLUSTER", "NODES") for index in range(5)),
-            "everybody lists a ghost",
+            "all nodes list a ghost",
         )
         save(servers, "ghost", range(6), replicas=1)
 
@@ -230,7 +230,7 @@ def ghost_primary(kind: str) -> None:
         assert servers.call(0, "CLUSTER", "RESET", "HARD") == "OK"
         until(
             lambda: all("noaddr" in servers.call(index, "CLUSTER", "NODES") for index in range(1, 4)),
-            "everybody lists a ghost",
+            "all nodes list a ghost",
         )
         print(kind, "FORGET of its own primary:", servers.call(2, "CLUSTER", "FORGET", _ghost_id(servers, 2)))
         save(servers, "ghost-primary", range(4), replicas=1)
@@ -258,7 +258,7 @@ def part_of_a_cluster(kind: str) -> None:
 
 
 def moved(kind: str) -> None:
-    """A whole cluster was started again with other addresses: everybody lists everybody where nobody is."""
+    """A whole cluster restarted at other addresses: all nodes list the others at the old ones."""
     with start(kind, 3, quick=False) as servers:
         serve(servers, range(3))
         mesh(servers, range(3))
@@ -286,7 +286,7 @@ def ipv6(kind: str) -> None:
 
 
 def hostname(kind: str) -> None:
-    """Nodes that announce host names, and on Valkey names for people as well."""
+    """Nodes that announce host names, and on Valkey names for people too."""
     if kind == "redis62":
         return
     extra = ["--cluster-announce-hostname", "cache.example"]

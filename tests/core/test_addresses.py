@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from clusterboot.core.announced import contradictions, out_of_reach
-from clusterboot.core.moved import BATCH, moved
-from clusterboot.core.plan import Meet, meeting_point
+from clusterboot.core.addressing import contradictions, meeting_point
+from clusterboot.core.extra_meets import MAX_MEETS_PER_ROUND, moved_meets
+from clusterboot.core.plan import Meet
+from clusterboot.core.preflight import out_of_reach
 from clusterboot.core.views import View
 from clusterboot.errors import Exit
 from clusterboot.topology import Announce, Topology
@@ -43,7 +44,7 @@ IP = {"cluster_announce_ip": "192.0.2.1"}
         (Announce("192.0.2.1", 9001, None), {**IP, "cluster_announce_port": "9001"}),
         (Announce("192.0.2.1", None, 9002), {**IP, "cluster_announce_bus_port": "9002"}),
         (Announce("10.0.0.1", None, None), {"cluster_announce_ip": ""}),  # where its packets come from
-        (Announce("192.0.2.1", None, None), {}),  # nobody can tell
+        (Announce("192.0.2.1", None, None), {}),  # unknown
         (
             Announce("192.0.2.1", 9001, None),
             {**IP, "tls_cluster": "yes", "cluster_announce_port": "5", "cluster_announce_tls_port": "9001"},
@@ -54,7 +55,7 @@ def test_what_a_node_announces_and_the_file_says_too(announce: Announce, config:
     assert announcing(announce, **config) == []
 
 
-def test_what_a_node_announces_otherwise_is_refused_with_the_commands_that_mend_it() -> None:
+def test_what_a_node_announces_otherwise_is_refused_with_the_commands_that_correct_it() -> None:
     ((code, message, hint),) = announcing(Announce("192.0.2.2", 9001, 9002), **IP)
     assert code == "announce-contradiction"
     assert message == (
@@ -89,7 +90,7 @@ def test_the_bus_port_of_the_node_itself_is_announced_where_announce_has_none() 
     assert list(contradictions(top, {})) == []
 
 
-def test_a_node_of_which_nobody_knows_the_ports_contradicts_nothing() -> None:
+def test_a_node_with_unknown_ports_contradicts_nothing() -> None:
     top = topology(node("a", announce=Announce("192.0.2.1", 9001, 9002)))
     (view,) = fresh(top).views().values()
     view = replace(known(view, **IP), peers=(replace(view.me, port=0, bus_port=0),))
@@ -127,7 +128,7 @@ def test_where_a_node_is_met() -> None:
 
 
 def restarted(names: str, at: dict[str, int]) -> tuple[Topology, World]:
-    """Nodes that know each other; those in `at` were started again at these ports, and nobody knows."""
+    """Nodes that know each other; those in `at` restarted at these ports, unknown to the others."""
     top = topology(*(node(name, port=at.get(name, 7000 + i)) for i, name in enumerate(names)))
     world = World(
         *fresh(topology(*(node(name, port=7000 + i) for i, name in enumerate(names)))).servers.values()
@@ -146,10 +147,10 @@ def pairs(top: Topology, world: World, at: dict[str, int]) -> list[tuple[str, st
     for name, port in at.items():
         me = replace(views[name].me, port=port)
         views[name] = replace(views[name], peers=(me, *views[name].peers[1:]))
-    return [(meet.node, meet.peer, meet.port) for meet in moved({n.name: n for n in top.nodes}, views)]
+    return [(meet.node, meet.peer, meet.port) for meet in moved_meets({n.name: n for n in top.nodes}, views)]
 
 
-def test_whoever_looks_at_an_old_address_meets_the_new_one_one_meet_for_a_pair() -> None:
+def test_a_pair_with_an_old_address_gets_one_meet_at_the_new_one() -> None:
     at = {"b": 8001, "c": 8002}
     top, world = restarted("abc", at)
     expected = [("a", "b", 8001), ("a", "c", 8002), ("b", "c", 8002)]
@@ -178,10 +179,10 @@ def test_one_node_sends_a_batch_at_most() -> None:
     top, world = restarted(names, at)
     found = pairs(top, world, at)
     assert [each for each in found if each[0] == "a"] == [
-        ("a", name, 8000 + i) for i, name in enumerate(names) if 0 < i <= BATCH
+        ("a", name, 8000 + i) for i, name in enumerate(names) if 0 < i <= MAX_MEETS_PER_ROUND
     ]
     senders = [each[0] for each in found]
-    assert max(senders.count(name) for name in names) == BATCH
+    assert max(senders.count(name) for name in names) == MAX_MEETS_PER_ROUND
     assert len({frozenset(each[:2]) for each in found}) == len(found)
 
 

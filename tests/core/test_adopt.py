@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from clusterboot.core.adopt import adopt, held
+from clusterboot.core.adopt import adopt, needs_recheck
 from clusterboot.core.plan import AddSlots, Meet, Replicate, SetEpoch, plan
 from clusterboot.errors import Exit, Problem
 from clusterboot.slots import NONE
@@ -248,7 +248,7 @@ def test_a_primary_without_slots_that_has_a_replica_stays_one_and_gets_its_share
     assert plan(SIX, adopted.target, world.views()).steps == (AddSlots("a", slots("0-5460")),)
 
 
-def test_an_old_primary_that_comes_back_empty_replicates_whoever_took_over() -> None:
+def test_an_old_primary_that_comes_back_empty_replicates_the_node_that_took_over() -> None:
     world = fresh(SPELLED)
     an_old_primary_that_comes_back_empty(world)
     assert plan(SPELLED, adopt(SPELLED, world.views()).target, world.views()).steps == (
@@ -298,7 +298,7 @@ def test_slots_that_others_take_for_their_old_owners_are_refused_unless_they_are
     (held,) = adopt(THREE, views).refusals
     assert (held.code, held.node, held.peer) == ("slots-held", "a", "b")
     assert held.hint is not None
-    assert held.hint.endswith("CLUSTER DELSLOTS on a; then this again")
+    assert held.hint.endswith("CLUSTER DELSLOTS on a; then run this again")
     me = replace(views["c"].me, moving=True)
     views["c"] = replace(views["c"], peers=(me, *views["c"].peers[1:]))
     assert adopt(THREE, views).refusals == ()
@@ -314,7 +314,7 @@ def test_of_three_clusters_the_two_that_own_a_slot_both_are_named_by_the_nodes_t
 
 
 def test_up_to_five_other_clusters_are_named() -> None:
-    for names, others in (("abcdef", "b, c, d, e, f:"), ("abcdefg", "b, c, d, e, f and 1 more:")):
+    for names, others in (("abcdef", "b, c, d, e and f:"), ("abcdefg", "b, c, d, e, f and 1 more:")):
         top = topology(*names)
         world = fresh(top)
         for index, name in enumerate(names):
@@ -326,7 +326,7 @@ def test_up_to_five_other_clusters_are_named() -> None:
 
 def test_only_slots_that_are_held_need_a_second_look() -> None:
     one, other = Problem("slots-held", "m", exit=Exit.REFUSED), Problem("two-clusters", "m")
-    assert held([one, other]) == {one}
+    assert needs_recheck([one, other]) == {one}
 
 
 def old(world: World, *names: str) -> None:

@@ -117,7 +117,7 @@ SIX = topology(*"abcdef", replicas=1)
 SPELLED = topology("a", "b", node("c", replica_of="a"), node("d", replica_of="b"))
 PINNED = [
     (
-        "slots that are served stay, and only what nobody serves is given out",
+        "slots that are served stay, and only unserved slots are given out",
         topology(*"abc"),
         {"a": primary("0-9999")},
         ["a 0-9999", "b 10000-10922", "c 10923-16383"],
@@ -137,13 +137,13 @@ PINNED = [
         ["a 0-5460", "b 5461-10922", "c 10923-16383", "d > a", "e > b", "f > c", "g", "h > g"],
     ),
     (
-        "a failover is kept, and whoever is still missing goes to the new primary",
+        "a failover is kept, and a missing replica goes to the new primary",
         SIX,
         {"a": replica("d"), "d": primary("0-5460"), "b": primary("5461-10922"), "c": primary("10923-16383")},
         ["a > d", "b 5461-10922", "c 10923-16383", "d 0-5460", "e > b", "f > c"],
     ),
     (
-        "slots that nobody serves go to the primary that took over from the planned one",
+        "unserved slots go to the primary that took over from the planned one",
         SIX,
         {"a": replica("d"), "d": primary()},
         ["a > d", "b 5461-10922", "c 10923-16383", "d 0-5460", "e > b", "f > c"],
@@ -155,7 +155,7 @@ PINNED = [
         ["a > b", "b 5461-10922", "c 10923-16383", "d 0-5460", "e > d", "f > c"],
     ),
     (
-        "a primary that comes back with empty hands replicates whoever took over",
+        "a primary that comes back empty replicates the node that took over",
         SPELLED,
         {"c": primary("0-8191"), "b": primary("8192-16383"), "d": replica("b")},
         ["a > c", "b 8192-16383", "c 0-8191", "d > b"],
@@ -336,22 +336,22 @@ WARNINGS = [
         [
             (
                 "replica-same-host",
-                "3 of the replicas share the host of their primary: d beside a, e beside b, f beside c.",
+                "3 replicas share the host of their primary: d beside a, e beside b and f beside c.",
             )
         ],
     ),
     (Topology(tuple(node(name, host="127.0.0.1") for name in "abcdef"), replicas=1), []),
     (
         Topology(tuple(zoned("x x x x y y")), replicas=1),
-        [("replica-same-zone", "1 of the replicas shares the zone of its primary: c beside b.")],
+        [("replica-same-zone", "1 replica shares the zone of its primary: c beside b.")],
     ),
     (
         topology("a", "b", "c", node("d", weight=1e-6)),
         [
             (
                 "primary-without-slots",
-                "d is a primary without slots: what is served stays where it is, and a tiny weight gets "
-                "none.",
+                "d is a primary without slots: slots that are served stay where they are, and a tiny "
+                "weight gets none.",
             )
         ],
     ),
@@ -360,7 +360,7 @@ WARNINGS = [
 
 
 @pytest.mark.parametrize(("top", "expected"), WARNINGS)
-def test_what_is_unfortunate_is_told(top: Topology, expected: list[tuple[str, str]]) -> None:
+def test_warnings_about_a_placement(top: Topology, expected: list[tuple[str, str]]) -> None:
     assert [(problem.code, problem.message) for problem in place(top).warnings] == expected
 
 

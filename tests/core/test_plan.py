@@ -1,4 +1,4 @@
-"""The plan: the fewest MEETs that connect everybody, and the same rest after every prefix of it."""
+"""The plan: the fewest MEETs that connect all nodes, and the same rest after every prefix of it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clusterboot.core.addressing import meeting_point
 from clusterboot.core.adopt import adopt
+from clusterboot.core.groups import group
 from clusterboot.core.health import Judge
 from clusterboot.core.placement import Spot, place
-from clusterboot.core.plan import AddSlots, Meet, Plan, Replicate, SetEpoch, group, meeting_point, plan
+from clusterboot.core.plan import AddSlots, Meet, Plan, Replicate, SetEpoch, plan
 from clusterboot.core.preflight import refusals
 from clusterboot.slots import ALL
 from clusterboot.topology import Announce, Topology
@@ -119,7 +121,7 @@ def test_after_every_prefix_of_the_plan_exactly_the_rest_is_planned_and_at_the_e
 def test_a_run_that_lost_any_of_its_steps_is_finished_by_the_next_one(
     top: Topology, data: st.DataObject
 ) -> None:
-    """Steps go to all nodes at once: those for nodes that were away for a moment are left out."""
+    """Steps go to all nodes at once: without those for nodes that are away."""
     world = fresh(top)
     away = {each.name for each in top.nodes if data.draw(st.booleans(), label=each.name)}
     for step in plan(top, place(top)).steps:
@@ -177,7 +179,7 @@ def acquaintances(draw: st.DrawFn) -> tuple[Topology, World, list[list[str]]]:
 
 @examples(200)
 @given(acquaintances())
-def test_one_meet_fewer_than_groups_connects_everybody_in_one_direction(
+def test_one_meet_fewer_than_groups_connects_all_nodes_in_one_direction(
     case: tuple[Topology, World, list[list[str]]],
 ) -> None:
     top, world, groups = case
@@ -228,7 +230,7 @@ def test_the_hub_is_the_wanted_one_where_it_is_in_the_largest_group_else_the_fir
     assert [(m.node, m.peer) for m in plan(top, place(top), world.views()).meets] == [("d", "a"), ("d", "e")]
 
 
-def test_nodes_that_list_each_other_only_where_nobody_is_are_met_anew() -> None:
+def test_nodes_that_list_each_other_at_old_addresses_only_are_met_again() -> None:
     top = topology("a", "b", "c", slots="none")
     world = fresh(top)
     world.join("a", "b", "c")
@@ -240,7 +242,7 @@ def test_nodes_that_list_each_other_only_where_nobody_is_are_met_anew() -> None:
     assert group(world.views()) == [["a"], ["b", "c"]], "one side that is connected is enough"
 
 
-def test_a_primary_gets_an_epoch_only_while_it_knows_nobody_has_none_and_gets_slots() -> None:
+def test_a_primary_gets_an_epoch_only_while_it_knows_no_other_has_none_and_gets_slots() -> None:
     top = topology("a", "b", "c", "d", "e")
     world = fresh(top)
     world["a"].epoch = 3
@@ -250,7 +252,7 @@ def test_a_primary_gets_an_epoch_only_while_it_knows_nobody_has_none_and_gets_sl
     assert epochs == [SetEpoch("c", 4)], "3 is taken"
 
 
-def test_a_replica_that_is_a_primary_of_nobody_and_one_of_another_primary_are_told_to_replicate() -> None:
+def test_a_node_that_is_no_replica_yet_and_a_replica_of_another_primary_replicate() -> None:
     top = topology(*"abcd", replicas=1)
     world = fresh(top)
     world["a"].slots, world["b"].slots = slots("0-8191"), slots("8192-16383")
@@ -320,7 +322,7 @@ def test_two_thousand_nodes_form_and_are_planned_again() -> None:
     assert sum(len(step.slots) for step in found.steps if isinstance(step, AddSlots)) == len(ALL)
 
 
-def test_strangers_connect_nobody_and_cut_off_nobody() -> None:
+def test_strangers_neither_connect_nor_separate_nodes() -> None:
     world = fresh(topology("a", "b"))
     world["a"].knows = {"b"}
     world["b"].lines = (stranger(1),)

@@ -93,7 +93,7 @@ def a_ghost_whose_address_another_node_has_now(world: World) -> None:
 
 
 @case(THREE)
-def a_node_that_came_back_empty_a_moment_ago(world: World) -> None:
+def a_node_that_has_just_come_back_empty(world: World) -> None:
     line = {"ip": "10.0.0.1", "port": 7003, "connected": False, "slots": slots("0-5460")}
     world.join("a", "b")
     tell(world, "ab", **line)
@@ -111,7 +111,7 @@ def a_loopback_address_is_one_of_the_tellers_own_host(world: World) -> None:
 
 
 @case(THREE)
-def a_ghost_without_address_beside_one_node_that_knows_nobody(world: World) -> None:
+def a_ghost_without_address_beside_one_node_that_knows_no_other(world: World) -> None:
     world.join("a", "b")
     tell(world, "ab", flags=("master", "noaddr"), ip="")
 
@@ -141,7 +141,7 @@ def a_copied_nodes_conf(world: World) -> None:
 
 
 @case(THREE)
-def one_id_where_nobody_tells_its_run_id(world: World) -> None:
+def one_id_without_run_ids(world: World) -> None:
     world["c"].id = world["a"].id
     world["c"].info["run_id"] = world["a"].info["run_id"] = ""
 
@@ -271,7 +271,7 @@ def test_a_replica_without_a_password_for_its_primary() -> None:
     views["b"] = config(views["b"], masterauth="set")
     assert no_way_in(target, views) == ()
     views["b"] = config(views["b"])
-    assert no_way_in(target, views) == (), "where CONFIG is refused nobody knows"
+    assert no_way_in(target, views) == (), "unknown where CONFIG is refused"
 
 
 def test_what_is_only_unfortunate_is_warned_of() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from clusterboot.core.adopt import adopt
 from clusterboot.core.health import Judge
 from clusterboot.core.plan import plan
 from clusterboot.core.views import View, parse_fields, parse_info, parse_nodes
+from clusterboot.errors import Problem
 from clusterboot.loop.act import command
 from clusterboot.topology import load
 from tests.core import record
@@ -49,15 +50,21 @@ def outcome(situation: str) -> dict[str, Any]:
     verdict = Judge(adopted.target, {name: view.id for name, view in views.items()}).verdict(views)
     refusals = (*preflight.refusals(topology, views), *adopted.refusals)
     return {
-        "refusals": [[problem.code, problem.message, problem.hint] for problem in refusals],
-        "warnings": [problem.message for problem in (*preflight.warnings(views), *adopted.target.warnings)],
+        "refusals": _brief(refusals),
+        "warnings": _brief((*preflight.warnings(views), *adopted.target.warnings)),
         "groups": found.groups,
         "commands": [
             " ".join([step.node + ":", *_runs(command(step, views))]) for step in found.steps if not refusals
         ],
         "ready": verdict.ready,
-        "reasons": [problem.message for problem in verdict.reasons],
+        "reasons": _brief(verdict.reasons),
+        "unseen": {name: " ".join(health.unseen) for name, health in verdict.nodes.items() if health.unseen},
     }
+
+
+def _brief(problems: Iterable[Problem]) -> list[str]:
+    """Each problem as "code node peer"; the tests of preflight, adopt and health have the sentences."""
+    return [" ".join(filter(None, (each.code, each.node, each.peer))) for each in problems]
 
 
 def _runs(words: tuple[str, ...]) -> Iterator[str]:

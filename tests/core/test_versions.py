@@ -28,7 +28,7 @@ from tests.core.world import examples, fresh, node, topology
 def running(server: str, name: str = "a") -> View:
     """A view of "redis 7.0.15", "valkey 9.1.2", or "" where INFO is refused."""
     kind, _, version = server.partition(" ")
-    # Valkey tells a version of Redis as well, for clients.
+    # Valkey also reports a version of Redis, for clients.
     info = {"redis_version": version if kind == "redis" else "7.2.4"} if server else {}
     return View(name, "127.0.0.1", (), info | ({"valkey_version": version} if kind == "valkey" else {}))
 
@@ -120,7 +120,7 @@ CASES = [
     ("one not upgraded yet", "", "10 10 10 10 10 9", "a b c>a d>b e>f f"),
     ("neither reads the other: a shard each", "", "12 80 80 12", "a b c>b d>a"),
     ("neither reads the other, one behind the other", "", "12 12 80 80", "a b>a c d>c"),
-    ("what nobody knows goes anywhere", "", "10 - 9 9", "a>c b>d c d"),
+    ("unknown versions go anywhere", "", "10 - 9 9", "a>c b>d c d"),
     (
         "replicas in other zones, as on equal versions",
         "x x y y x x y y",
@@ -155,7 +155,7 @@ def test_a_node_of_unknown_version_is_the_primary_where_nothing_else_can_be() ->
     ]
 
 
-def test_who_can_replicate_anybody_leaves_the_place_to_who_cannot() -> None:
+def test_a_node_that_can_replicate_any_primary_leaves_the_place_to_one_that_cannot() -> None:
     """Although c is better off with b and d with a, as far as zones go."""
     a, b, c, d = zoned("x y x y")
     top = Topology((replace(a, role="primary"), replace(b, role="primary"), c, d), replicas=1)
@@ -213,7 +213,7 @@ def test_if_there_is_a_way_around_what_exists_it_is_found(
 def test_after_every_prefix_of_the_plan_exactly_the_rest_is_planned(
     top: Topology, data: st.DataObject
 ) -> None:
-    """A run that was cut off goes on as planned, with the versions heeded as before."""
+    """An interrupted run goes on as planned, with the same regard to versions."""
     world = fresh(top)
     for each in top.nodes:
         world[each.name].info["redis_version"] = data.draw(st.sampled_from(["6.2.14", "7.0.15", "7.2.5"]))

@@ -1,6 +1,6 @@
 """A small pure model of servers: what they know and hold, what they say, and what each step does to them.
 
-It follows cluster-facts: a MEET joins two groups for good, SET-CONFIG-EPOCH wants a node alone, a slot
+It follows cluster-facts: a MEET joins two groups, SET-CONFIG-EPOCH wants a node alone, a slot
 has one owner, REPLICATE wants a known primary and empty hands. A step that a real server would refuse
 fails the test.
 """
@@ -14,7 +14,8 @@ from typing import Any
 
 from hypothesis import settings
 
-from clusterboot.core.plan import AddSlots, Meet, Replicate, SetEpoch, Step, group
+from clusterboot.core.groups import group
+from clusterboot.core.plan import AddSlots, Meet, Replicate, SetEpoch, Step
 from clusterboot.core.views import Peer, View
 from clusterboot.slots import ALL, NONE, Slots, union
 from clusterboot.topology import Node, Topology

@@ -13,7 +13,7 @@ from clusterboot.core.placement import place
 from clusterboot.core.verdict import Verdict
 from clusterboot.core.views import View, parse_nodes
 from clusterboot.diagnosis.blocked import Evidence
-from clusterboot.diagnosis.bus import Reach
+from clusterboot.diagnosis.bus import BusView
 from clusterboot.diagnosis.diagnose import diagnose
 from clusterboot.diagnosis.unsynced import unsynced
 from clusterboot.errors import Exit, Problem
@@ -60,12 +60,12 @@ def told(
 ) -> list[tuple[str, str]]:
     top = topology(len(found))
     judge = Judge(place(top), {name: view.id for name, view in found.items()}, mesh_only=True)
-    problems = diagnose(Reach(top, found, met), judge.verdict(found), evidence or Evidence())
+    problems = diagnose(BusView(top, found, met), judge.verdict(found), evidence or Evidence())
     assert all(problem.exit is Exit.NOT_READY for problem in problems)
     return [(problem.code, problem.message) for problem in problems]
 
 
-def nobody(name: str, count: int, what: str = "") -> dict[str, str]:
+def misses_all(name: str, count: int, what: str = "") -> dict[str, str]:
     return dict.fromkeys(NAMES[:count].replace(name, ""), what)
 
 
@@ -85,13 +85,13 @@ def test_two_halves_are_one_split_and_not_eight_pairs() -> None:
 
 
 def test_one_node_that_all_others_miss_and_that_misses_all_is_cut_off() -> None:
-    found = views(4, b=nobody("b", 4, "fail?"), a={"b": "fail"}, c={"b": "fail"}, d={"b": "fail"})
+    found = views(4, b=misses_all("b", 4, "fail?"), a={"b": "fail"}, c={"b": "fail"}, d={"b": "fail"})
     assert told(found, Evidence(ports={("10.0.0.2", 16379): "silent"})) == [
         (
             "bus-cut-off",
             "b is cut off from all other nodes on the cluster bus, in both directions: a, c and d list it as "
-            "fail (CLUSTER NODES), and b sees nobody; from here it does not answer either: most likely a "
-            "firewall drops the packets.",
+            "fail (CLUSTER NODES), and b sees no other node; from here it does not answer either: most "
+            "likely a firewall drops the packets.",
         )
     ]
 
@@ -107,7 +107,7 @@ def test_more_than_five_blocked_ways_become_five_and_a_rest() -> None:
     )
     assert problems[5] == (
         "bus-unreachable",
-        "1 more ways between nodes are blocked on the cluster bus: l to f (10.0.0.6:16379).",
+        "1 more connection between nodes is blocked on the cluster bus: l to f (10.0.0.6:16379).",
     )
 
 
@@ -124,7 +124,7 @@ def test_several_nodes_that_the_same_others_miss_alike_are_one_problem() -> None
 
 
 def test_knowledge_on_one_side_only_is_a_way_back_that_is_blocked() -> None:
-    found = views(2, b=nobody("b", 2))
+    found = views(2, b=misses_all("b", 2))
     assert told(found, Evidence(ports={("10.0.0.1", 16379): "refused"})) == [
         (
             "bus-unreachable",
@@ -138,18 +138,18 @@ def test_knowledge_on_one_side_only_is_a_way_back_that_is_blocked() -> None:
 
 
 def test_a_handshake_that_is_not_listed_is_told_from_what_was_sent() -> None:
-    alone = {name: nobody(name, 2) for name in "ab"}
+    alone = {name: misses_all(name, 2) for name in "ab"}
     assert told(views(2, **alone), met=[("a", "b")]) == [
         (
             "bus-unreachable",
-            "a cannot reach b on its bus port 10.0.0.2:16379: a was told to meet it and does not know it "
+            "a cannot reach b on its bus port 10.0.0.2:16379: a was told to meet it and does not list it "
             "(CLUSTER NODES).",
         )
     ]
 
 
 def test_a_connection_that_stands_without_an_answer_is_no_firewall() -> None:
-    found = views(2, a={"b": "handshake"}, b=nobody("b", 2))
+    found = views(2, a={"b": "handshake"}, b=misses_all("b", 2))
     assert told(found, Evidence(links={"a": {("10.0.0.2", 16379): True}})) == [
         (
             "handshake-stuck",
@@ -160,8 +160,8 @@ def test_a_connection_that_stands_without_an_answer_is_no_firewall() -> None:
     ]
 
 
-def test_nodes_that_nobody_introduced_are_groups_and_not_blocked() -> None:
-    alone = {name: nobody(name, 7) for name in NAMES[:7]}
+def test_nodes_that_never_met_are_groups_and_not_blocked() -> None:
+    alone = {name: misses_all(name, 7) for name in NAMES[:7]}
     assert told(views(7, **alone)) == [
         ("not-met", "the nodes are 7 groups that do not know each other: a | b | c | d | e | and 2 more.")
     ]
@@ -169,11 +169,11 @@ def test_nodes_that_nobody_introduced_are_groups_and_not_blocked() -> None:
 
 def test_a_gap_that_has_closed_by_now_is_not_told() -> None:
     found = views(3, a={"b": "down"})
-    assert told(found, Evidence(closed={("a", "b")})) == [("not-seen", "a does not see b.")]
+    assert [code for code, _ in told(found, Evidence(closed={("a", "b")}))] == ["not-seen"]
 
 
 def test_tls_on_one_side_is_told_before_what_a_firewall_might_do() -> None:
-    found = views(2, a={"b": "handshake"}, b=nobody("b", 2))
+    found = views(2, a={"b": "handshake"}, b=misses_all("b", 2))
     assert told(found, Evidence(tls={"a": False, "b": True})) == [
         (
             "bus-tls-differs",
@@ -186,13 +186,13 @@ def test_tls_on_one_side_is_told_before_what_a_firewall_might_do() -> None:
 @pytest.mark.parametrize("count", [2, 3, 5, 12])
 def test_whatever_all_nodes_miss_of_each_other_a_few_sentences_say_it(count: int) -> None:
     for what in ("", "handshake", "fail?", "fail", "down"):
-        lists = {name: nobody(name, count, what) for name in NAMES[:count]}
+        lists = {name: misses_all(name, count, what) for name in NAMES[:count]}
         problems = told(views(count, **lists))
         assert 1 <= len(problems) <= 6, problems
 
 
 def test_nodes_that_were_started_again_elsewhere_are_a_matter_of_up() -> None:
-    found = views(3, **{name: nobody(name, 3, "fail?") for name in "abc"})
+    found = views(3, **{name: misses_all(name, 3, "fail?") for name in "abc"})
     quiet = {"cluster-announce-ip": "", "cluster-announce-port": "0"}
     now = {name: replace(view, ip=f"10.0.1.{view.ip[-1]}", config=quiet) for name, view in found.items()}
     # The topology still has the old addresses: only the one that answered counts.
@@ -220,7 +220,7 @@ def test_a_node_that_does_not_answer_explains_what_the_others_miss() -> None:
     judge = Judge(place(top), {name: view.id for name, view in found.items()}, mesh_only=True)
     gone = Problem("connection-refused", "b cannot be reached.", node="b", exit=Exit.NODE)
     del found["b"]
-    assert diagnose(Reach(top, found), judge.verdict(found, {"b": gone}), Evidence()) == (gone,)
+    assert diagnose(BusView(top, found), judge.verdict(found, {"b": gone}), Evidence()) == (gone,)
 
 
 B_SEEN = "10.0.0.2", 16379
@@ -263,7 +263,7 @@ def test_a_node_that_was_told_to_forget_another_is_no_firewall(
 @pytest.mark.parametrize(
     ("what", "evidence"),
     [
-        ("", Evidence(forgot={"c"})),  # Redis before 7.2 keeps to itself whom it was told to forget
+        ("", Evidence(forgot={"c"})),  # before 7.2 Redis does not pass on which nodes it was told to forget
         ("", Evidence(forgot={"a"}, ports={B_SEEN: "silent"})),
         ("", Evidence(forgot={"a"}, closed={("a", "b")})),
         ("handshake", Evidence(forgot={"a"}, links={"a": {B_SEEN: False}})),
@@ -271,7 +271,7 @@ def test_a_node_that_was_told_to_forget_another_is_no_firewall(
         ("", Evidence()),
     ],
 )
-def test_nobody_is_said_to_have_been_forgotten_where_it_is_not_likely(what: str, evidence: Evidence) -> None:
+def test_a_node_is_not_said_to_be_forgotten_where_that_is_not_likely(what: str, evidence: Evidence) -> None:
     assert [code for code, _ in told(views(4, a={"b": what}), evidence)] in (
         ["not-seen"],
         ["bus-unreachable"],
@@ -279,9 +279,9 @@ def test_nobody_is_said_to_have_been_forgotten_where_it_is_not_likely(what: str,
 
 
 def test_nodes_that_have_met_by_now_are_no_groups_that_do_not_know_each_other() -> None:
-    alone = {name: nobody(name, 2) for name in "ab"}
+    alone = {name: misses_all(name, 2) for name in "ab"}
     found = told(views(2, **alone), Evidence(closed={("a", "b"), ("b", "a")}), met=[("a", "b")])
-    assert found == [("not-seen", "a does not see b."), ("not-seen", "b does not see a.")]
+    assert [code for code, _ in found] == ["not-seen", "not-seen"]
 
 
 @pytest.mark.parametrize(
@@ -295,7 +295,7 @@ def test_nodes_that_have_met_by_now_are_no_groups_that_do_not_know_each_other() 
             "a has not begun its sync, as while another save is under",
         ),
         ({"syncs": {"a": 1}}, "replica-waits", "waits for that (state=wait_bgsave in INFO replication of a)"),
-        ({"syncs": {"a": 2}}, "replica-out-of-sync", "syncs are begun again and again and do not end (INFO"),
+        ({"syncs": {"a": 2}}, "replica-out-of-sync", "full syncs start again and again and do not end (INFO"),
         ({"unsaved": {"a"}}, "replica-out-of-sync", "a cannot save its data"),
         ({"denied": {"a": ("WRONGPASS",)}}, "replica-waits", "waits for that"),
     ],

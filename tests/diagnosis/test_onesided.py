@@ -1,10 +1,13 @@
-"""The MEETs that mend what only one side of a pair knows."""
+"""The MEETs for pairs of which only one node lists the other."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from clusterboot.diagnosis.onesided import onesided
+from clusterboot.core.extra_meets import one_sided_meets
+from clusterboot.core.plan import Meet
+from clusterboot.core.views import Views
+from clusterboot.diagnosis.bus import BusView
 from tests.core.world import World, fresh, topology
 
 NAMES = ("a", "b", "c", "d")
@@ -16,15 +19,20 @@ def mesh() -> World:
     return world
 
 
+def meets(views: Views) -> tuple[Meet, ...]:
+    top = topology(*NAMES)
+    return one_sided_meets(top, views, BusView(top, views).unlisted())
+
+
 def pairs(world: World) -> list[tuple[str, str]]:
-    return [(meet.node, meet.peer) for meet in onesided(topology(*NAMES), world.views())]
+    return [(meet.node, meet.peer) for meet in meets(world.views())]
 
 
 def test_a_mesh_needs_none() -> None:
     assert pairs(mesh()) == []
 
 
-def test_whoever_is_not_listed_meets_the_one_who_does_not_list_it() -> None:
+def test_a_node_that_is_not_listed_meets_the_one_that_does_not_list_it() -> None:
     world = mesh()
     world["a"].knows.discard("d")
     assert pairs(world) == [("d", "a")]
@@ -35,7 +43,7 @@ def test_it_is_met_where_it_says_that_it_is() -> None:
     world["a"].knows.discard("d")
     views = world.views()
     views["a"] = replace(views["a"], config={"cluster-announce-ip": "192.0.2.1"})
-    assert [meet.host for meet in onesided(topology(*NAMES), views)] == ["192.0.2.1"]
+    assert [meet.host for meet in meets(views)] == ["192.0.2.1"]
 
 
 def test_a_node_that_misses_several_is_met_by_one_of_them() -> None:

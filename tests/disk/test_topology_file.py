@@ -1,4 +1,4 @@
-"""Reading a topology file: whatever stands at the path, the answer is a topology or a problem."""
+"""Reading a topology file: the result is a topology or a problem, whatever is at the path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A node that says whatever a test wants, byte by byte, on a real socket of loopback.
+"""A fake node that sends the bytes a test wants, on a socket of loopback.
 
     with Fake({("CLUSTER", "NODES"): b"$1000000000\r\n"}) as fake:
         clusterboot("status", file_with(fake.address))
@@ -60,7 +60,7 @@ class Fake:
 
     def __exit__(self, *exc: object) -> None:
         for each in (self._listener, *self._open):
-            # To close a socket does not wake the thread that waits at it.
+            # close() does not wake the thread that waits at the socket.
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
             each.close()

@@ -1,4 +1,4 @@
-"""A RESP2 client over plain sockets, so that the tests never look through the eyes of clusterboot's own."""
+"""A RESP2 client over plain sockets, so that tests do not depend on clusterboot's own client."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def names(topology: Topology) -> tuple[str, ...]:
 
 
 def edit(file: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    with records.locked("spawned", str(file), wait=0) as record:
+    with records.locked(str(file), wait=0) as record:
         data = record.read()
         assert data is not None
         change(data)
@@ -256,13 +256,13 @@ def test_a_failed_growth_leaves_what_was_there(make: Make, file: Path) -> None:
     topology = make(3)
     before = replace(topology, nodes=topology.nodes[:1])
     spawn(before, file)
-    found = records.read("spawned", str(file))
+    found = records.read(str(file))
     with (
         socket.create_server(("127.0.0.1", topology.nodes[2].port)),
         pytest.raises(NodeFailed, match=f"its port {topology.nodes[2].port} is in use"),
     ):
         spawn(topology, file)
-    assert records.read("spawned", str(file)) == found
+    assert records.read(str(file)) == found
     assert stop(topology, file) == local.Stopped(names(before), ())
 
 
@@ -416,7 +416,7 @@ def test_a_record_of_the_wrong_shape_is_told_by_every_command(
     for act in (lambda: stop(topology, file), lambda: spawn(topology, file)):
         with pytest.raises(Refused, match="cannot be understood") as caught:
             act()
-        assert "stop them yourself, then remove the file" in (caught.value.problems[0].hint or "")
+        assert "then remove the file" in (caught.value.problems[0].hint or "")
     found, problems = local.spawned()
     assert found == ()
     assert [problem.code for problem in problems] == ["state-record"]
@@ -425,8 +425,7 @@ def test_a_record_of_the_wrong_shape_is_told_by_every_command(
 def test_a_torn_record_is_told_by_every_command(make: Make, file: Path) -> None:
     topology = make(2)
     spawn(topology, file, topology.nodes[:1])
-    record = records.path("spawned", str(file))
-    record.with_name(f"{record.name}.json").write_text('{"schema": 1, "ke')
+    records.path(str(file)).write_text('{"schema": 1, "ke')
     for act in (lambda: stop(topology, file), lambda: spawn(topology, file)):
         with pytest.raises(Refused, match="it is not JSON"):
             act()
@@ -438,7 +437,7 @@ def test_no_record_leads_out_of_the_folder_of_its_cluster(make: Make, file: Path
     victim.mkdir()
     topology = make(1)
     spawn(topology, file)
-    escape = os.path.relpath(tmp_path, records.path("servers", str(file)))
+    escape = os.path.relpath(tmp_path, records.servers_folder(str(file)))
     edit(
         file,
         lambda data: data["nodes"].append({**data["nodes"][0], "host": f"{escape}/victim", "port": 7001}),
@@ -460,7 +459,7 @@ def test_a_password_of_the_topology_is_the_servers_and_not_in_the_record(
     local.spawn(topology, topology.nodes, file=file, timeout=20, passwords=passwords)
     assert "NOAUTH" in call(topology.nodes[0].address, "CLUSTER", "INFO")
     assert call(topology.nodes[0].address, "PING", password="s3cret") == "PONG"
-    assert "s3cret" not in json.dumps(records.read("spawned", str(file)))
+    assert "s3cret" not in json.dumps(records.read(str(file)))
     again = local.spawn(topology, topology.nodes, file=file, timeout=20, passwords=passwords)
     assert again.already == names(topology)
     stop(topology, file)

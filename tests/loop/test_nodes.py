@@ -85,7 +85,7 @@ def test_a_stopped_process_takes_connections_and_does_not_answer(
         ("not-answering", "b", "b takes connections but did not answer within 1.8 s."),
     ]
     assert outcome.json()["errors"][0]["hint"] == (
-        "the process is stopped, stuck or overloaded: look at it on its host"
+        "check whether the process is stopped, stuck or overloaded"
     )
     assert not with_one_stopped.changing(0)
 
@@ -129,7 +129,7 @@ def test_a_node_that_dies_in_the_middle_is_named_at_the_deadline(
         ("connection-refused", "b", f"b cannot be reached: nothing listens at {nodes.addresses[1]}."),
     ]
     # Not told where b was seen to serve them before it died, and the last look was not a whole one.
-    lacking = ("slots-missing", None, "nobody serves the slots 5461-10922 (5462 of 16384).")
+    lacking = ("slots-missing", None, "no node serves the slots 5461-10922 (5462 of 16384).")
     assert told(outcome)[2:] in ([lacking], []), outcome
     nodes.restart(1)
     assert clusterboot("up", file).exit == 0
@@ -150,7 +150,7 @@ def test_a_replica_with_a_wrong_masterauth_is_named_with_what_its_primary_counte
     assert (error["node"], error["peer"]) == ("b", "a")
     assert error["message"].startswith(
         f"b is not in sync with a: its link to {nodes.addresses[0]} is down (INFO replication), and a has "
-        "turned logins away with WRONGPASS"
+        "refused logins with WRONGPASS"
     ), outcome
     assert error["message"].endswith(
         "(INFO errorstats): most likely masterauth or masteruser of b is not what a wants."
@@ -221,7 +221,7 @@ def test_slots_that_nobody_serves_are_named_with_the_state_that_follows(
     outcome = clusterboot("status", file, "-o", "json")
     assert outcome.exit == 4
     reasons: list[dict[str, Any]] = outcome.json()["reasons"]
-    assert ("slots-missing", None, "nobody serves the slots 6000-6001 (2 of 16384).") in [
+    assert ("slots-missing", None, "no node serves the slots 6000-6001 (2 of 16384).") in [
         (reason["code"], reason["node"], reason["message"]) for reason in reasons
     ], outcome
 
@@ -251,7 +251,7 @@ def test_a_node_that_is_stopped_in_the_middle_is_named_although_the_last_look_ha
         (
             "not-answering",
             "b",
-            "b answered before in this run and did not when it was asked once more at its end.",
+            "b answered earlier in this run but did not at its end.",
         ),
     ]
     assert outcome.json()["seconds"] <= 3 + 2

@@ -50,8 +50,8 @@ def test_a_primary_that_lost_its_disk_and_has_a_replica(
         ghost = outcome.json()[problems][0]
         assert (ghost["code"], ghost["node"], ghost["peer"]) == ("ghost", "a", "b"), outcome
         assert ghost["message"] == (
-            f"a, c and d still know a node that is gone: an address nobody knows (id {old}); maybe the "
-            "former id of b, which is empty and knows nobody."
+            f"a, c and d still know a node that is gone: at no known address (id {old}); maybe the "
+            "former id of b, which is empty and knows no other node."
         )
         # Not the passwords of its replica, and not `up`, which would only refuse.
         rest = outcome.json()[problems][1:]

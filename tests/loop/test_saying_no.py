@@ -40,7 +40,7 @@ def test_a_node_without_a_connection_to_spare_is_named(
             (
                 "max-clients",
                 "b",
-                "b has no connection to spare: its maxclients is reached.",
+                "b takes no more connections: its maxclients is reached.",
                 "close clients or raise maxclients on it",
             )
         ]

@@ -63,7 +63,7 @@ def test_a_stopped_node_is_named_within_any_time(nodes: Servers, tmp_path: Path,
     assert re.fullmatch(r"b takes connections but did not answer within 0\.\d s\.", found.pop("message"))
     assert found == {
         "code": "not-answering",
-        "hint": "the process is stopped, stuck or overloaded: look at it on its host; or give it longer with "
+        "hint": "check whether the process is stopped, stuck or overloaded; or allow more time with "
         "--timeout",
     }
 
@@ -74,5 +74,5 @@ def test_a_dead_node_is_named_within_any_time(nodes: Servers, tmp_path: Path, ti
     assert error_of("c", run("up", nodes, tmp_path, timeout)) == {
         "code": "connection-refused",
         "message": f"c cannot be reached: nothing listens at {nodes.addresses[2]}.",
-        "hint": "start the server, or let 'up --spawn' start it, or mend its host and port in the topology",
+        "hint": "start the server, or let 'up --spawn' start it, or fix its host and port in the topology",
     }

@@ -47,7 +47,7 @@ def test_all_slow_nodes_are_named(tmp_path: Path) -> None:
         assert [(each["code"], each["message"]) for each in problems] == [
             (
                 "answers-slowly",
-                f"{name} takes connections but had not answered everything when the time was up.",
+                f"{name} takes connections but did not answer everything in time.",
             )
             for name in nodes
         ], outcome

@@ -25,11 +25,11 @@ from tests.mutants.survivors import Survivor, accepted, explained, read
 # So is topology, which reads a file or refuses it, and has its own tests by the hundred.
 GIVE_BACK = ("core/timers", "loop/configure", "loop/restore", "loop/boost")
 DECIDING = (
-    *("core/preflight", "core/adopt", "core/health", "core/mixed", "core/versions", "core/announced"),
-    *("core/newcomers", "core/moved", "diagnosis/onesided", "wire/replies"),
+    *("core/preflight", "core/adopt", "core/health", "core/mixed", "core/versions", "core/addressing"),
+    *("core/extra_meets", "wire/replies"),
 )
 # Only when they are named: what survives there has not been judged yet.
-PLACING = ("core/fit", "core/views", "core/spread", "core/placement", "core/plan", "slots")
+PLACING = ("core/fit", "core/views", "core/spread", "core/placement", "core/plan", "core/groups", "slots")
 # The fast tests of each part; none needs a server.
 PARTS = {
     GIVE_BACK: (

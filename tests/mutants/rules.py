@@ -406,7 +406,7 @@ RULES = (
     Rule("slots that others hold", "core/adopt", " *_held(views, target)]", "]", _ADOPT),
     Rule("replicas without a primary", "core/adopt", "refusals += [*lost, ", "refusals += [", _ADOPT),
     Rule(
-        "what only moving data could mend",
+        "what only moving data could resolve",
         "core/adopt",
         "    refusals += [*_contradictions(topology, fresh, target, pins)]\n",
         "",

@@ -271,5 +271,5 @@ def test_a_password_that_is_no_text_is_told_by_the_name_of_its_source(
     status = shell.guard("up", lambda: commands.up(shell, file, UpOptions(), Reach(1.0)))
     out, err = capfd.readouterr()
     assert status == Exit.USAGE
-    assert "the environment variable CANARY, which holds a password, is not UTF-8 text." in err
+    assert "the environment variable CANARY for a password is not UTF-8 text." in err
     clean(out + err, "up")

@@ -1,4 +1,4 @@
-"""Foreign errors are mapped once: whatever redis-py or the network raises ends as a sentence."""
+"""Every error of redis-py and of the network becomes a problem of the node."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ import inspect
 import socket
 import ssl
 import threading
+from collections.abc import Callable
 
 import pytest
 import redis.exceptions
 from redis.exceptions import RedisError
 
+from clusterboot.addresses import BUS_OFFSET
 from clusterboot.errors import Exit, NodeFailed
-from clusterboot.wire.client import Fleet, problem
+from clusterboot.topology import Tls
+from clusterboot.wire.client import Fleet
+from clusterboot.wire.failures import explain
 from tests.core.world import node, topology
+from tests.harness.servers import Servers
 
 FOREIGN: list[type[Exception]] = [
     *(
@@ -35,7 +40,7 @@ FOREIGN: list[type[Exception]] = [
 
 
 def raised(kind: type[Exception]) -> Exception:
-    """An instance of `kind`, whatever its constructor wants."""
+    """Return an instance of `kind`, whatever arguments its constructor takes."""
     for arguments in (("gone",), (1, "gone"), ("utf-8", b"x", 0, 1, "gone"), ("7000 10.0.0.2:7002",)):
         try:
             error = kind(*arguments)
@@ -51,7 +56,7 @@ def raised(kind: type[Exception]) -> Exception:
 
 @pytest.mark.parametrize("kind", FOREIGN, ids=lambda kind: kind.__name__)
 def test_every_error_of_redis_py_and_of_the_network_is_a_problem_of_the_node(kind: type[Exception]) -> None:
-    found = problem(raised(kind), node("a"), "10.0.0.1")
+    found = explain(raised(kind), node("a"), "10.0.0.1", None)
     assert found.exit is Exit.NODE
     assert found.node == "a"
     assert found.message.startswith("a ")
@@ -62,7 +67,7 @@ def test_every_error_of_redis_py_and_of_the_network_is_a_problem_of_the_node(kin
 def test_an_error_is_known_by_its_cause_too() -> None:
     error = redis.exceptions.ConnectionError("Error 111 connecting to 10.0.0.1:7001.")
     error.__cause__ = ConnectionRefusedError(111, "Connection refused")
-    assert problem(error, node("a"), "10.0.0.1").message == (
+    assert explain(error, node("a"), "10.0.0.1", None).message == (
         "a cannot be reached: nothing listens at 10.0.0.1:7001."
     )
 
@@ -70,12 +75,12 @@ def test_an_error_is_known_by_its_cause_too() -> None:
 def test_a_chain_of_causes_that_bites_its_tail_comes_to_an_end() -> None:
     one, other = redis.exceptions.ConnectionError("one"), OSError("other")
     one.__context__, other.__context__ = other, one
-    assert problem(one, node("a"), "10.0.0.1").exit is Exit.NODE
+    assert explain(one, node("a"), "10.0.0.1", None).exit is Exit.NODE
 
 
 def test_a_port_where_nobody_listens() -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound and not listening: nobody else takes it, nobody answers
+        taken.bind(("127.0.0.1", 0))  # bound and not listening: the port stays free and refuses
         top = topology(node("a", host="127.0.0.1", port=taken.getsockname()[1]))
 
         async def ask() -> None:
@@ -95,15 +100,16 @@ def test_a_port_where_nobody_listens() -> None:
             False,
             0,
             "closed the connection, and nothing listens there any more.",
-            "it has just died or was stopped: look at its log, and start it again",
+            "look at its log, and start it again: it died or was stopped",
         ),
         (
             True,
             0,
             "closed the connection.",
-            "look at its log; a server that wants TLS closes connections without it",
+            "look at its log and check the port: bus ports close connections, and so do TLS ports without "
+            "'tls' in the topology",
         ),
-        # Whoever has answered speaks as we do.
+        # A node that has answered before has the right port.
         (True, 1, "closed the connection.", "look at its log"),
     ],
 )
@@ -137,3 +143,20 @@ def test_a_node_that_hangs_up(stays: bool, answers: int, message: str, hint: str
         f"a at 127.0.0.1:{port} {message}",
         hint,
     )
+
+
+@pytest.mark.parametrize("tls", [None, Tls(verify=False)], ids=["plain", "tls"])
+def test_a_bus_port_closes_the_connection_and_the_hint_says_so(
+    tls: Tls | None, server_kind: str, servers: Callable[..., Servers]
+) -> None:
+    port = servers(server_kind, 1).ports[0] + BUS_OFFSET
+
+    async def ask() -> None:
+        fleet = Fleet(topology(node("a", host="127.0.0.1", port=port), tls=tls), lambda _: (None, None))
+        await fleet.ask("a", ("INFO",), ("CLUSTER", "INFO"))
+
+    with pytest.raises(NodeFailed) as caught:
+        asyncio.run(ask())
+    (found,) = caught.value.problems
+    assert found.code == "connection-lost"
+    assert "bus ports close connections" in (found.hint or "")

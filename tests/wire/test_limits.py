@@ -1,4 +1,4 @@
-"""As many connections as nodes: the limit on open files is raised, or said to be too low."""
+"""The limit on open files is raised to the number of connections, or reported as too low."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import sys
 import pytest
 
 from clusterboot.errors import Exit, NodeFailed
-from clusterboot.wire.limits import allow
+from clusterboot.wire.client import allow_open_files
 from tests.harness.cli import ROOT
 
 
 def _allow(soft: int, hard: int, connections: int) -> str:
-    """Call `allow` in a process of its own with these limits; return the soft limit then."""
+    """Call `allow_open_files` in another process with these limits; return the soft limit then."""
     code = (
         "import resource\n"
         f"resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))\n"
-        "from clusterboot.wire.limits import allow\n"
-        f"allow({connections})\n"
+        "from clusterboot.wire.client import allow_open_files\n"
+        f"allow_open_files({connections})\n"
         "print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])\n"
     )
     return subprocess.run(
@@ -42,11 +42,11 @@ def test_a_hard_limit_too_low_is_an_error_with_the_number_to_ask_for(monkeypatch
     monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 512))
     monkeypatch.setattr(resource, "setrlimit", refuse)
     with pytest.raises(NodeFailed) as caught:
-        allow(1000)
+        allow_open_files(1000)
     (problem,) = caught.value.problems
     assert problem.code == "too-few-open-files"
     assert problem.message == (
         "1000 nodes need 1100 open files at once, and this process may have no more than 512."
     )
-    assert problem.hint == "raise the limit first, as with 'ulimit -n 1100' or LimitNOFILE= of a service"
+    assert problem.hint == "raise the limit first, with 'ulimit -n 1100' or LimitNOFILE= of a service"
     assert problem.exit is Exit.NODE

@@ -1,4 +1,4 @@
-"""Nodes that lie, drip, hang up or send escape sequences: one clear end, in time, fit for a terminal."""
+"""Nodes that send false, slow or endless replies, hang up, or send escape sequences: a clear end, in time."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ FIELDS = st.dictionaries(
 
 
 class Said:
-    """A fleet of one node that says what hypothesis wants."""
+    """A fleet of one node with replies from hypothesis."""
 
     def __init__(self, nodes: str, cluster: str, info: str) -> None:
         self._said = {"NODES": nodes, "INFO": cluster, "": info}

@@ -1,11 +1,10 @@
-"""Whatever bytes a node sends: replies or a `NodeFailed`, in bounded memory, and nothing else."""
+"""Any bytes from a node become replies or a `NodeFailed`, in bounded memory."""
 
 from __future__ import annotations
 
 import asyncio
 import tracemalloc
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -25,7 +24,7 @@ long = settings(max_examples=20_000, database=None, deadline=None)
 
 
 class _Writer:
-    """Where commands go in these tests: nowhere."""
+    """A writer that drops the commands."""
 
     def __init__(self) -> None:
         self.transport = self
@@ -39,7 +38,11 @@ class _Writer:
     async def drain(self) -> None: ...
 
 
-# One event loop for all: making one takes longer than anything that is tested here.
+async def unreachable(*_: object) -> str:
+    return "unreachable"
+
+
+# One event loop for all tests: making one takes longer than a test.
 _loop: list[asyncio.Runner] = []
 
 
@@ -51,19 +54,17 @@ def _one_loop() -> Iterator[None]:
         _loop.clear()
 
 
-def answered(data: bytes, commands: int = 2, secret: str = "") -> list[Reply] | str:
+def answered(data: bytes, commands: int = 2, secret: str | None = None) -> list[Reply] | str:
     """Let a node answer `commands` with `data` and hang up; the replies, or the code of the problem."""
 
+    async def connect(**_: object) -> tuple[asyncio.StreamReader, _Writer]:
+        stream = asyncio.StreamReader()
+        stream.feed_data(b"+OK\r\n" + data if secret else data)
+        stream.feed_eof()
+        return stream, _Writer()
+
     async def ask() -> list[Reply] | str:
-        fleet = Fleet(NODE, lambda node: (None, None))
-        link = fleet._links[NAME]
-        connection: Any = fleet._connection(NODE.nodes[0], "192.0.2.1", None, None, 1.0)
-        connection._reader = asyncio.StreamReader()
-        connection._reader.feed_data(data)
-        connection._reader.feed_eof()
-        connection._writer = _Writer()
-        connection._parser.on_connect(connection)
-        link.connection, link.secret = connection, secret
+        fleet = Fleet(NODE, lambda node: (None, secret))
         try:
             return await fleet.ask(NAME, *[("CLUSTER", "NODES")] * commands)
         except NodeFailed as failed:
@@ -73,7 +74,10 @@ def answered(data: bytes, commands: int = 2, secret: str = "") -> list[Reply] | 
         finally:
             await fleet.close()
 
-    return _loop[0].run(ask())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(asyncio, "open_connection", connect)
+        patch.setattr("clusterboot.wire.client.probe", unreachable)
+        return _loop[0].run(ask())
 
 
 LINES = st.one_of(

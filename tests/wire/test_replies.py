@@ -1,4 +1,4 @@
-"""What error replies mean: every kind with the words of real servers, and provoked on them."""
+"""What error replies mean: each kind in the words of real servers, and caused on real servers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ KINDS: list[tuple[str, Command, str, str]] = [
             text,
             ("AUTH",),
             "password-not-set: a has no password, but the topology gives one.",
-            "take auth off this node, or set requirepass there",
+            "remove auth from this node in the topology, or set requirepass on the server",
         )
         for text in (
             "ERR AUTH <password> called without any password configured for the default user. Are you sure "
@@ -51,15 +51,15 @@ KINDS: list[tuple[str, Command, str, str]] = [
     (
         "ERR wrong number of arguments for 'auth' command",  # before Redis 6
         ("AUTH",),
-        "user-too-new: a knows no user names: they came with Redis 6.",
-        "take auth.username off this node",
+        "user-too-new: a does not know user names: they came with Redis 6.",
+        "remove auth.username from this node in the topology",
     ),
     *(
         (
             text,
             ("CLUSTER", "MEET", "10.0.0.2", "7002"),
             "no-permission: a does not allow its user to run CLUSTER MEET.",
-            "allow it: ACL SETUSER <user> +cluster|meet; docs/security.md has the whole rule set",
+            "allow it with 'ACL SETUSER <user> +cluster|meet'; docs/security.md has the whole rule set",
         )
         for text in (
             "NOPERM User weak has no permissions to run the 'cluster|meet' command",
@@ -69,13 +69,13 @@ KINDS: list[tuple[str, Command, str, str]] = [
     (
         "DENIED Redis is running in protected mode because protected mode is enabled and no password is set",
         INFO,
-        "protected-mode: a is in protected mode and answers to its own host only.",
-        "set a password there, or 'bind' and 'protected-mode no' on a network that is yours alone",
+        "protected-mode: a is in protected mode and answers only clients on its own host.",
+        "set a password there, or 'bind' and 'protected-mode no' on a private network",
     ),
     (
         "ERR max number of clients reached",
         INFO,
-        "max-clients: a has no connection to spare: its maxclients is reached.",
+        "max-clients: a takes no more connections: its maxclients is reached.",
         "close clients or raise maxclients on it",
     ),
     (
@@ -94,9 +94,9 @@ KINDS: list[tuple[str, Command, str, str]] = [
         (
             text,
             ("CLUSTER", "ADDSLOTSRANGE", "0", "5460"),
-            "command-unavailable: a has no CLUSTER ADDSLOTSRANGE: it was renamed or taken away, as on "
+            "command-unavailable: a has no CLUSTER ADDSLOTSRANGE: it was renamed or disabled, as on "
             "managed services.",
-            "managed services form their clusters themselves; elsewhere undo rename-command",
+            "undo rename-command there; managed services form their clusters themselves",
         )
         for text in (
             "ERR unknown command 'CLUSTER', with args beginning with: 'INFO' ",
@@ -110,7 +110,7 @@ KINDS: list[tuple[str, Command, str, str]] = [
         ("CLUSTER", "ADDSLOTS", "1"),
         "misconf: a takes no writes because it cannot save its data: MISCONF Redis is configured to save RDB "
         "snapshots, but it's currently unable to persist to disk.",
-        "look at its log, mostly a full disk or missing rights",
+        "look at its log: the cause is mostly a full disk or missing permissions",
     ),
     (
         "CLUSTERDOWN Hash slot not served",
@@ -123,19 +123,19 @@ KINDS: list[tuple[str, Command, str, str]] = [
         INFO,
         "busy: a is busy running a script: BUSY Redis is busy running a script. You can only call SCRIPT "
         "KILL or SHUTDOWN NOSAVE.",
-        "wait for it, or run SCRIPT KILL there",
+        "wait for it, or run 'SCRIPT KILL' there",
     ),
     (
         "ERR Something new {node}",
         ("CONFIG", "SET", "x", "y"),
         "refused: a refused CONFIG SET: ERR Something new {node}",
-        "mend this on the node, then run the same command again: it goes on from here",
+        "correct this on the node, then run the same command again: it goes on from here",
     ),
     (
         "ERR " + "x" * 400,
         ("FLUSHALL",),
         f"refused: a refused FLUSHALL: ERR {'x' * 296}…",
-        "mend this on the node, then run the same command again: it goes on from here",
+        "correct this on the node, then run the same command again: it goes on from here",
     ),
 ]
 
@@ -284,4 +284,4 @@ def test_the_rule_that_a_user_lacks_is_that_of_the_command() -> None:
     for sent, rule in ((("CLUSTER", "MEET"), "+cluster|meet"), (("PING",), "+ping"), ((), "+cluster")):
         hint = explain(denied, "a", sent).hint
         assert hint is not None
-        assert f"<user> {rule};" in hint
+        assert f"<user> {rule}';" in hint

@@ -1,4 +1,4 @@
-"""Under which address a node is known to the others, and where that cannot be what the file says. Pure.
+"""Under which address the others know a node, and where that cannot be what the file says. Pure.
 
 What a node announces wins over the address it was met under within seconds (cluster_legacy.c,
 nodeUpdateAddressIfNeeded), so a topology that says otherwise cannot be made true by MEET.
@@ -7,15 +7,37 @@ nodeUpdateAddressIfNeeded), so a topology that says otherwise cannot be made tru
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import ip_address
 
 from clusterboot.addresses import BUS_OFFSET, is_loopback_address
-from clusterboot.core.plan import Meet, Views, meeting_point
-from clusterboot.core.views import View
+from clusterboot.core.views import View, Views
 from clusterboot.errors import Exit, Problem
 from clusterboot.topology import Announce, Node, Topology
 
 _IP, _PORT, _BUS_PORT = "cluster-announce-ip", "cluster-announce-port", "cluster-announce-bus-port"
+
+
+def meeting_point(node: Node, view: View | None) -> tuple[str, int, int | None]:
+    """Return host, port and bus port (None: the default) under which other nodes are to meet `node`.
+
+    What the topology announces wins, then what it gives; the rest is what the node itself says, since a
+    node's own announcement wins over the address it was met under within seconds. A node that is dialled
+    at a loopback address is met at the one in its own line, if that is no loopback address: a node's own
+    line keeps its last address, so after a restart at another loopback address that one is out of date.
+    """
+    host, port, bus_port = node.host, node.port, node.bus_port
+    if view is not None:
+        host = view.config.get("cluster-announce-ip") or view.ip
+        # Where CONFIG is refused, an address that a node has before it knows another is an announced one.
+        silent = "cluster-announce-ip" not in view.config and len(view.peers) == 1
+        if view.me.ip and (silent or (is_loopback_address(host) and not is_loopback_address(view.me.ip))):
+            host = view.me.ip
+        port = view.me.port or port
+        bus_port = bus_port or view.me.bus_port
+    if node.announce is not None:
+        host = node.announce.host
+        port = node.announce.port or port
+        bus_port = node.announce.bus_port or bus_port
+    return host, port, bus_port if bus_port and bus_port != port + BUS_OFFSET else None
 
 
 def contradictions(topology: Topology, views: Views) -> Iterable[Problem]:
@@ -50,16 +72,16 @@ def _otherwise(node: Node, announce: Announce, view: View) -> Iterable[Problem]:
             node=node.name,
             hint=f"on {node.name}: "
             + "; ".join(f"CONFIG SET {setting} {value}" for setting, _, value in wrong)
-            + " (and in its configuration file), or mend 'announce' in the topology",
+            + " (and in its configuration file), or correct 'announce' in the topology",
             exit=Exit.REFUSED,
         )
 
 
 def _announcement(view: View) -> dict[str, str | None]:
-    """What a node announces by setting: the empty text for nothing, None where nobody can tell.
+    """What a node announces by setting: the empty text for nothing, None where that is unknown.
 
-    Its own line of CLUSTER NODES has the ports that it announces or else really has; the address there
-    is an announced one or one that others have told it, so that only CONFIG knows.
+    Its own line of CLUSTER NODES has the ports that it announces or else really has; the address there is
+    announced or told by others, so only CONFIG is sure.
     """
     config = view.config
     set_port = "cluster-announce-tls-port" if config.get("tls-cluster") == "yes" else _PORT
@@ -72,7 +94,9 @@ def _announcement(view: View) -> dict[str, str | None]:
 
 
 def _same(one: str, other: str) -> bool:
-    """Whether two ports or addresses are the same, in whatever spelling."""
+    """Whether two ports or addresses are the same, however they are spelled."""
+    from ipaddress import ip_address
+
     try:
         return one == other or ip_address(one) == ip_address(other)
     except ValueError:
@@ -82,7 +106,7 @@ def _same(one: str, other: str) -> bool:
 def _other_bus_port(node: Node, wanted: int, view: View) -> Problem:
     # cluster-port came with Redis 7.0; Valkey always had it.
     fixed = view.kind == "redis" and 0 < view.version.major < 7
-    way_out = (
+    instead = (
         f": before Redis 7.0 the bus port is always port + 10000, here {node.port + BUS_OFFSET}"
         if fixed
         else f", or set cluster-port {wanted} in its configuration file and restart it"
@@ -91,30 +115,6 @@ def _other_bus_port(node: Node, wanted: int, view: View) -> Problem:
         "bus-port-contradiction",
         f"{node.name} has its cluster bus at port {view.me.bus_port}, the topology says {wanted}.",
         node=node.name,
-        hint=f"take bus_port out of the topology{way_out}",
+        hint=f"take bus_port out of the topology{instead}",
         exit=Exit.REFUSED,
-    )
-
-
-def out_of_reach(topology: Topology, meets: Iterable[Meet], views: Views) -> tuple[Problem, ...]:
-    """Return a problem for every node to be met at a loopback address though others have real ones.
-
-    Whoever hears of 127.0.0.1 by gossip takes it for an address of his own host.
-    """
-    hosts = {node.name: meeting_point(node, views[node.name])[0] for node in topology.nodes}
-    far = next((name for name, host in hosts.items() if not is_loopback_address(host)), None)
-    if far is None:
-        return ()
-    return tuple(
-        Problem(
-            "loopback-among-others",
-            f"{meet.peer} would be met at {meet.host}, which only its own host reaches; "
-            f"{far} is at {hosts[far]}.",
-            node=meet.peer,
-            peer=far,
-            hint="list it by an address that all nodes reach, or give it cluster-announce-ip and 'announce'",
-            exit=Exit.REFUSED,
-        )
-        for meet in meets
-        if is_loopback_address(meet.host)
     )

@@ -1,0 +1,136 @@
+"""MEETs beyond the minimal plan, where gossip alone is slow or does not help. Pure.
+
+Newcomers: gossip brings the news of a newcomer, and of its role, to all nodes of a serving cluster, but at
+the default cluster-node-timeout that takes up to half a minute. A MEET from the newcomer to a peer that
+misses it or has a stale view of it makes both exchange full headers at once, and costs only that one link
+for about 100 ms.
+
+Moved nodes: nodes that list each other at old addresses, as after containers restarted. The minimal plan
+connects them again, but gossip brings a new address only to nodes that already take the node for failing
+(cluster_legacy.c, clusterProcessGossipSection), after cluster-node-timeout. A MEET of such a pair at the
+new address ends at once in 'we already know this node', and both have each other's address.
+
+One-sided pairs: a node ignores gossip about a node that it was told to forget, for 60 s (CLUSTER FORGET;
+clusterBlacklistExists), and all packets of a node that it does not know. It takes a MEET from any node.
+Where all nodes are connected by way of others the minimal plan has no MEET for such a pair, so these are
+sent when a run stands still, and count as repairs; the others are counted apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping
+
+from clusterboot.core.addressing import meeting_point
+from clusterboot.core.plan import Meet
+from clusterboot.core.verdict import NodeHealth, Verdict
+from clusterboot.core.views import Views
+from clusterboot.topology import Node, Topology
+
+# Extra MEETs that one node sends in a round: more links at once would all be down at once.
+MAX_MEETS_PER_ROUND = 16
+# MEETs of a pair before its pause doubles, and how often it doubles at most.
+_MEETS_BEFORE_DOUBLING, _MAX_DOUBLINGS = 4, 5
+
+
+def newcomers(views: Views) -> frozenset[str]:
+    """Return the nodes that join a serving cluster: they know no node, or fewer than the serving ones.
+
+    A run that was cut off may have left them anywhere between the first MEET and the last link.
+    """
+    serving = [len(view.peers) for view in views.values() if view.state_ok and view.me.slots]
+    if not serving:
+        return frozenset()
+    few = max(2, min(serving))
+    return frozenset(name for name, view in views.items() if len(view.peers) < few and not view.me.slots)
+
+
+def pause(seconds: float, count: int) -> float:
+    """Return the seconds before the next extra MEET of a pair that had `count` of them; `seconds` at first.
+
+    A peer that a few MEETs did not reach has another reason than slow gossip, such as a role that changed
+    meanwhile. Its link must not be cut twice a second without end.
+    """
+    return seconds * float(2 ** max(0, min(count - _MEETS_BEFORE_DOUBLING, _MAX_DOUBLINGS)))
+
+
+def newcomer_meets(
+    nodes: Mapping[str, Node],
+    joining: Iterable[str],
+    verdict: Verdict,
+    views: Views,
+    attaching: Mapping[str, str] | None = None,
+    resting: Container[tuple[str, str]] = (),
+) -> tuple[Meet, ...]:
+    """Return the MEETs between the newcomers `joining` and the nodes of which one has the other wrong.
+
+    A MEET brings the news of its sender: its receiver learns by it, while the reply only ends the
+    handshake and is not read on (clusterProcessPacket). So a peer that only the newcomer has wrong is the
+    sender. `attaching` are newcomers that have yet to become replicas, with their primaries: such a node
+    meets only its primary, since every other node would have to hear of its new role once more. A node
+    that says of itself that it is not what was planned has no news. Pairs of sender and receiver that are
+    `resting` are left out.
+    """
+    attaching = attaching or {}
+    found: list[Meet] = []
+    for name in joining:
+        news = not _differs(name, verdict)
+        behind = {
+            peer: (name, peer)
+            for peer, health in verdict.nodes.items()
+            if peer != name and (name in health.unseen or (news and name in health.stale))
+        }
+        own = verdict.nodes.get(name, NodeHealth())
+        for peer in (*own.unseen, *(peer for peer in own.stale if not _differs(peer, verdict))):
+            if peer != name:
+                behind.setdefault(peer, (peer, name))
+        pairs = [
+            pair for peer, pair in behind.items() if pair not in resting and attaching.get(name, peer) == peer
+        ]
+        found += [
+            Meet(sender, receiver, *meeting_point(nodes[receiver], views[receiver]))
+            for sender, receiver in pairs[:MAX_MEETS_PER_ROUND]
+        ]
+    return tuple(found)
+
+
+def _differs(name: str, verdict: Verdict) -> bool:
+    """Whether a node says of itself that it is something else than planned."""
+    return name in verdict.nodes.get(name, NodeHealth()).stale
+
+
+def moved_meets(nodes: Mapping[str, Node], views: Views) -> tuple[Meet, ...]:
+    """Return a MEET for every pair of which neither is connected to the other and one has an old address."""
+    names = {view.id: name for name, view in views.items()}
+    points = {name: meeting_point(nodes[name], view) for name, view in views.items()}
+    lost: dict[str, set[str]] = {}
+    stale: list[tuple[str, str]] = []
+    for name, view in views.items():
+        for peer in view.peers:
+            other = None if peer.connected else names.get(peer.id)
+            if other is not None:
+                lost.setdefault(name, set()).add(other)
+                if (peer.ip, peer.port) != points[other][:2]:
+                    stale.append((name, other))
+    pairs: dict[frozenset[str], tuple[str, str]] = {}
+    sent: dict[str, int] = {}
+    for name, other in stale:
+        pair = frozenset((name, other))
+        if name in lost.get(other, ()) and pair not in pairs and sent.get(name, 0) < MAX_MEETS_PER_ROUND:
+            pairs[pair] = (name, other)
+            sent[name] = sent.get(name, 0) + 1
+    return tuple(Meet(name, other, *points[other]) for name, other in pairs.values())
+
+
+def one_sided_meets(
+    topology: Topology, views: Views, unlisted: Iterable[tuple[str, str]]
+) -> tuple[Meet, ...]:
+    """Return for every node that does not list another a MEET from one such other.
+
+    `unlisted` are pairs of which the first does not list the second, which sees the first. One MEET for
+    each node is enough: with it comes the gossip about the rest.
+    """
+    nodes = {node.name: node for node in topology.nodes}
+    senders: dict[str, str] = {}
+    for node, peer in unlisted:
+        senders.setdefault(node, peer)
+    return tuple(Meet(peer, node, *meeting_point(nodes[node], views[node])) for node, peer in senders.items())
