@@ -14,7 +14,7 @@ OLDEST_REDIS_PY := 6.2
 # Some machines switch it on; every process that the tests start would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check soak mutants bench format schema clean
+.PHONY: demo test check redis-py soak mutants bench format schema clean
 
 demo: $(VENV)/.installed
 	@sh examples/demo.sh $(BIN)/clusterboot topologies/local.yaml

@@ -13,7 +13,7 @@ import pytest
 
 from clusterboot.core.views import View
 from clusterboot.diagnosis.blocked import Evidence
-from tests.diagnosis.test_diagnose import nobody, told, views
+from tests.diagnosis.test_diagnose import misses_all, told, views
 
 B, C, D = (("10.0.0.2", 16379), ("10.0.0.3", 16379), ("10.0.0.4", 16379))
 NO_LINK = {"a": {B: False, C: False, D: False}}
@@ -66,7 +66,7 @@ def test_a_bus_port_that_only_the_node_knows() -> None:
     assert told(found, Evidence(links={"a": {("10.0.0.2", 17999): False}}), [("a", "b")]) == [
         (
             "bus-unreachable",
-            "a cannot reach b on its bus port 10.0.0.2:17999 (17999 as it says itself, not port + 10000): "
+            "a cannot reach b on its bus port 10.0.0.2:17999 (17999 as it reports itself, not port + 10000): "
             "a gets no connection to it (CLUSTER LINKS).",
         )
     ]
@@ -74,7 +74,7 @@ def test_a_bus_port_that_only_the_node_knows() -> None:
 
 @pytest.mark.parametrize("outcome", ["open", "silent"])
 def test_a_hub_that_reaches_no_node(outcome: Literal["open", "silent"]) -> None:
-    found = views(4, a=nobody("a", 4, "handshake"), **{name: nobody(name, 4) for name in "bcd"})
+    found = views(4, a=misses_all("a", 4, "handshake"), **{name: misses_all(name, 4) for name in "bcd"})
     evidence = Evidence(links=NO_LINK, ports=dict.fromkeys((B, C, D), outcome))
     places = "10.0.0.2:16379, 10.0.0.3:16379 and 10.0.0.4:16379: a gets no connection to them (CLUSTER LINKS)"
     assert told(found, evidence, [("a", name) for name in "bcd"]) == [
