@@ -11,14 +11,17 @@ PYTEST := $(BIN)/python -m pytest
 # As in pyproject.toml.
 OLDEST_REDIS_PY := 6.2
 
+# Some machines switch it on; every process that the tests start would compile all modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test check redis-py soak mutants bench format schema clean
 
 demo: $(VENV)/.installed
 	@sh examples/demo.sh $(BIN)/clusterboot topologies/local.yaml
 
-# Most tests wait for servers, so three at a time are not too many for two cores.
+# Most tests wait for servers, so four at a time are not too many for two cores.
 test: check
-	$(PYTEST) -m "not soak" -n 3 --dist worksteal
+	$(PYTEST) -m "not soak" -n 4 --dist worksteal
 
 check: $(VENV)/.developing
 	$(BIN)/ruff check

@@ -22,6 +22,9 @@ from tests.harness.servers import SERVERS, Missing, Servers
 for _number in (signal.SIGINT, signal.SIGQUIT):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, signal.SIG_DFL if _number is signal.SIGQUIT else signal.default_int_handler)
+# The same under nohup, but this process has to survive it: what it starts has the default again.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 _STARTS_SERVERS = {"server_kind", "any_server", "servers"}
 
@@ -31,13 +34,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if _STARTS_SERVERS & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.server)
-    items.sort(key=lambda item: item.get_closest_marker("server") is not None)
+    items.sort(key=_order)
     if file := os.environ.get("CLUSTERBOOT_SKIPPED_BEFORE"):
         before = set(Path(file).read_text().splitlines())
         # Where there are more servers, any of them is another one.
         again = [item.nodeid in before or "any_server" in getattr(item, "fixturenames", ()) for item in items]
         config.hook.pytest_deselected(items=[item for item, now in zip(items, again, strict=True) if not now])
         items[:] = [item for item, now in zip(items, again, strict=True) if now]
+
+
+def _order(item: pytest.Item) -> tuple[bool, str]:
+    """Servers last, and kind by kind: each worker starts and keeps as few pools of servers as it can."""
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    return item.get_closest_marker("server") is not None, parameters.get("server_kind", "")
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

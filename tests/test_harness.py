@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.cli import Outcome, environment
+from tests.harness.cli import ROOT, Outcome, clusterboot, environment
 from tests.harness.ready import wait_ready, why_not_ready
 from tests.harness.resp import Error
 from tests.harness.servers import Servers, free_ports
@@ -125,3 +125,12 @@ def test_two_documents_on_stdout_are_not_json() -> None:
     with pytest.raises(AssertionError, match="exactly one JSON document"):
         Outcome(("ls",), 0, "{}\n{}\n", "").json()
     assert Outcome(("ls",), 0, '{"a": 1}\n', "").json() == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--version",), ("plan", "topologies/local.yaml"), ("validate", "/nope", "-o", "json"), ("nope",)],
+)
+def test_a_command_that_is_forked_ends_as_one_that_is_started(words: tuple[str, ...]) -> None:
+    started = clusterboot(*words, env={"PYTHONPATH": str(ROOT)})
+    assert clusterboot(*words, cwd=ROOT) == started

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.harness import forks
+from tests.harness.forks import ROOT, Forked
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,10 @@ class Outcome:
         except ValueError as error:
             raise AssertionError(f"stdout is not exactly one JSON document ({error}): {self!r}") from None
 
+    def named(self, kind: str = "errors") -> list[tuple[str, str | None, str | None]]:
+        """Return code, node and peer of each error (`kind`: warnings, reasons) of the JSON document."""
+        return [(problem["code"], problem["node"], problem["peer"]) for problem in self.json()[kind]]
+
 
 def environment() -> dict[str, str]:
     """Return this process's environment with the project on the path of Python, wherever it is run."""
@@ -45,20 +50,27 @@ def environment() -> dict[str, str]:
 
 
 def launch(
-    *args: str | Path, env: Mapping[str, str | None] | None = None, cwd: Path | None = None
-) -> subprocess.Popen[str]:
-    """Start clusterboot in a session of its own and return the process, for tests that send signals.
+    *args: str | Path,
+    env: Mapping[str, str | None] | None = None,
+    cwd: Path | None = None,
+    module: str = "clusterboot",
+) -> subprocess.Popen[str] | Forked:
+    """Start clusterboot (or a module that drives it) in a session of its own and return the process.
 
     All three streams are pipes. `env` is laid over this process's environment; None removes a variable.
     """
     laid: dict[str, str | None] = {**environment(), "COLUMNS": "120", **(env or {})}
+    words = [str(arg) for arg in args]
+    whole = {name: value for name, value in laid.items() if value is not None}
+    if "PYTHONPATH" not in (env or {}) and forks.possible(whole):
+        return Forked(module, words, whole, cwd)
     return subprocess.Popen(
-        [sys.executable, "-m", "clusterboot", *map(str, args)],
+        [sys.executable, "-m", module, *words],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={name: value for name, value in laid.items() if value is not None},
+        env=whole,
         cwd=cwd,
         start_new_session=True,
     )
@@ -70,10 +82,11 @@ def clusterboot(
     env: Mapping[str, str | None] | None = None,
     cwd: Path | None = None,
     stdin: str | None = None,
+    module: str = "clusterboot",
 ) -> Outcome:
     """Run clusterboot to its end; after `timeout` seconds its process group is killed and the test fails."""
     words = tuple(map(str, args))
-    with launch(*args, env=env, cwd=cwd) as process:
+    with launch(*args, env=env, cwd=cwd, module=module) as process:
         try:
             out, err = process.communicate(stdin, timeout)
         except BaseException as error:

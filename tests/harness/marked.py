@@ -43,4 +43,4 @@ def wait_gone(mark: dict[str, str], deadline: float) -> None:
     while left := marked(mark):
         if time.monotonic() > end:
             raise AssertionError(f"after {deadline:g} s there still run: {left}")
-        time.sleep(0.02)
+        time.sleep(0.05)

@@ -7,31 +7,19 @@ system; everything above it is the real thing. An empty list is a name that does
 from __future__ import annotations
 
 import json
-import os
 import socket
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.harness.cli import ROOT, Outcome
+from tests.harness.cli import Outcome
+from tests.harness.cli import clusterboot as run
 
 
-def clusterboot(hosts: Mapping[str, Sequence[str]], *args: str | Path, timeout: float = 60.0) -> Outcome:
+def clusterboot(hosts: Mapping[str, Sequence[str]], *args: str | Path) -> Outcome:
     """Run clusterboot to its end where the names in `hosts` have these addresses, in this order."""
-    words = tuple(map(str, args))
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.harness.names", json.dumps(hosts), *words],
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        cwd=ROOT,
-        env={**os.environ, "COLUMNS": "120"},
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
-    return Outcome(words, done.returncode, done.stdout, done.stderr)
+    return run(json.dumps(hosts), *args, module="tests.harness.names")
 
 
 def _answer_for(hosts: Mapping[str, Sequence[str]]) -> None:

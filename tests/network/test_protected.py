@@ -14,12 +14,5 @@ def test_a_node_in_protected_mode_is_named_before_anything_is_changed(kind: str)
     with Hosts(need(kind), 2, extra={1: ["--protected-mode", "yes"]}) as hosts:
         outcome = hosts.clusterboot("up", hosts.topology(), "-o", "json", timeout=20)
         assert outcome.exit == 5, outcome
-        assert [(e["code"], e["node"], e["message"], e["hint"]) for e in outcome.json()["errors"]] == [
-            (
-                "protected-mode",
-                "b",
-                "b is in protected mode and answers only clients on its own host.",
-                "set a password there, or 'bind' and 'protected-mode no' on a private network",
-            )
-        ]
+        assert outcome.named() == [("protected-mode", "b", None)]
         assert "cluster_known_nodes:1\r\n" in hosts.call(0, "CLUSTER", "INFO")

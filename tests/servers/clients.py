@@ -28,7 +28,7 @@ def connect(nodes: Nodes) -> RedisCluster:
     )
 
 
-def write_and_read(nodes: Nodes, keys: int = 1000) -> Counter[int]:
+def write_and_read(nodes: Nodes, keys: int = 300) -> Counter[int]:
     """Write and read keys over all shards; return how many went to each port.
 
     Any error of the client is one of the test. A redirection that the client hides is seen on the

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,7 +17,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import IO, Any
 
-from tests.harness.cli import ROOT, Outcome, clusterboot, environment
+from tests.harness.cli import Outcome, clusterboot
+from tests.harness.forks import Forked
 from tests.harness.ready import why_not_ready
 from tests.harness.resp import Connection, Error
 from tests.harness.servers import Servers
@@ -163,6 +163,7 @@ class Pool:
     def __init__(self) -> None:
         self._stack = ExitStack()
         self._servers: dict[str, Servers] = {}
+        self._used: dict[str, int] = {}
 
     def __enter__(self) -> Pool:
         return self
@@ -177,7 +178,8 @@ class Pool:
             raise AssertionError(f"a server of the pool has died:\n{servers.log(0)[-2000:]}")
         if servers is None:
             servers = self._servers[kind] = self._stack.enter_context(Servers(kind, SIZE))
-        freshen(servers.addresses)
+        freshen(servers.addresses[: max(count, self._used.get(kind, 0))])
+        self._used[kind] = count
         return Nodes(servers, count, folder)
 
 
@@ -229,16 +231,8 @@ def _all(connection: Connection, commands: Sequence[Sequence[str]]) -> None:
 
 def dying(file: Path, k: int, moment: str, *flags: str, alone: bool = False) -> Outcome:
     """Run `up`, which gets a signal at its k-th changing command (see `tests.servers.dying`)."""
-    words = [str(k), moment, *(["alone"] if alone else []), "up", str(file), *flags]
-    ended = subprocess.run(
-        [sys.executable, "-m", "tests.servers.dying", *words],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=ROOT,
-        env=environment(),
-    )
-    return Outcome(("dying", *words), ended.returncode, ended.stdout, ended.stderr)
+    words = [str(k), moment, *(["alone"] if alone else []), "up", file, *flags]
+    return clusterboot(*words, module="tests.servers.dying")
 
 
 def problems(outcome: Outcome, kind: str = "errors") -> list[Mapping[str, Any]]:
@@ -248,7 +242,7 @@ def problems(outcome: Outcome, kind: str = "errors") -> list[Mapping[str, Any]]:
 
 
 def read_until(
-    process: subprocess.Popen[str], stream: IO[str] | None, words: str, seconds: float = 30.0
+    process: subprocess.Popen[str] | Forked, stream: IO[str] | None, words: str, seconds: float = 30.0
 ) -> str:
     """Read lines of a running command until `words` are among them; it is killed when they never come."""
     assert stream is not None

@@ -66,11 +66,12 @@ def test_a_name_without_a_living_address_is_told_with_all_it_has(any_nodes: Take
     file = two.file(nodes=[*two.addresses, f"many.test:{dead}", f"none.test:{dead}"])
     outcome = names.clusterboot(hosts, "up", file, "-o", "json")
     assert outcome.exit == 5, outcome
-    assert [problem["message"] for problem in problems(outcome)] == [
-        f"many.test:{dead} cannot be reached at any address of many.test, port {dead}: 127.0.0.2 (nothing "
-        "listens there), ::1 (nothing listens there).",
-        f"none.test:{dead} cannot be found: the name none.test does not resolve.",
+    assert outcome.named() == [
+        ("unreachable", f"many.test:{dead}", None),
+        ("name-not-resolved", f"none.test:{dead}", None),
     ]
+    for ip in hosts["many.test"]:
+        assert f"{ip} (" in problems(outcome)[0]["message"]
     assert two.changes() == {}
 
 
@@ -117,14 +118,9 @@ def test_a_bus_port_that_the_node_does_not_have_is_refused(nodes: Take) -> None:
     outcome = two.up(two.file(nodes=[two.addresses[0], f"{two.addresses[1]}@{wrong}"]), "-o", "json", exit=3)
     (problem,) = problems(outcome)
     assert problem["code"] == "bus-port-contradiction"
-    assert problem["message"] == (
-        f"{two.addresses[1]} has its cluster bus at port {two.ports[1] + 10000}, the topology says {wrong}."
-    )
-    assert problem["hint"] == "take bus_port out of the topology" + (
-        f": before Redis 7.0 the bus port is always port + 10000, here {two.ports[1] + 10000}"
-        if two.kind == "redis62"
-        else f", or set cluster-port {wrong} in its configuration file and restart it"
-    )
+    assert problem["node"] == two.addresses[1]
+    # Only Redis 7.0 and later can have another bus port than port + 10000.
+    assert (f"cluster-port {wrong}" in problem["hint"]) == (two.kind != "redis62")
     assert two.changes() == {}
 
 
@@ -152,16 +148,7 @@ def test_an_announcement_that_contradicts_the_topology_is_refused_with_both_valu
         nodes=[two.addresses[0], {"name": "b", "host": host, "port": port, "announce": announced}]
     )
     outcome = two.up(file, "-o", "json", exit=3)
-    (problem,) = problems(outcome)
-    assert problem["code"] == "announce-contradiction"
-    assert problem["message"] == (
-        "b announces 127.0.0.3 as cluster-announce-ip, 17999 as cluster-announce-bus-port, the topology says "
-        "127.0.0.4, 18000: what the node announces wins."
-    )
-    assert problem["hint"] == (
-        "on b: CONFIG SET cluster-announce-ip 127.0.0.4; CONFIG SET cluster-announce-bus-port 18000 (and in "
-        "its configuration file), or correct 'announce' in the topology"
-    )
+    assert outcome.named() == [("announce-contradiction", "b", None)]
     assert two.changes() == {}
 
 
@@ -169,11 +156,7 @@ def test_announcing_in_the_topology_what_nobody_announces_is_refused(any_nodes: 
     two = any_nodes(2)
     node = {"name": "b", "host": "127.0.0.1", "port": two.ports[1], "announce": {"host": "127.0.0.4"}}
     outcome = two.up(two.file(nodes=[two.addresses[0], node]), "-o", "json", exit=3)
-    (problem,) = problems(outcome)
-    assert problem["message"] == (
-        "b announces nothing as cluster-announce-ip, the topology says 127.0.0.4: what the node announces "
-        "wins."
-    )
+    assert outcome.named() == [("announce-contradiction", "b", None)]
     assert two.changes() == {}
 
 
@@ -230,11 +213,8 @@ def test_nodes_that_all_moved_are_recognised_by_their_ids_and_met_again(
     assert "stranger" not in before.out
     assert "announce" not in before.out  # it is a matter of `up`
     if how != "to the port of the next one":
-        (reason,) = [each for each in problems(before, "reasons") if each["code"] == "node-moved"]
-        assert reason["message"].startswith(
-            f"{', '.join(six.addresses[:5])} and 1 more cannot be reached at "
-        )
-        assert reason["hint"] == "run 'clusterboot up': it tells the nodes each other's new addresses"
+        moved = [node for code, node, _ in before.named("reasons") if code == "node-moved"]
+        assert len(moved) == 1
     outcome = clusterboot("up", file, "-o", "json")
     assert outcome.exit == 0, outcome
     assert why_not_ready(six.addresses) is None

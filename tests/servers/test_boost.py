@@ -20,7 +20,8 @@ import pytest
 from clusterboot.disk.topology_file import read
 from clusterboot.loop.restore import Restoring
 from clusterboot.wire.client import Fleet
-from tests.harness.cli import ROOT, Outcome, clusterboot, environment, launch
+from tests.conftest import ONE_KIND
+from tests.harness.cli import ROOT, Outcome, clusterboot, launch
 from tests.harness.ready import why_not_ready
 from tests.harness.servers import Servers
 from tests.servers.conftest import Take
@@ -224,6 +225,7 @@ def test_settings_are_restored_after_a_run_that_failed(
     assert outcome.json()["errors"][0]["code"] == "out-of-time"
 
 
+@ONE_KIND
 def test_the_helper_restores_what_a_killed_run_has_lowered(nodes: Take) -> None:
     three = nodes(3)
     file = three.file()
@@ -267,6 +269,7 @@ def _parent(process: Path) -> int:
         return 0
 
 
+@ONE_KIND
 @pytest.mark.parametrize("step", [9, pytest.param(1, marks=pytest.mark.soak)])
 def test_what_is_left_when_the_helper_is_killed_too_is_named_and_restored_from_any_machine(
     nodes: Take, tmp_path: Path, step: int
@@ -401,6 +404,7 @@ def test_what_a_mark_cannot_keep_is_not_lowered_and_the_report_says_so(any_nodes
     assert two.sent("CONFIG", "SET") == []
 
 
+@ONE_KIND
 def test_a_primary_that_stalls_while_settings_are_restored_is_not_failed_over(nodes: Take) -> None:
     """Its replica's elections stay off until no node finds the primary failing any more."""
     six = nodes(6)
@@ -439,11 +443,8 @@ def test_what_was_ready_is_looked_at_again_where_restoring_had_to_wait(any_nodes
     own = OLD | {TIMEOUT: "1000"}
     six.configure(own)
     file = six.file(replicas=1)
-    words = [str(6 + 6 + 3 + 5 + 3 + 1), str(six.servers.processes[0].pid), "up", str(file), "-o", "json"]
-    command = [sys.executable, "-m", "tests.servers.dying", *words]
-    with subprocess.Popen(
-        command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    words = [str(6 + 6 + 3 + 5 + 3 + 1), str(six.servers.processes[0].pid), "up", file, "-o", "json"]
+    with launch(*words, module="tests.servers.dying") as process:
         try:
             six.until(lambda: "slave" in str(six.ok(3, "ROLE")), "it has a replica")
             six.until(lambda: "master" in str(six.ok(3, "ROLE")), "its replica takes over")

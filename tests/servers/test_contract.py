@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.harness.cli import ROOT, Outcome, clusterboot, launch
+from tests.harness.cli import Outcome, clusterboot, launch
 from tests.servers.conftest import Take
 
 COMMON = {"schema", "command", "ok", "exit", "errors", "warnings"}
@@ -108,14 +106,7 @@ def test_a_traceback_is_shown_with_debug_only(tmp_path: Path) -> None:
 
 
 def _driven(arguments: Sequence[str]) -> Outcome:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.servers.broken", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=ROOT,
-    )
-    return Outcome(tuple(arguments), done.returncode, done.stdout, done.stderr)
+    return clusterboot(*arguments, module="tests.servers.broken")
 
 
 @pytest.mark.parametrize("command", sorted(KEYS.keys() - {"ls"}))

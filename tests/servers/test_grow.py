@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.conftest import ONE_KIND
 from tests.servers.clients import refused, writing
 from tests.servers.conftest import Take
 from tests.servers.pool import TIMERS, Nodes
@@ -61,6 +62,7 @@ def test_only_the_replica_that_was_added_is_joined_while_a_client_writes(nodes: 
     assert seven.sent("CLUSTER", "SET-CONFIG-EPOCH") == []
 
 
+@ONE_KIND
 def test_only_the_primary_without_slots_that_was_added_is_joined_while_a_client_writes(nodes: Take) -> None:
     seven = nodes(7)
     _grow(seven, role="primary", slots="none")

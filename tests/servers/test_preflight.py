@@ -1,4 +1,4 @@
-"""Nodes that cannot be used: all of them told at once, before anything is changed."""
+"""Nodes that cannot be used: all of them are named at once, before anything is changed."""
 
 from __future__ import annotations
 
@@ -14,40 +14,27 @@ import pytest
 from tests.harness.cli import clusterboot, launch
 from tests.harness.servers import Servers
 from tests.servers.conftest import Take
-from tests.servers.pool import Nodes, problems, read_until
+from tests.servers.pool import Nodes, read_until
 
 Start = Callable[..., Servers]
 
 
-def _failed(nodes: Nodes, file: Path, **options: Any) -> list[tuple[str, str, str, str]]:
-    """Run `up`, which must end with 5 before any change; return code, node, message, hint of each error."""
+def _failed(nodes: Nodes, file: Path) -> list[tuple[str, str | None]]:
+    """Run `up`, which must end with 5 before any change; return code and node of each error."""
     nodes.forget()
-    outcome = nodes.up(file, "-o", "json", exit=5, **options)
+    outcome = nodes.up(file, "-o", "json", exit=5)
     assert nodes.changes() == {}
-    return [(found["code"], found["node"], found["message"], found["hint"]) for found in problems(outcome)]
+    return [(code, node) for code, node, _ in outcome.named()]
 
 
-def test_nodes_that_cannot_be_reached_are_told_together(
-    nodes: Take, free_ports: Callable[[int], list[int]]
+def test_nodes_that_cannot_be_reached_are_named_together(
+    any_nodes: Take, free_ports: Callable[[int], list[int]]
 ) -> None:
-    two = nodes(2)
+    two = any_nodes(2)
     away = [f"127.0.0.1:{port}" for port in free_ports(2)]
     assert _failed(two, two.file(nodes=[*two.addresses, *away, "no-such-host.invalid:7001"])) == [
-        *(
-            (
-                "connection-refused",
-                name,
-                f"{name} cannot be reached: nothing listens at {name}.",
-                "start the server, or let 'up --spawn' start it, or fix its host and port in the topology",
-            )
-            for name in away
-        ),
-        (
-            "name-not-resolved",
-            "no-such-host.invalid:7001",
-            "no-such-host.invalid:7001 cannot be found: the name no-such-host.invalid does not resolve.",
-            "check the name, and the name server of this machine",
-        ),
+        *(("connection-refused", name) for name in away),
+        ("name-not-resolved", "no-such-host.invalid:7001"),
     ]
 
 
@@ -62,10 +49,10 @@ def test_passwords_that_lack_or_are_wrong_are_told_and_never_shown(nodes: Take) 
     outcomes.append(
         clusterboot("up", three.file(nodes=connections), "-o", "json", env={"PASSWORD_OF_C": "wr0ng"})
     )
-    found = [[(p["code"], p["node"], p["message"]) for p in problems(outcome)] for outcome in outcomes]
-    assert found[0][-1] == ("auth-required", c, f"{c} asks for a password, and the topology gives none.")
-    assert found[1][-1] == ("wrong-password", c, f"{c} does not accept the user name or password.")
-    assert [p[:2] for p in found[0][:-1]] in ([("password-not-set", b)], [("wrong-password", b)])
+    found = [outcome.named() for outcome in outcomes]
+    assert found[0][-1] == ("auth-required", c, None)
+    assert found[1][-1] == ("wrong-password", c, None)
+    assert found[0][:-1] in ([("password-not-set", b, None)], [("wrong-password", b, None)])
     assert not any(
         secret in outcome.out + outcome.err for outcome in outcomes for secret in ("wr0ng", "s3cret")
     )
@@ -96,10 +83,7 @@ class Connected:
 
 def test_a_user_that_lacks_a_command_is_told_which_rule_is_missing(nodes: Take) -> None:
     three = nodes(3)
-    rules = {
-        0: ("-cluster|meet", "CLUSTER MEET", "+cluster|meet"),
-        1: ("-cluster|set-config-epoch", "CLUSTER SET-CONFIG-EPOCH", "+cluster|set-config-epoch"),
-    }
+    missing = {0: "meet", 1: "set-config-epoch"}
     # Before 7.0 a subcommand can be allowed but not taken away: there, everything else is allowed.
     old = three.kind == "redis62"
     subcommands = (
@@ -112,23 +96,16 @@ def test_a_user_that_lacks_a_command_is_told_which_rule_is_missing(nodes: Take) 
         "replicate",
         "set-config-epoch",
     )
-    for index, (minus, _, _) in rules.items():
-        taken = minus.removeprefix("-cluster|")
+    for index, taken in missing.items():
         allowed = [f"+cluster|{name}" for name in subcommands if name != taken]
-        given = ["+@all", "-cluster", *allowed] if old else ["+@all", minus]
+        given = ["+@all", "-cluster", *allowed] if old else ["+@all", f"-cluster|{taken}"]
         three.ok(index, "ACL", "SETUSER", "ops", "on", ">pw", *given)
     auth = {"username": "ops", "password": "pw"}
     listed: list[dict[str, Any]] = [{"host": "127.0.0.1", "port": port} for port in three.ports]
-    for index in rules:
+    for index in missing:
         listed[index]["auth"] = auth
     assert _failed(three, three.file(nodes=listed)) == [
-        (
-            "no-permission",
-            three.addresses[index],
-            f"{three.addresses[index]} does not allow its user to run {command}.",
-            f"allow it with 'ACL SETUSER <user> {rule}'; docs/security.md has the whole rule set",
-        )
-        for index, (_, command, rule) in rules.items()
+        ("no-permission", three.addresses[index]) for index in missing
     ]
 
 
@@ -137,14 +114,7 @@ def test_a_server_that_is_no_cluster_node_is_told(server_kind: str, servers: Sta
     found = servers(server_kind, 2, extra=lambda index: ["--cluster-enabled", "no"] if index else [])
     two = Nodes(found, 2, tmp_path)
     name = two.addresses[1]
-    assert _failed(two, two.file()) == [
-        (
-            "cluster-disabled",
-            name,
-            f"{name} is not a cluster node: cluster support is disabled.",
-            "set 'cluster-enabled yes' in its configuration and restart it",
-        )
-    ]
+    assert _failed(two, two.file()) == [("cluster-disabled", name)]
 
 
 def test_cluster_taken_away_as_on_managed_services_is_told(
@@ -153,22 +123,15 @@ def test_cluster_taken_away_as_on_managed_services_is_told(
     found = servers(server_kind, 2, extra=lambda index: ["--rename-command", "CLUSTER", ""] if index else [])
     two = Nodes(found, 2, tmp_path)
     name = two.addresses[1]
-    assert _failed(two, two.file()) == [
-        (
-            "command-unavailable",
-            name,
-            f"{name} has no CLUSTER INFO: it was renamed or disabled, as on managed services.",
-            "undo rename-command there; managed services form their clusters themselves",
-        )
-    ]
+    assert _failed(two, two.file()) == [("command-unavailable", name)]
 
 
 def test_a_node_that_loads_its_data_is_waited_for(
     require: Callable[[str], str], servers: Start, tmp_path: Path
 ) -> None:
-    """Some seconds of loading, made by a delay for each of a thousand keys.
+    """Loading takes long, by a delay for each of a thousand keys, until the run says that it waits.
 
-    Valkey answers INFO and CLUSTER meanwhile, as if nothing were amiss.
+    Meanwhile Valkey answers INFO and CLUSTER as if it were not loading.
     """
     found = servers(require("valkey91"), 2)
     two = Nodes(found, 2, tmp_path)
@@ -181,12 +144,10 @@ def test_a_node_that_loads_its_data_is_waited_for(
     two.ok(1, "MSET", *with_keys)
     two.ok(1, "SAVE")
     two.servers.kill(1)
-    # In microseconds for each key; every few keys the server finds time to answer that it is LOADING.
-    _restart_loading(
-        two.servers, 1, "--key-load-delay", "1500", "--loading-process-events-interval-bytes", "1024"
-    )
+    _restart_loading(two.servers, 1)
     with launch("up", file) as process:
         told = read_until(process, process.stderr, "loading data")
+        two.ok(1, "CONFIG", "SET", "key-load-delay", "0")
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0, told + err
     assert f"waiting for {two.addresses[1]}: loading data" in told
@@ -206,31 +167,20 @@ def test_a_node_that_loads_for_longer_than_the_run_is_named(
     two.ok(1, "MSET", *keys)
     two.ok(1, "SAVE")
     two.servers.kill(1)
-    # In microseconds for each key: far longer than the run may take.
-    _restart_loading(
-        two.servers, 1, "--key-load-delay", "8000", "--loading-process-events-interval-bytes", "1024"
-    )
-    loads = (
-        "loading",
-        two.addresses[1],
-        f"{two.addresses[1]} is still loading its data.",
-        "wait until it is done, or raise --timeout",
-    )
-    again = "run the same command again: it goes on from here; --timeout gives it longer"
+    _restart_loading(two.servers, 1)
     outcome = two.up(file, "-o", "json", "--timeout", "2", exit=5)
-    assert [(e["code"], e["node"], e["message"], e["hint"]) for e in problems(outcome)] == [
-        ("out-of-time", None, "not Ready within 2 s.", again),
-        loads,
-    ]
+    assert outcome.named() == [("out-of-time", None, None), ("loading", two.addresses[1], None)]
     looked = clusterboot("status", file, "-o", "json")
-    reasons = problems(looked, "reasons")
-    assert next((e["code"], e["node"], e["message"], e["hint"]) for e in reasons) == loads, looked
+    first, *others = looked.named("reasons")
+    assert first == ("loading", two.addresses[1], None), looked
     # The other one may say that it lost its link, or that the cluster is down, and nothing about the way.
-    assert not [e for e in reasons if e["code"].startswith("bus-")], looked
+    assert not [code for code, _, _ in others if code.startswith("bus-")], looked
 
 
-def _restart_loading(servers: Servers, index: int, *settings: str) -> None:
-    """Start a server again with more settings, and wait until it answers that it is loading."""
+def _restart_loading(servers: Servers, index: int) -> None:
+    """Start a server again, which loads its 1,000 keys in ten seconds; return when it says so."""
+    # Microseconds for each key; every few keys the server answers clients.
+    settings = ("--key-load-delay", "10000", "--loading-process-events-interval-bytes", "1024")
     before = servers._extra
     servers._extra = lambda other: [*before(other), *(settings if other == index else ())]
     servers.processes[index] = servers._start(index)

@@ -52,10 +52,7 @@ def test_fresh_nodes_are_not_ready_and_every_reason_is_given(nodes: Take) -> Non
     file = three.file()
     document = _status(file, "-o", "json", exit=4).json()
     a, b, c = three.addresses
-    assert [(reason["code"], reason["message"]) for reason in document["reasons"]] == [
-        ("not-met", f"the nodes are 3 groups that do not know each other: {a} | {b} | {c}."),
-        ("slots-missing", "no node serves the slots 0-16383 (16384 of 16384)."),
-    ]
+    assert [reason["code"] for reason in document["reasons"]] == ["not-met", "slots-missing"]
     assert [row["unseen"] for row in document["nodes"]] == [[b, c], [a, c], [a, b]]
     assert [row["unseen_by"] for row in document["nodes"]] == [[b, c], [a, c], [a, b]]
     assert "✗ Not Ready" in _status(file, exit=4).out
@@ -67,11 +64,11 @@ def test_a_half_built_cluster_is_not_ready_and_says_what_is_missing(nodes: Take)
     three.join((0, 1), ((0, 5460), (5461, 10922)))
     three.forget()
     document = _status(three.file(), "-o", "json", exit=4).json()
-    a, b, c = three.addresses
-    assert [(reason["code"], reason["node"], reason["message"]) for reason in document["reasons"]] == [
-        ("not-met", a, f"the nodes are 2 groups that do not know each other: {a} and {b} | {c}."),
-        ("slots-missing", None, "no node serves the slots 10923-16383 (5461 of 16384)."),
+    assert [(reason["code"], reason["node"]) for reason in document["reasons"]] == [
+        ("not-met", three.addresses[0]),
+        ("slots-missing", None),
     ]
+    assert "10923-16383" in document["reasons"][1]["message"]
     assert [row["slots"] for row in document["nodes"]] == ["0-5460", "5461-10922", ""]
     assert document["mesh"] is False
     assert three.changes() == {}
@@ -82,19 +79,7 @@ def test_a_mesh_without_slots_and_replicas_says_only_that(any_nodes: Take) -> No
     file = four.file(replicas=1)
     four.up(file, "--meet-only")
     document = _status(file, "-o", "json", exit=4).json()
-    a, b, c, d = four.addresses
-    assert [(reason["code"], reason["message"], reason["hint"]) for reason in document["reasons"]] == [
-        (
-            "slots-missing",
-            "no node serves the slots 0-16383 (16384 of 16384).",
-            "run 'clusterboot up': it does what is missing",
-        ),
-        (
-            "replicas-missing",
-            f"2 nodes are not replicas of their primaries yet: {c} of {a}, {d} of {b}.",
-            "run 'clusterboot up': it does what is missing",
-        ),
-    ]
+    assert [reason["code"] for reason in document["reasons"]] == ["slots-missing", "replicas-missing"]
     four.ready_up(file)
 
 
@@ -110,16 +95,9 @@ def test_a_node_that_is_down_is_named_with_exit_5(
     name = three.addresses[1]
     assert document["exit"] == 5
     away = [reason for reason in document["reasons"] if reason["code"] == "connection-refused"]
-    assert [(reason["node"], reason["message"], reason["hint"]) for reason in away] == [
-        (
-            name,
-            f"{name} cannot be reached: nothing listens at {name}.",
-            "start the server, or let 'up --spawn' start it, or fix its host and port in the topology",
-        )
-    ]
+    assert [reason["node"] for reason in away] == [name]
     assert [row["state"] == "away" for row in document["nodes"]] == [False, True, False]
-    text = _status(file, exit=5)
-    assert f"{name} cannot be reached: nothing listens at {name}." in text.out
+    assert away[0]["message"] in _status(file, exit=5).out
     assert three.servers.changing(0) == three.servers.changing(2) == []
 
 
@@ -141,12 +119,9 @@ def test_a_primary_whose_replica_went_to_another_one_is_warned_about(any_nodes: 
     six.ok(3, "CLUSTER", "REPLICATE", six.id(1))
     six.until(lambda: six.why_not_ready() is None, "all know that d has another primary")
     for outcome in (_status(file, "-o", "json"), six.up(file, "-o", "json")):
-        (warning,) = problems(outcome, "warnings")
-        assert (warning["code"], warning["node"], warning["peer"]) == ("replicas-fewer", a, d)
-        assert warning["message"] == (
-            f"1 primary has fewer replicas than the topology wants: {a} has none of 1."
-        )
-        assert warning["hint"].startswith(f"run CLUSTER REPLICATE {six.id(0)} on {d}, which ")
+        assert outcome.named("warnings") == [("replicas-fewer", a, d)]
+        # The hint is a command that does it: the test sends it below.
+        assert f"CLUSTER REPLICATE {six.id(0)} on {d}" in problems(outcome, "warnings")[0]["hint"]
     six.ok(3, "CLUSTER", "REPLICATE", six.id(0))
     six.until(lambda: six.why_not_ready() is None, "all know that d is back")
     assert problems(_status(file, "-o", "json"), "warnings") == []
@@ -210,9 +185,9 @@ def test_each_look_of_watch_is_bounded(any_nodes: Take) -> None:
 
 def test_watch_is_text_only(any_nodes: Take) -> None:
     outcome = _status(any_nodes(2).file(), "--watch", "-o", "json", exit=2)
-    assert [(p["code"], p["message"]) for p in problems(outcome)] == [("usage", "--watch shows text only.")]
+    assert outcome.named() == [("usage", None, None)]
     outcome = _status(any_nodes(2).file(), "--watch", "--quiet", exit=2)
-    assert outcome.err.startswith("error: --watch with --quiet shows nothing.")
+    assert outcome.err.startswith("error: --watch ")
 
 
 def test_a_dry_run_prints_the_missing_steps_and_changes_nothing(nodes: Take) -> None:
