@@ -8,6 +8,7 @@ docs/architecture.md shows the rooms as a picture.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -328,3 +329,20 @@ def test_the_reader_of_imports_sees_what_it_must(tmp_path: Path, monkeypatch: py
 def test_a_circle_is_seen_and_what_only_leads_to_it_is_not() -> None:
     assert circle({"a": {"b"}, "b": {"c"}, "c": {"b", "d"}, "d": set()}) == {"b", "c"}
     assert not circle({"a": {"b"}, "b": {"c"}, "c": set()})
+
+
+def test_the_picture_of_the_rooms_shows_the_table() -> None:
+    """Each arrow of docs/architecture.md is in the table, and each entry of the table follows from arrows."""
+    text = (ROOT.parent / "docs" / "architecture.md").read_text()
+    drawn = re.findall(r"^    (\w+)(?:\[.*?\])? --> (\w+)", text, re.MULTILINE)
+    ground = {here for here, allowed in ROOMS.items() if allowed <= {"errors"}}
+
+    def reach(here: str) -> set[str]:
+        ends = {end for start, end in drawn if start == here}
+        return ends.union(*map(reach, ends))
+
+    for start, end in drawn:
+        assert end == "root" or end in ROOMS[start], f"{start} may not import {end}"
+    for here in ROOMS.keys() - ground - {"__main__"}:
+        assert ROOMS[here] - ground <= reach(here), here
+        assert "root" in reach(here)
