@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
 
 
 class Exit(IntEnum):
@@ -58,6 +59,11 @@ class Problem:
     file: str | None = None
     line: int | None = None
     column: int | None = None
+
+
+warning = partial(Problem, exit=Exit.DONE)
+refusal = partial(Problem, exit=Exit.REFUSED)
+not_ready = partial(Problem, exit=Exit.NOT_READY)
 
 
 class ClusterbootError(Exception):

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from clusterboot.addresses import BUS_OFFSET, is_loopback_address
 from clusterboot.core.views import View, Views
-from clusterboot.errors import Exit, Problem
+from clusterboot.errors import Problem, refusal
 from clusterboot.topology import Announce, Node, Topology
 
 _IP, _PORT, _BUS_PORT = "cluster-announce-ip", "cluster-announce-port", "cluster-announce-bus-port"
@@ -66,14 +66,13 @@ def _otherwise(node: Node, announce: Announce, view: View) -> Iterable[Problem]:
     if wrong:
         said = ", ".join(f"{said or 'nothing'} as {setting}" for setting, said, _ in wrong)
         wants = ", ".join(value for _, _, value in wrong)
-        yield Problem(
+        yield refusal(
             "announce-contradiction",
             f"{node.name} announces {said}, the topology says {wants}: what the node announces wins.",
             node=node.name,
             hint=f"on {node.name}: "
             + "; ".join(f"CONFIG SET {setting} {value}" for setting, _, value in wrong)
             + " (and in its configuration file), or correct 'announce' in the topology",
-            exit=Exit.REFUSED,
         )
 
 
@@ -111,10 +110,9 @@ def _other_bus_port(node: Node, wanted: int, view: View) -> Problem:
         if fixed
         else f", or set cluster-port {wanted} in its configuration file and restart it"
     )
-    return Problem(
+    return refusal(
         "bus-port-contradiction",
         f"{node.name} has its cluster bus at port {view.me.bus_port}, the topology says {wanted}.",
         node=node.name,
         hint=f"take bus_port out of the topology{instead}",
-        exit=Exit.REFUSED,
     )

@@ -1,14 +1,13 @@
 """What a running or half-built cluster already is, and whether the topology may go on from there. Pure.
 
 `adopt` turns views into pins for `placement.place`: a node that serves slots keeps them, a replica of a
-node of the topology stays its replica. What the file says about roles and slots is how a cluster starts; a
-failover or a replica that moved is kept, with a warning. A contradiction that only moving data could
-resolve is refused.
+node of the topology stays its replica. Roles and slots in the file are how a cluster starts: a failover or
+a replica that moved is kept, with a warning. What only moving data could resolve is refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -17,8 +16,8 @@ from clusterboot.core.groups import group
 from clusterboot.core.mixed import not_followed
 from clusterboot.core.placement import Placement, Spot, place, spelled_role
 from clusterboot.core.versions import formats
-from clusterboot.core.views import View, Views
-from clusterboot.errors import Exit, Problem
+from clusterboot.core.views import Views
+from clusterboot.errors import Problem, refusal
 from clusterboot.slots import NONE, Slots, union
 from clusterboot.topology import Topology
 from clusterboot.wording import count, listed, shortened
@@ -28,8 +27,10 @@ _Group = tuple[Sequence[str], Slots]
 
 # Seconds until the second look at a possibly transient finding.
 AGAIN = 0.5
+_ONE_EACH = "give each cluster a topology of its own"
 _START_OVER = (
-    "if this is left over from another attempt, 'clusterboot down TOPOLOGY --reset --yes' empties the nodes"
+    f"{_ONE_EACH}; if this is left over from another attempt, 'clusterboot down TOPOLOGY --reset --yes' "
+    "empties the nodes"
 )
 
 
@@ -43,8 +44,7 @@ class Adopted:
 
 def adopt(topology: Topology, views: Views) -> Adopted:
     """Return the target for a topology whose nodes are as in `views` (one of every node)."""
-    ids = {view.id: name for name, view in views.items()}
-    pins, lost = _pins(topology, views, ids)
+    pins, lost = _pins(topology, views)
     known = formats(views)
     target = place(topology, pins, known)
     fresh = place(topology, formats=known)
@@ -61,12 +61,13 @@ def adopt(topology: Topology, views: Views) -> Adopted:
     return Adopted(replace(target, warnings=warnings), tuple(refusals))
 
 
-def _pins(topology: Topology, views: Views, ids: Mapping[str, str]) -> tuple[dict[str, Spot], list[Problem]]:
+def _pins(topology: Topology, views: Views) -> tuple[dict[str, Spot], list[Problem]]:
     """Serving primaries, replicas of the topology's own nodes, and primaries that have such replicas.
 
     Also a problem for every replica that leads to no primary: nothing that clusterboot does to a replica
     makes it a primary. preflight refuses replicas of nodes outside the topology.
     """
+    ids = {view.id: name for name, view in views.items()}
     follows = {name: ids.get(view.me.primary or "") for name, view in views.items() if view.me.replica}
     pins = {
         name: Spot("primary", None, view.me.slots)
@@ -74,7 +75,7 @@ def _pins(topology: Topology, views: Views, ids: Mapping[str, str]) -> tuple[dic
         if view.me.slots and name not in follows
     }
     lost: list[Problem] = []
-    for name in follows:
+    for name, primary in follows.items():
         head, passed = name, {name}
         while (further := follows.get(head)) is not None and further not in passed:
             # A replica of a replica must in the end replicate the primary of both.
@@ -84,26 +85,24 @@ def _pins(topology: Topology, views: Views, ids: Mapping[str, str]) -> tuple[dic
             pins[name] = Spot("replica", head)
             pins.setdefault(head, Spot("primary"))
         elif follows[head] is not None or views[name].knows(views[name].me.primary or "") is None:
-            lost.append(_lost(name, follows[name]))
+            lost.append(
+                refusal(
+                    "replica-without-primary",
+                    f"{name} replicates {primary}, but no node in that chain is a primary."
+                    if primary
+                    else f"{name} is a replica and knows no primary.",
+                    name,
+                    primary,
+                    f"run CLUSTER FAILOVER TAKEOVER on {name} if it has the data, else CLUSTER RESET HARD",
+                )
+            )
     if topology.slots == "none":
         pins = {name: pins.get(name, Spot("primary")) for name in views}
     return pins, lost
 
 
-def _lost(name: str, primary: str | None) -> Problem:
-    return _refusal(
-        "replica-without-primary",
-        f"{name} replicates {primary}, but no node in that chain is a primary."
-        if primary
-        else f"{name} is a replica and knows no primary.",
-        name,
-        f"run CLUSTER FAILOVER TAKEOVER on {name} if it has the data, else CLUSTER RESET HARD",
-        peer=primary,
-    )
-
-
 def _split_ownership(topology: Topology, views: Views, fresh: Placement) -> list[Problem]:
-    """Several groups that own slots: refused where they are two clusters and not one that is half-built."""
+    """Refuse several groups that own slots, where they are two clusters and not one that is half-built."""
     groups = [
         (members, union(views[name].me.slots for name in members))
         for members in group(views, connected=False)
@@ -115,46 +114,48 @@ def _split_ownership(topology: Topology, views: Views, fresh: Placement) -> list
     def others(members: Sequence[str]) -> str:
         return shortened([other[0] for other, _ in groups if other is not members])
 
-    found: list[Problem] = []
+    merged: list[Problem] = []
+    with_keys: list[Problem] = []
     for members, _ in groups:
         for name in members:
-            extra = views[name].me.slots - fresh.spots[name].slots
+            slots, keys = views[name].me.slots, views[name].keys
+            extra = slots - fresh.spots[name].slots
             if extra and topology.slots == "auto":
-                found.append(
-                    _refusal(
+                merged.append(
+                    refusal(
                         "two-clusters",
                         f"{name} already owns the slots {extra}, which this topology does not give it, and "
                         f"it does not know {others(members)}: two clusters would be merged.",
                         name,
-                        f"give each cluster a topology of its own; {_START_OVER}",
+                        hint=_START_OVER,
+                    )
+                )
+            if keys and slots:
+                with_keys.append(
+                    refusal(
+                        "two-clusters-with-keys",
+                        f"{name} holds {count(keys, 'key')} and does not know {others(members)}, which "
+                        f"{'owns' if len(groups) == 2 else 'own'} slots too: two clusters would be merged.",
+                        name,
+                        hint=f"{_ONE_EACH}, or move the data away first",
                     )
                 )
     for (one, slots), (other, other_slots) in _overlapping(groups):
         overlap = slots & other_slots
-        owner, peer = _owner(views, one, overlap), _owner(views, other, overlap)
-        found.append(
-            _refusal(
+        owner, peer = (
+            next(name for name in members if views[name].me.slots & overlap) for members in (one, other)
+        )
+        merged.append(
+            refusal(
                 "slots-overlap",
                 f"{owner} and {peer} do not know each other and both own the slots {overlap}: two clusters "
                 "would be merged.",
                 owner,
-                f"give each cluster a topology of its own; {_START_OVER}",
-                peer=peer,
+                peer,
+                _START_OVER,
             )
         )
-    found += [
-        _refusal(
-            "two-clusters-with-keys",
-            f"{name} holds {count(views[name].keys, 'key')} and does not know {others(members)}, "
-            f"which {'owns' if len(groups) == 2 else 'own'} slots too: two clusters would be merged.",
-            name,
-            "give each cluster a topology of its own, or move the data away first",
-        )
-        for members, _ in groups
-        for name in members
-        if views[name].keys and views[name].me.slots
-    ]
-    return found
+    return [*merged, *with_keys]
 
 
 def _overlapping(groups: Sequence[_Group]) -> Iterable[tuple[_Group, _Group]]:
@@ -164,20 +165,19 @@ def _overlapping(groups: Sequence[_Group]) -> Iterable[tuple[_Group, _Group]]:
     return ((one, other) for one, other in combinations(groups, 2) if one[1] & other[1])
 
 
-def _resharding(views: Views, target: Placement) -> list[Problem]:
+def _resharding(views: Views, target: Placement) -> Iterator[Problem]:
     """Nodes that import their first slots become primaries, and may have keys."""
-    return [
-        _refusal(
-            "resharding",
-            f"{name} is importing slots, and would become a replica of {target.spots[name].primary}: a "
-            "reshard is under way or was interrupted.",
-            name,
-            "wait until it is done, or run 'redis-cli --cluster fix'; then run this again",
-            peer=target.spots[name].primary,
-        )
-        for name, view in views.items()
-        if view.me.moving and not view.me.replica and target.spots[name].role == "replica"
-    ]
+    for name, view in views.items():
+        spot = target.spots[name]
+        if view.me.moving and not view.me.replica and spot.role == "replica":
+            yield refusal(
+                "resharding",
+                f"{name} is importing slots, and would become a replica of {spot.primary}: a reshard is "
+                "under way or was interrupted.",
+                name,
+                spot.primary,
+                "wait until it is done, or run 'redis-cli --cluster fix'; then run this again",
+            )
 
 
 def needs_recheck(problems: Iterable[Problem]) -> frozenset[Problem]:
@@ -188,16 +188,15 @@ def needs_recheck(problems: Iterable[Problem]) -> frozenset[Problem]:
     return frozenset(problem for problem in problems if problem.code == "slots-held")
 
 
-def _held(views: Views, target: Placement) -> list[Problem]:
+def _held(views: Views, target: Placement) -> Iterator[Problem]:
     """Nodes that are to serve slots which they list as those of another node, which no longer serves them.
 
     The other nodes do not learn of a DELSLOTS on the owner, since nodes only say what they serve, never what
     they do not: they refuse ADDSLOTS (`Slot N is already busy`) until they are told.
     """
     if any(view.me.moving for view in views.values()):
-        return []  # a reshard is under way, and nodes are not read at the same moment
+        return  # a reshard is under way, and nodes are not read at the same moment
     names = {view.id: name for name, view in views.items()}
-    found: list[Problem] = []
     for name, view in views.items():
         wanted = target.spots[name].slots - view.me.slots
         for peer in view.peers if wanted else ():
@@ -205,102 +204,74 @@ def _held(views: Views, target: Placement) -> list[Problem]:
             if peer.myself or owner is None:
                 continue  # preflight refuses nodes outside the topology
             held = (peer.slots & wanted) - views[owner].me.slots
-            if not held:
-                continue
-            found.append(
-                _refusal(
+            if held:
+                believers = [
+                    each
+                    for each, other in views.items()
+                    if any(line.id == peer.id and line.slots & held for line in other.peers)
+                ]
+                yield refusal(
                     "slots-held",
                     f"{name} is to serve the slots {held}, but lists them as those of {owner}, which no "
                     f"longer serves them (CLUSTER NODES of both): {name} would refuse them as busy.",
                     name,
+                    owner,
                     f"return them with CLUSTER ADDSLOTS on {owner}, or clear them with CLUSTER DELSLOTS on "
-                    f"{listed(_believers(views, peer.id, held))}; then run this again",
-                    peer=owner,
+                    f"{listed(believers)}; then run this again",
                 )
+
+
+def _keys_without_slots(views: Views) -> Iterator[Problem]:
+    for name, view in views.items():
+        if view.keys and not view.me.slots and not view.me.replica and not view.me.moving:
+            yield refusal(
+                "keys-without-slots",
+                f"{name} holds {count(view.keys, 'key')} but owns no slots: its keys would be lost "
+                "or unreachable.",
+                name,
+                hint="copy the keys elsewhere and empty the node (FLUSHALL), or leave it out of the topology",
             )
-    return found
-
-
-def _believers(views: Views, owner: str, slots: Slots) -> list[str]:
-    """The nodes that list the id `owner` with one of `slots`."""
-    return [
-        name for name, view in views.items() if any(p.id == owner and p.slots & slots for p in view.peers)
-    ]
-
-
-def _keys_without_slots(views: Views) -> list[Problem]:
-    return [
-        _refusal(
-            "keys-without-slots",
-            f"{name} holds {count(view.keys, 'key')} but owns no slots: its keys would be lost "
-            "or unreachable.",
-            name,
-            "copy the keys elsewhere and empty the node (FLUSHALL), or leave it out of the topology",
-        )
-        for name, view in views.items()
-        if view.keys and not view.me.slots and not view.me.replica and not view.me.moving
-    ]
 
 
 def _contradictions(
     topology: Topology, fresh: Placement, target: Placement, pins: Mapping[str, Spot]
-) -> list[Problem]:
+) -> Iterator[Problem]:
     """What the file says explicitly and only moving slots could bring about."""
     serving = {name: spot.slots for name, spot in pins.items() if spot.slots}
-    heads = {name: spot.primary or name for name, spot in target.spots.items()}
-    found: list[Problem] = []
-    wanted = sum(spot.role == "primary" for spot in fresh.spots.values())
-    count = len(serving) - wanted
-    if count > 0:
-        # Only nodes that the file itself calls replicas: a wrong number of primaries is not refused.
-        surplus = [
-            node.name for node in topology.nodes if node.name in serving and spelled_role(node) == "replica"
-        ]
-        found += [
-            _refusal(
-                "replica-serves",
-                f"{name} serves the slots {serving[name]}, but the topology calls it a replica.",
-                name,
-                "move its slots away first ('redis-cli --cluster reshard'), or change its role in the "
-                "topology",
-            )
-            for name in surplus[:count]
-        ]
+    surplus = len(serving) - sum(spot.role == "primary" for spot in fresh.spots.values())
+    # Only nodes that the file itself calls replicas: a wrong number of primaries is not refused.
+    replicas = [
+        node.name for node in topology.nodes if node.name in serving and spelled_role(node) == "replica"
+    ]
+    for name in replicas[: max(0, surplus)]:
+        yield refusal(
+            "replica-serves",
+            f"{name} serves the slots {serving[name]}, but the topology calls it a replica.",
+            name,
+            hint="move its slots away first ('redis-cli --cluster reshard'), or change its role in the "
+            "topology",
+        )
     explicit = {node.name: node.slots for node in topology.nodes if node.slots is not None}
     planned: dict[str, Slots] = {}
     for name, slots in explicit.items():
-        planned[heads[name]] = planned.get(heads[name], NONE) | slots
+        head = target.spots[name].primary or name
+        planned[head] = planned.get(head, NONE) | slots
     claimed = union(explicit.values())
     for owner, owned in serving.items():
         foreign = (owned & claimed) - planned.get(owner, NONE)
-        if foreign:
-            found += [
-                _refusal(
+        for name, slots in explicit.items() if foreign else ():
+            if foreign & slots:
+                yield refusal(
                     "slots-elsewhere",
                     f"{owner} serves the slots {foreign & slots}, which the topology gives to {name}.",
                     owner,
+                    name,
                     "move the slots ('redis-cli --cluster reshard') or change 'slots' in the topology",
-                    peer=name,
                 )
-                for name, slots in explicit.items()
-                if foreign & slots
-            ]
-        beyond = owned - claimed if owner in planned else NONE
-        if beyond:
-            found.append(
-                _refusal(
-                    "slots-elsewhere",
-                    f"{owner} serves the slots {beyond}, which the topology does not give it.",
-                    owner,
-                    "move the slots ('redis-cli --cluster reshard') or list them in the topology",
-                )
+        if owner in planned and (beyond := owned - claimed):
+            yield refusal(
+                "slots-elsewhere",
+                f"{owner} serves the slots {beyond}, which the topology does not give it.",
+                owner,
+                hint="move the slots ('redis-cli --cluster reshard') or list them in the topology",
             )
-    return found
-
-
-def _owner(views: Mapping[str, View], members: Sequence[str], slots: Slots) -> str:
-    return next(name for name in members if views[name].me.slots & slots)
-
-
-def _refusal(code: str, message: str, node: str, hint: str, peer: str | None = None) -> Problem:
-    return Problem(code, message, node=node, peer=peer, hint=hint, exit=Exit.REFUSED)

@@ -1,30 +1,25 @@
-"""What a running cluster has otherwise than the file says, and keeps: warnings. Pure.
-
-Roles and `replica_of` in a file are how a cluster starts; failovers and replicas that moved are no
-reason to change a cluster that serves.
-"""
+"""Warnings about what a running cluster has otherwise than the file says, and keeps. Pure."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from clusterboot.core.placement import Placement, Spot, spelled_role
 from clusterboot.core.views import Views
-from clusterboot.errors import Exit, Problem
+from clusterboot.errors import Problem, warning
 from clusterboot.topology import Node, Topology
 from clusterboot.wording import count, shortened
 
 
 def differences(topology: Topology, fresh: Placement, pins: Mapping[str, Spot]) -> list[Problem]:
     """Return the warnings about `pins`, what the nodes are, beside `fresh`, what fresh ones would become."""
-    found = [warning for node in topology.nodes for warning in _role_differs(node, pins)]
-    told = {problem.node for problem in found}
+    found = [problem for node in topology.nodes for problem in _role_differs(node, pins)]
+    named = {problem.node for problem in found}
     for name, pin in pins.items():
-        was_primary = pin.primary is not None and fresh.spots[pin.primary].primary == name
-        if was_primary and pin.role == "replica" and name not in told:
+        if pin.primary is not None and fresh.spots[pin.primary].primary == name and name not in named:
             found.append(
-                _warning(
+                warning(
                     "failed-over",
                     f"{name} would be the primary of {pin.primary} on fresh nodes and is its replica now: a "
                     "failover is kept.",
@@ -33,7 +28,21 @@ def differences(topology: Topology, fresh: Placement, pins: Mapping[str, Spot]) 
                     f"run CLUSTER FAILOVER on {name} to swap the roles back; nothing has to be done",
                 )
             )
-    return [*found, *_primaries_differ(fresh, pins)]
+    serving = sum(spot.role == "primary" for spot in pins.values())
+    wanted = sum(spot.role == "primary" for spot in fresh.spots.values())
+    free = len(fresh.spots) - len(pins)
+    # Free nodes can still become the missing primaries.
+    if pins and serving != wanted and not (serving < wanted and free):
+        found.append(
+            warning(
+                "primaries-differ",
+                f"there {'is' if serving == 1 else 'are'} {count(serving, 'primary', 'primaries')}, the "
+                f"topology asks for {wanted}: the primaries are kept.",
+                hint="reshard with 'redis-cli --cluster reshard' to change that, or adapt 'replicas' in the "
+                "topology",
+            )
+        )
+    return found
 
 
 def _role_differs(node: Node, pins: Mapping[str, Spot]) -> Iterator[Problem]:
@@ -41,7 +50,7 @@ def _role_differs(node: Node, pins: Mapping[str, Spot]) -> Iterator[Problem]:
     if pin is None:
         return
     if pin.role == "replica" and role == "primary":
-        yield _warning(
+        yield warning(
             "failed-over",
             f"{node.name} is a replica of {pin.primary} now, not a primary as in the topology: a "
             "failover is kept.",
@@ -52,7 +61,7 @@ def _role_differs(node: Node, pins: Mapping[str, Spot]) -> Iterator[Problem]:
     elif pin.role == "replica" and node.replica_of is not None and node.replica_of != pin.primary:
         planned = pins.get(node.replica_of)
         if planned is None or planned.primary != pin.primary:
-            yield _warning(
+            yield warning(
                 "replica-moved",
                 f"{node.name} replicates {pin.primary}, not {node.replica_of} as in the topology: "
                 "that is kept.",
@@ -61,28 +70,12 @@ def _role_differs(node: Node, pins: Mapping[str, Spot]) -> Iterator[Problem]:
                 f"run CLUSTER REPLICATE on {node.name} to move it, or change the topology",
             )
     elif pin.role == "primary" and role == "replica":
-        yield _warning(
+        yield warning(
             "failed-over",
             f"{node.name} is a primary now, not a replica as in the topology: a failover is kept.",
             node.name,
             node.replica_of,
             "run CLUSTER FAILOVER on its replica to swap them back, or swap them in the topology",
-        )
-
-
-def _primaries_differ(fresh: Placement, pins: Mapping[str, Spot]) -> Iterator[Problem]:
-    serving = sum(spot.role == "primary" for spot in pins.values())
-    wanted = sum(spot.role == "primary" for spot in fresh.spots.values())
-    free = len(fresh.spots) - len(pins)
-    # Free nodes can still become the missing primaries.
-    if pins and serving != wanted and not (serving < wanted and free):
-        yield _warning(
-            "primaries-differ",
-            f"there {'is' if serving == 1 else 'are'} {count(serving, 'primary', 'primaries')}, the topology "
-            f"asks for {wanted}: the primaries are kept.",
-            None,
-            None,
-            "reshard with 'redis-cli --cluster reshard' to change that, or adapt 'replicas' in the topology",
         )
 
 
@@ -95,53 +88,42 @@ def fewer_replicas(
     file, a primary may be alone while the cluster is Ready: its slots are lost with it. `fresh` is what the
     file says, `target` has the replicas that are still to come.
     """
-    have, wanted = _replica_counts(target), _wanted(topology, fresh)
+    have, wanted = Counter(target.primary_of.values()), _wanted(topology, fresh)
     lacking = [
         name
         for name, spot in target.spots.items()
-        if name in pins and spot.role == "primary" and spot.slots and have[name] < wanted(name)
+        if name in pins and spot.role == "primary" and spot.slots and have[name] < wanted[name]
     ]
     if not lacking:
         return []
     first = lacking[0]
     spare = next(
-        (name for name, pin in pins.items() if pin.primary and have[pin.primary] > wanted(pin.primary)), None
+        (name for name, pin in pins.items() if pin.primary and have[pin.primary] > wanted[pin.primary]), None
     )
-    move = ""
+    hint = "add a node to the topology and run 'clusterboot up': it becomes a replica there"
     if spare:
-        move = (
-            f"run CLUSTER REPLICATE {views[first].id} on {spare}, which {pins[spare].primary} can spare; or "
-        )
-    which = shortened([f"{name} has {have[name] or 'none'} of {wanted(name)}" for name in lacking])
+        move = f"run CLUSTER REPLICATE {views[first].id} on {spare}, which {pins[spare].primary} can spare"
+        hint = f"{move}; or {hint}"
+    which = shortened([f"{name} has {have[name] or 'none'} of {wanted[name]}" for name in lacking])
     return [
-        _warning(
+        warning(
             "replicas-fewer",
             f"{count(len(lacking), 'primary has', 'primaries have')} fewer replicas than the topology wants: "
             f"{which}.",
             first,
             spare,
-            f"{move}add a node to the topology and run 'clusterboot up': it becomes a replica there",
+            hint,
         )
     ]
 
 
-def _replica_counts(placement: Placement) -> Counter[str]:
-    return Counter(spot.primary for spot in placement.spots.values() if spot.primary is not None)
-
-
-def _wanted(topology: Topology, fresh: Placement) -> Callable[[str], int]:
-    """How many replicas the file wants for the shard of a node: each primary's, or what it spells out."""
-    counts = _replica_counts(fresh)
-    primaries = [name for name, spot in fresh.spots.items() if spot.role == "primary"]
+def _wanted(topology: Topology, fresh: Placement) -> dict[str, int]:
+    """How many replicas the file wants for the shard of each node: each primary's, or what it spells out."""
+    counts = Counter(fresh.primary_of.values())
     # A file with too few nodes for its `replicas` lacks none.
+    primaries = [name for name, spot in fresh.spots.items() if spot.role == "primary"]
     each = min(topology.replicas, min((counts[name] for name in primaries), default=0))
     spelled = any(spelled_role(node) for node in topology.nodes)
-
-    def wanted(name: str) -> int:
-        return max(each, counts[fresh.spots[name].primary or name] if spelled else 0)
-
-    return wanted
-
-
-def _warning(code: str, message: str, node: str | None, peer: str | None, hint: str) -> Problem:
-    return Problem(code, message, node=node, peer=peer, hint=hint, exit=Exit.DONE)
+    return {
+        name: max(each, counts[spot.primary or name] if spelled else 0) for name, spot in fresh.spots.items()
+    }

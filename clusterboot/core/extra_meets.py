@@ -1,19 +1,14 @@
 """MEETs beyond the minimal plan, where gossip alone is slow or does not help. Pure.
 
-Newcomers: gossip brings the news of a newcomer, and of its role, to all nodes of a serving cluster, but at
-the default cluster-node-timeout that takes up to half a minute. A MEET from the newcomer to a peer that
-misses it or has a stale view of it makes both exchange full headers at once, and costs only that one link
-for about 100 ms.
+Newcomers: at the default cluster-node-timeout, gossip takes up to half a minute to bring a newcomer and its
+role to all nodes of a serving cluster. After a MEET both nodes exchange full headers at once.
 
-Moved nodes: nodes that list each other at old addresses, as after containers restarted. The minimal plan
-connects them again, but gossip brings a new address only to nodes that already take the node for failing
-(cluster_legacy.c, clusterProcessGossipSection), after cluster-node-timeout. A MEET of such a pair at the
-new address ends at once in 'we already know this node', and both have each other's address.
+Moved nodes: gossip brings a new address only to nodes that already take the node for failing
+(cluster_legacy.c, clusterProcessGossipSection), after cluster-node-timeout. A MEET at the new address ends at
+once in 'we already know this node', and both have each other's address.
 
 One-sided pairs: a node ignores gossip about a node that it was told to forget, for 60 s (CLUSTER FORGET;
 clusterBlacklistExists), and all packets of a node that it does not know. It takes a MEET from any node.
-Where all nodes are connected by way of others the minimal plan has no MEET for such a pair, so these are
-sent when a run stands still, and count as repairs; the others are counted apart.
 """
 
 from __future__ import annotations
@@ -71,16 +66,17 @@ def newcomer_meets(
     `resting` are left out.
     """
     attaching = attaching or {}
+    differing = {name for name, health in verdict.nodes.items() if name in health.stale}
     found: list[Meet] = []
     for name in joining:
-        news = not _differs(name, verdict)
+        news = name not in differing
         behind = {
             peer: (name, peer)
             for peer, health in verdict.nodes.items()
             if peer != name and (name in health.unseen or (news and name in health.stale))
         }
         own = verdict.nodes.get(name, NodeHealth())
-        for peer in (*own.unseen, *(peer for peer in own.stale if not _differs(peer, verdict))):
+        for peer in (*own.unseen, *(peer for peer in own.stale if peer not in differing)):
             if peer != name:
                 behind.setdefault(peer, (peer, name))
         pairs = [
@@ -91,11 +87,6 @@ def newcomer_meets(
             for sender, receiver in pairs[:MAX_MEETS_PER_ROUND]
         ]
     return tuple(found)
-
-
-def _differs(name: str, verdict: Verdict) -> bool:
-    """Whether a node says of itself that it is something else than planned."""
-    return name in verdict.nodes.get(name, NodeHealth()).stale
 
 
 def moved_meets(nodes: Mapping[str, Node], views: Views) -> tuple[Meet, ...]:
@@ -127,7 +118,7 @@ def one_sided_meets(
     """Return for every node that does not list another a MEET from one such other.
 
     `unlisted` are pairs of which the first does not list the second, which sees the first. One MEET for
-    each node is enough: with it comes the gossip about the rest.
+    each node is enough: with it comes the gossip about the rest. These count as repairs.
     """
     nodes = {node.name: node for node in topology.nodes}
     senders: dict[str, str] = {}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from clusterboot.core.placement import Placement
 from clusterboot.core.versions import can_replicate, for_a_while
 from clusterboot.core.views import View, Views
-from clusterboot.errors import Exit, Problem
+from clusterboot.errors import Problem, refusal, warning
 from clusterboot.wording import listed, shortened
 
 _Pair = tuple[str, str]
@@ -23,63 +23,55 @@ _RUNNING = (
 )
 
 
-def cannot_follow(target: Placement, views: Views) -> Iterable[Problem]:
-    """Return the problems of `target`: replicas of versions that cannot read what their primaries send.
+def cannot_follow(target: Placement, views: Views) -> Iterator[Problem]:
+    """Yield the problems of `target`: replicas of versions that cannot read what their primaries send.
 
     A replica whose link to its primary is or was up goes on: only a new full sync would fail.
     """
     planned: list[_Pair] = []
     running: list[_Pair] = []
-    for name, primary in _pairs(target):
+    for name, primary in target.primary_of.items():
         replica = views[name]
         if can_replicate(views[primary], replica):
             continue
         if replica.me.primary != views[primary].id:
             planned.append((name, primary))
-        elif not replica.in_sync and _never_up(replica):
+        elif not replica.in_sync and replica.info.get("master_link_down_since_seconds") == "-1":
             running.append((name, primary))
     for pairs, hint in ((planned, _PLACED), (running, _RUNNING)):
         for some in _by_versions(pairs, views):
             name, primary = some[0]
-            why = _why(views[primary], views[name])
-            message = (
-                f"{name} cannot replicate {primary}: {why}."
-                if len(some) == 1
-                else f"{len(some)} nodes cannot replicate their primaries: {why} ({_of_primaries(some)})."
-            )
-            yield Problem(
+            what = f"{name} cannot replicate {primary}"
+            if len(some) > 1:
+                what = f"{len(some)} nodes cannot replicate their primaries"
+            yield refusal(
                 "versions-cannot-replicate",
-                message,
-                node=name,
-                peer=primary,
-                hint=hint.format(listed([replica for replica, _ in some])),
-                exit=Exit.REFUSED,
+                f"{what}: {_why(views[primary], views[name])}{_if_many(some)}.",
+                name,
+                primary,
+                hint.format(listed([replica for replica, _ in some])),
             )
 
 
-def not_followed(target: Placement, views: Views) -> Iterable[Problem]:
-    """Return a warning for primaries that could not replicate the replica that takes over from them."""
+def not_followed(target: Placement, views: Views) -> Iterator[Problem]:
+    """Yield a warning for primaries that could not replicate the replica that takes over from them."""
     pairs = [
         (name, primary)
-        for name, primary in _pairs(target)
+        for name, primary in target.primary_of.items()
         if can_replicate(views[primary], views[name]) and not can_replicate(views[name], views[primary])
     ]
     for some in _by_versions(pairs, views):
         name, primary = some[0]
-        why = _why(views[name], views[primary])
-        message = (
-            f"after a failover {primary} cannot replicate {name}: {why}."
-            if len(some) == 1
-            else f"after a failover {len(some)} primaries cannot replicate their replicas: {why} "
-            f"({_of_primaries([(primary, name) for name, primary in some])})."
-        )
-        yield Problem(
+        what = f"{primary} cannot replicate {name}"
+        if len(some) > 1:
+            what = f"{len(some)} primaries cannot replicate their replicas"
+        swapped = [(primary, name) for name, primary in some]
+        yield warning(
             "failover-not-followed",
-            message,
-            node=primary,
-            peer=name,
-            hint="finish the upgrade soon: CLUSTER FAILOVER on the newer node, then upgrade the older one",
-            exit=Exit.DONE,
+            f"after a failover {what}: {_why(views[name], views[primary])}{_if_many(swapped)}.",
+            primary,
+            name,
+            "finish the upgrade soon: CLUSTER FAILOVER on the newer node, then upgrade the older one",
         )
 
 
@@ -98,19 +90,11 @@ def out_of_sync(reason: Problem, views: Views) -> Problem | None:
     )
 
 
-def _pairs(target: Placement) -> list[_Pair]:
-    return [(name, spot.primary) for name, spot in target.spots.items() if spot.primary is not None]
-
-
 def _by_versions(pairs: Iterable[_Pair], views: Views) -> Iterable[list[_Pair]]:
     found: dict[tuple[str, str], list[_Pair]] = {}
     for name, primary in pairs:
         found.setdefault((_version(views[name]), _version(views[primary])), []).append((name, primary))
     return found.values()
-
-
-def _never_up(replica: View) -> bool:
-    return replica.info.get("master_link_down_since_seconds") == "-1"
 
 
 def _why(sender: View, reader: View) -> str:
@@ -124,5 +108,6 @@ def _version(view: View) -> str:
     return f"{view.kind} {view.version}"
 
 
-def _of_primaries(pairs: Iterable[_Pair]) -> str:
-    return shortened([f"{name} of {primary}" for name, primary in pairs])
+def _if_many(pairs: Sequence[_Pair]) -> str:
+    names = shortened([f"{name} of {other}" for name, other in pairs])
+    return f" ({names})" if len(pairs) > 1 else ""

@@ -45,6 +45,11 @@ class Placement:
     warnings: tuple[Problem, ...] = ()
 
     @property
+    def primary_of(self) -> dict[str, str]:
+        """The primary of each replica."""
+        return {name: spot.primary for name, spot in self.spots.items() if spot.primary is not None}
+
+    @property
     def slots(self) -> Slots:
         """All slots that are to be served."""
         return union(spot.slots for spot in self.spots.values())

@@ -1,14 +1,15 @@
 """Everything that forbids changing these nodes, found before the first change. Pure.
 
-Each check returns problems; `refusals` runs all of them, so that a user sees everything that is wrong at
-once. No check can be overridden: the hint of each problem says what to do.
+All checks run, so that a user sees everything that is wrong at once. None can be overridden: the hint of
+each problem says what to do.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from operator import attrgetter
 
 from clusterboot.addresses import BUS_OFFSET, Endpoint, is_loopback_address
 from clusterboot.core.addressing import contradictions, meeting_point
@@ -16,8 +17,8 @@ from clusterboot.core.mixed import cannot_follow
 from clusterboot.core.placement import Placement
 from clusterboot.core.plan import Meet
 from clusterboot.core.replaced import forget_hint, ghost, likely_successor, same_address, successors
-from clusterboot.core.views import Peer, Views
-from clusterboot.errors import Exit, Problem
+from clusterboot.core.views import Peer, View, Views
+from clusterboot.errors import Exit, Problem, refusal, warning
 from clusterboot.topology import Topology
 from clusterboot.wording import agree, listed, shortened
 
@@ -36,126 +37,108 @@ def refusals(topology: Topology, views: Views, away: Iterable[str] = ()) -> tupl
     )
 
 
-def warnings(views: Views) -> tuple[Problem, ...]:
-    """Return the warnings: mixed major versions, servers that hide INFO, slots that are being moved."""
-    return (*_mixed(views), *_hidden(views), *_open(views))
-
-
-def _mixed(views: Views) -> Iterable[Problem]:
+def warnings(views: Views) -> Iterator[Problem]:
+    """Yield the warnings: mixed major versions, servers that hide INFO, slots that are being moved."""
     majors = {(view.kind, view.version.major): name for name, view in views.items() if view.version.major}
     if len(majors) > 1:
         found = ", ".join(f"{kind} {major} on {name}" for (kind, major), name in sorted(majors.items()))
-        yield Problem(
+        yield warning(
             "mixed-versions",
             f"the nodes run different major versions: {found}.",
             hint="a replica must not be older than its primary; finish the upgrade soon",
-            exit=Exit.DONE,
         )
-
-
-def _hidden(views: Views) -> Iterable[Problem]:
-    names = [name for name, view in views.items() if view.hides_info]
-    if names:
-        yield Problem(
+    if hidden := [name for name, view in views.items() if view.hides_info]:
+        yield warning(
             "info-refused",
-            f"{shortened(names)} {agree('does', names)} not answer INFO: clusterboot cannot "
+            f"{shortened(hidden)} {agree('does', hidden)} not answer INFO: clusterboot cannot "
             "check the version and keys outside of database 0, nor tell one server that is listed twice from "
             "a copied nodes.conf.",
-            node=names[0],
+            hidden[0],
             hint="allow INFO to the user if possible",
-            exit=Exit.DONE,
         )
-
-
-def _open(views: Views) -> Iterable[Problem]:
     # Replicas of Valkey also list the open slots of their primaries.
-    names = [name for name, view in views.items() if view.me.moving and not view.me.replica]
-    if names:
-        yield Problem(
+    if moving := [name for name, view in views.items() if view.me.moving and not view.me.replica]:
+        yield warning(
             "slots-open",
-            f"{shortened(names)} {agree('has', names)} slots that are being migrated or "
+            f"{shortened(moving)} {agree('has', moving)} slots that are being migrated or "
             "imported: a reshard is under way or was interrupted.",
-            node=names[0],
+            moving[0],
             hint="wait until it is done, or run 'redis-cli --cluster fix'",
-            exit=Exit.DONE,
         )
 
 
-def _one_server_twice(views: Views) -> Iterable[Problem]:
-    """One process answers under two addresses: run_id is random for each start of a server."""
-    by_run: dict[str, list[str]] = defaultdict(list)
+def _names_by(views: Views, key: Callable[[View], str]) -> dict[str, list[str]]:
+    names: dict[str, list[str]] = defaultdict(list)
     for name, view in views.items():
-        if view.run_id:
-            by_run[view.run_id].append(name)
-    for names in by_run.values():
-        if len(names) > 1:
-            yield Problem(
+        names[key(view)].append(name)
+    return names
+
+
+def _one_server_twice(views: Views) -> Iterator[Problem]:
+    """One process answers under two addresses: run_id is random for each start of a server."""
+    for run_id, names in _names_by(views, attrgetter("run_id")).items():
+        if run_id and len(names) > 1:
+            yield refusal(
                 "same-server",
                 f"{shortened(names)} are the same server: one process answers at all of these addresses.",
-                node=names[0],
-                peer=names[1],
-                hint="list every server once; behind a load balancer use the servers' own addresses",
-                exit=Exit.REFUSED,
+                names[0],
+                names[1],
+                "list every server once; behind a load balancer use the servers' own addresses",
             )
 
 
-def _one_id_twice(views: Views) -> Iterable[Problem]:
+def _one_id_twice(views: Views) -> Iterator[Problem]:
     """Two processes with one node id: a copied nodes.conf or data folder."""
-    by_id: dict[str, list[str]] = defaultdict(list)
-    for name, view in views.items():
-        by_id[view.id].append(name)
-    for node_id, names in by_id.items():
+    for node_id, names in _names_by(views, attrgetter("id")).items():
         # One name for each process, where it is known: `same-server` is about one process twice.
         processes = list({views[name].run_id or name: name for name in reversed(names)}.values())[::-1]
         if len(processes) > 1:
-            yield Problem(
+            yield refusal(
                 "same-id",
                 f"{shortened(processes)} have the same node id {node_id}, as after copying nodes.conf or a "
                 "whole data folder.",
-                node=processes[0],
-                peer=processes[1],
-                hint=f"run CLUSTER RESET HARD on {listed(processes[1:])}, or remove nodes.conf there and "
+                processes[0],
+                processes[1],
+                f"run CLUSTER RESET HARD on {listed(processes[1:])}, or remove nodes.conf there and "
                 "start again",
-                exit=Exit.REFUSED,
             )
 
 
-def _strangers(views: Views, away: Iterable[str]) -> Iterable[Problem]:
+def _strangers(views: Views, away: Iterable[str]) -> Iterator[Problem]:
     """Ids that nodes list and the topology does not have: MEET would bring them in."""
     ours = {*away, *(view.id for view in views.values())}
-    tellers: dict[str, list[str]] = defaultdict(list)
-    seen: dict[str, list[Peer]] = defaultdict(list)
+    # By the id of a stranger: the nodes that list it, with their lines.
+    lines: dict[str, dict[str, Peer]] = defaultdict(dict)
     for name, view in views.items():
         for peer in view.peers:
             if peer.id not in ours and not peer.handshake:
-                tellers[peer.id].append(name)
-                seen[peer.id].append(peer)
-    best = {id_: max(lines, key=lambda peer: (peer.seen, bool(peer.ip))) for id_, lines in seen.items()}
-    successor = successors(seen, tellers, views)
-    dead = {id_ for id_, lines in seen.items() if all(map(_is_dead, lines))}
+                lines[peer.id][name] = peer
+    best = {id_: max(its.values(), key=lambda peer: (peer.seen, bool(peer.ip))) for id_, its in lines.items()}
+    successor = successors(lines, views)
+    dead = {id_ for id_, its in lines.items() if all(map(_is_dead, its.values()))}
     # Where a node has the address and another id, the old node is gone as soon as no link is left.
-    dead |= {id_ for id_ in successor if not any(line.connected for line in seen[id_])}
+    dead |= {id_ for id_ in successor if not any(line.connected for line in lines[id_].values())}
     guess = likely_successor([best[id_] for id_ in dead], views)
     alive: dict[tuple[str, ...], list[Peer]] = defaultdict(list)
     # Sorted, since the order in which a server lists nodes means nothing.
     for node_id, peer in sorted(best.items(), key=lambda item: (item[1].ip, item[1].port, item[0])):
+        tellers = tuple(lines[node_id])
         if node_id in dead:
-            yield ghost(peer, tellers[node_id], views, successor.get(node_id), guess)
+            yield ghost(peer, tellers, views, successor.get(node_id), guess)
         elif node_id in successor:
-            yield same_address(peer, tellers[node_id], successor[node_id])
+            yield same_address(peer, tellers, successor[node_id])
         else:
-            alive[*tellers[node_id]].append(peer)
+            alive[tellers].append(peer)
     for names, strangers in alive.items():
         known = shortened([f"{peer.address} (id {peer.id})" for peer in strangers])
-        yield Problem(
+        yield refusal(
             "stranger",
             f"{shortened(names)} {agree('knows', names)} {known}, which {agree('is', strangers)} not "
             "in the topology: it lists only a part of the cluster, or two clusters would be merged.",
-            node=names[0],
-            peer=strangers[0].address if len(strangers) == 1 else None,
-            hint="add what belongs to this cluster to the topology, or take these nodes out of the other "
+            names[0],
+            strangers[0].address if len(strangers) == 1 else None,
+            "add what belongs to this cluster to the topology, or take these nodes out of the other "
             "one: CLUSTER RESET HARD on an empty node, 'redis-cli --cluster del-node' otherwise",
-            exit=Exit.REFUSED,
         )
 
 
@@ -164,36 +147,32 @@ def _is_dead(peer: Peer) -> bool:
     return "noaddr" in peer.flags or ("fail" in peer.flags and not peer.slots)
 
 
-def _old(topology: Topology, views: Views) -> Iterable[Problem]:
+def _old(topology: Topology, views: Views) -> Iterator[Problem]:
     """Nodes with another bus port than the default before Redis 4.0, where CLUSTER MEET takes none."""
     for node in topology.nodes:
         view = views.get(node.name)
         if view and node.bus_port and node.bus_port != node.port + BUS_OFFSET and 0 < view.version.major < 4:
-            yield Problem(
+            yield refusal(
                 "bus-port-too-old",
                 f"{node.name} runs {view.kind} {view.version}, which has no other bus port than port + "
                 "10000.",
-                node=node.name,
+                node.name,
                 hint="take bus_port out of the topology or upgrade the server to 4.0 or later",
-                exit=Exit.REFUSED,
             )
 
 
 def no_way_in(target: Placement, views: Views) -> tuple[Problem, ...]:
     """Return what keeps replicas from their primaries: a missing masterauth, versions."""
     locked = (
-        Problem(
+        refusal(
             "masterauth-missing",
-            f"{name} is to replicate {spot.primary}, which asks for a password, and has no masterauth.",
-            node=name,
-            peer=spot.primary,
-            hint="set masterauth (and masteruser, where not the default user) on every node",
-            exit=Exit.REFUSED,
+            f"{name} is to replicate {primary}, which asks for a password, and has no masterauth.",
+            name,
+            primary,
+            "set masterauth (and masteruser, where not the default user) on every node",
         )
-        for name, spot in target.spots.items()
-        if spot.primary is not None
-        and views[spot.primary].config.get("requirepass") == "set"
-        and views[name].config.get("masterauth") == ""
+        for name, primary in target.primary_of.items()
+        if views[primary].config.get("requirepass") == "set" and views[name].config.get("masterauth") == ""
     )
     return (*locked, *cannot_follow(target, views))
 
@@ -208,14 +187,13 @@ def out_of_reach(topology: Topology, meets: Iterable[Meet], views: Views) -> tup
     if far is None:
         return ()
     return tuple(
-        Problem(
+        refusal(
             "loopback-among-others",
             f"{meet.peer} would be met at {meet.host}, which only its own host reaches; "
             f"{far} is at {hosts[far]}.",
-            node=meet.peer,
-            peer=far,
-            hint="list it by an address that all nodes reach, or give it cluster-announce-ip and 'announce'",
-            exit=Exit.REFUSED,
+            meet.peer,
+            far,
+            "list it by an address that all nodes reach, or give it cluster-announce-ip and 'announce'",
         )
         for meet in meets
         if is_loopback_address(meet.host)

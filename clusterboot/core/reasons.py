@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from clusterboot.core.placement import Placement
 from clusterboot.core.verdict import NodeHealth
 from clusterboot.core.views import Peer, View, Views
-from clusterboot.errors import Exit, Problem
+from clusterboot.errors import Problem, not_ready
 from clusterboot.slots import Slots
 from clusterboot.wording import shortened
 
@@ -40,17 +40,17 @@ def reasons_for(
         if stale:
             which = shortened(["itself" if other == name else other for other in stale])
             peer = stale[0] if len(stale) == 1 and stale != [name] else None
-            message = f"{name} has other roles or slots than planned for {which}"
-            found.append(_reason("roles-disagree", name, message, peer))
+            message = f"{name} has other roles or slots than planned for {which}."
+            found.append(not_ready("roles-disagree", message, name, peer))
     if lacking:
         which = f"slot{'' if len(lacking) == 1 else 's'} {lacking} ({len(lacking)} of 16384)"
-        found.append(_reason("slots-missing", None, f"no node serves the {which}", hint=_UP))
+        found.append(not_ready("slots-missing", f"no node serves the {which}.", hint=_UP))
     if to_attach:
         found.append(_replicas_missing(to_attach))
     for name, health in nodes.items():
         # By default a server says cluster_state:fail for as long as one slot is not served.
         if not (health.state_ok or lacking):
-            found.append(_reason("state-fail", name, f"{name} says cluster_state:fail"))
+            found.append(not_ready("state-fail", f"{name} says cluster_state:fail.", name))
         if not health.in_sync:
             found.append(_out_of_sync(name, views[name].info, target.spots[name].primary))
     return found
@@ -61,16 +61,16 @@ def _mesh_reasons(name: str, health: NodeHealth) -> Iterator[Problem]:
         yield not_seen(name, health.unseen)
     elif health.handshakes:
         # Only where no node is unseen: otherwise the handshake is most likely with that one.
-        yield _reason("handshake", name, f"{name} still has a handshake under way")
+        yield not_ready("handshake", f"{name} still has a handshake under way.", name)
     if health.strangers:
-        message = f"{name} lists {shortened(health.strangers)}, which no node of the topology has as id"
-        yield _reason("stranger", name, message)
+        message = f"{name} lists {shortened(health.strangers)}, which no node of the topology has as id."
+        yield not_ready("stranger", message, name)
 
 
 def not_seen(name: str, unseen: Sequence[str]) -> Problem:
     """Return the reason that a node does not see the nodes `unseen`."""
     peer = unseen[0] if len(unseen) == 1 else None
-    return _reason("not-seen", name, f"{name} does not see {shortened(unseen)}", peer)
+    return not_ready("not-seen", f"{name} does not see {shortened(unseen)}.", name, peer)
 
 
 def _behind(
@@ -119,20 +119,15 @@ def _role(peer: Peer) -> tuple[bool, str | None, Slots]:
 def _replicas_missing(pairs: Sequence[tuple[str, str]]) -> Problem:
     name, primary = pairs[0]
     if len(pairs) == 1:
-        return _reason("replicas-missing", name, f"{name} is not a replica of {primary} yet", primary, _UP)
+        message = f"{name} is not a replica of {primary} yet."
+        return not_ready("replicas-missing", message, name, primary, _UP)
     which = shortened([f"{name} of {primary}" for name, primary in pairs])
-    message = f"{len(pairs)} nodes are not replicas of their primaries yet: {which}"
-    return _reason("replicas-missing", name, message, hint=_UP)
+    message = f"{len(pairs)} nodes are not replicas of their primaries yet: {which}."
+    return not_ready("replicas-missing", message, name, hint=_UP)
 
 
 def _out_of_sync(name: str, info: Mapping[str, str], primary: str | None) -> Problem:
     link = info.get("master_link_status", "unknown")
     syncing = ", a sync is in progress" if info.get("master_sync_in_progress") == "1" else ""
-    message = f"{name} is not in sync with its primary: its link is {link}{syncing}"
-    return _reason("replica-out-of-sync", name, message, primary)
-
-
-def _reason(
-    code: str, node: str | None, message: str, peer: str | None = None, hint: str | None = None
-) -> Problem:
-    return Problem(code, f"{message}.", node=node, peer=peer, hint=hint, exit=Exit.NOT_READY)
+    message = f"{name} is not in sync with its primary: its link is {link}{syncing}."
+    return not_ready("replica-out-of-sync", message, name, primary)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from clusterboot.addresses import is_loopback_address
 from clusterboot.core.views import Peer, Views
-from clusterboot.errors import Exit, Problem
+from clusterboot.errors import Problem, refusal
 from clusterboot.wording import agree, listed, shortened
 
 
@@ -21,29 +21,24 @@ def forget_hint(node_id: str, names: Sequence[str], views: Views) -> str:
 
     A replica cannot forget its primary (Can't forget my master!), and may have all that is left of it.
     """
-    replicas = [name for name in names if views[name].me.primary == node_id]
-    first = (
-        f"run CLUSTER FAILOVER TAKEOVER on {replicas[0]}, which replicates it and may have its data; then "
-        if replicas
-        else ""
-    )
-    return (
-        f"{first}run CLUSTER FORGET {node_id} on {listed(names)}, all within 60 seconds, then run this again"
-    )
+    forget = f"run CLUSTER FORGET {node_id} on {listed(names)}, all within 60 seconds, then run this again"
+    for name in names:
+        if views[name].me.primary == node_id:
+            takeover = f"run CLUSTER FAILOVER TAKEOVER on {name}, which replicates it and may have its data"
+            return f"{takeover}; then {forget}"
+    return forget
 
 
-def successors(
-    lines: Mapping[str, Sequence[Peer]], tellers: Mapping[str, Sequence[str]], views: Views
-) -> dict[str, str]:
+def successors(lines: Mapping[str, Mapping[str, Peer]], views: Views) -> dict[str, str]:
     """Return, by the old id, the node that has its address now and another id.
 
-    `lines` are what the nodes `tellers` say of each id that no node of the topology has. A loopback address
-    means a node on the teller's own host, so it only counts where the teller is on this host too.
+    `lines` are, by id and by teller, what nodes say of the ids that no node of the topology has. A loopback
+    address means a node on the teller's own host, so it only counts where the teller is on this host too.
     """
     addresses = {(view.me.ip or view.ip, view.me.port): name for name, view in views.items() if view.me.port}
     found: dict[str, str] = {}
     for node_id, its in lines.items():
-        for line, teller in zip(its, tellers[node_id], strict=True):
+        for teller, line in its.items():
             name = addresses.get((line.ip, line.port)) if line.ip else None
             here = not is_loopback_address(line.ip) or is_loopback_address(views[teller].ip)
             if name is not None and name != teller and here:
@@ -64,17 +59,17 @@ def ghost(
 
     `successor` is the node that has its address now, `guess` the one that maybe had its id.
     """
-    where = peer.address if peer.ip else "at no known address"
-    why = f"; {successor} has that address now, with another id" if successor else ""
-    if guess and not successor:
+    where, why = peer.address if peer.ip else "at no known address", ""
+    if successor:
+        why = f"; {successor} has that address now, with another id"
+    elif guess:
         why = f"; maybe the former id of {guess}, which is empty and knows no other node"
-    return Problem(
+    return refusal(
         "ghost",
         f"{shortened(names)} still {agree('knows', names)} a node that is gone: {where} (id {peer.id}){why}.",
-        node=names[0],
-        peer=successor or guess or (peer.address if peer.ip else None),
-        hint=forget_hint(peer.id, names, views),
-        exit=Exit.REFUSED,
+        names[0],
+        successor or guess or (peer.address if peer.ip else None),
+        forget_hint(peer.id, names, views),
     )
 
 
@@ -83,13 +78,12 @@ def same_address(stranger: Peer, names: Sequence[str], successor: str) -> Proble
 
     Either the links of the others are not up to date, or another node has that address in their network.
     """
-    return Problem(
+    return refusal(
         "stranger",
         f"{shortened(names)} {agree('knows', names)} {stranger.address} (id {stranger.id}), which is the "
         f"address of {successor}, but not its id: either {successor} has just lost its data, or another "
         "cluster uses this address in its own network and the clusters would be merged.",
-        node=names[0],
-        peer=successor,
-        hint="run this again in a few seconds; if it says the same then, give each cluster its own addresses",
-        exit=Exit.REFUSED,
+        names[0],
+        successor,
+        "run this again in a few seconds; if it says the same then, give each cluster its own addresses",
     )

@@ -1,14 +1,13 @@
 """What the boost lowers, how far, where, and how a node keeps its own values meanwhile. Pure.
 
-Forming a cluster waits for gossip, and gossip waits for cluster-node-timeout. A replica's first sync
-waits for its primary's repl-diskless-sync-delay, and on Valkey 9 for the replica's once-a-second cron
-to find that its data has come, unless it loads it from the socket (repl-diskless-load). All of them
-take effect at once and can be restored. With a low timeout a node that stalls for a moment counts as
-failed, so elections are off for as long as timeouts are low.
+Gossip waits for cluster-node-timeout. A replica's first sync waits for its primary's
+repl-diskless-sync-delay, and on Valkey 9 for the replica's once-a-second cron, unless it loads the data from
+the socket (repl-diskless-load). With a low timeout a node that stalls for a moment counts as failed, so
+elections are off for as long as timeouts are low.
 
-The own values of a node are encoded in one number, the mark, and set as its cluster-migration-barrier
-meanwhile, so that any later run on any machine can restore them. So high a barrier only stops replica
-migration, which is not wanted while a cluster forms (clusterHandleReplicaMigration).
+The own values of a node are encoded in one number, the mark, which is its cluster-migration-barrier
+meanwhile: any later run on any machine can restore them. So high a barrier only stops replica migration,
+which is not wanted while a cluster forms (clusterHandleReplicaMigration).
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from clusterboot.core.views import View, Views, number
-from clusterboot.errors import Exit, Problem
+from clusterboot.errors import Problem, warning
 from clusterboot.topology import Topology
 from clusterboot.wording import agree, count, listed, shortened
 
@@ -235,56 +234,40 @@ def left_lowered(views: Views) -> list[str]:
 def lowered_found(views: Views) -> Iterator[Problem]:
     """Yield a warning if nodes have lowered settings of another run."""
     if names := left_lowered(views):
-        yield Problem(
+        yield warning(
             "lowered-timers-found",
             f"{count(len(names), 'node has', 'nodes have')} lowered settings, with elections off, of a run "
             f"that is at work or was interrupted: {shortened(names)}.",
-            node=names[0],
+            names[0],
             hint="if no run is at work, 'clusterboot up' restores them",
-            exit=Exit.DONE,
         )
 
 
-def elections_off(views: Views) -> Iterator[Problem]:
-    """Yield a warning if a user has switched elections off on nodes: that is kept."""
+def set_by_users(views: Views) -> Iterator[Problem]:
+    """Yield warnings about elections that are off and about a mark alone, on nodes that are not lowered."""
+    others = {name: view for name, view in views.items() if kept(view.config) is None}
     # The flag in the node's own line (since Redis 5.0) is for users who may not read CONFIG.
-    names = [
+    if names := [
         name
-        for name, view in views.items()
-        if kept(view.config) is None
-        and (view.config.get(NO_FAILOVER) == "yes" or "nofailover" in view.me.flags)
-    ]
-    if names:
+        for name, view in others.items()
+        if view.config.get(NO_FAILOVER) == "yes" or "nofailover" in view.me.flags
+    ]:
         never = "they do not take over when their primaries fail"
         if len(names) == 1:
             never = "it does not take over when its primary fails"
-        yield Problem(
+        yield warning(
             "elections-off",
             f"{shortened(names)} {agree('has', names)} {NO_FAILOVER} yes: {never}.",
-            node=names[0],
+            names[0],
             hint=f"if that is not wanted: CONFIG SET {NO_FAILOVER} no on {listed(names)}, and the same in "
             "the configuration file",
-            exit=Exit.DONE,
         )
-
-
-def marks_alone(views: Views) -> Iterator[Problem]:
-    """Yield a warning if nodes have a barrier as high as a mark and no other lowered setting.
-
-    That is left when a user restores the rest of an interrupted run by hand. It may also be the user's own
-    value, so it is kept.
-    """
-    names = [
-        name
-        for name, view in views.items()
-        if kept(view.config) is None and number(view.config.get(BARRIER, "")) >= _LOWEST
-    ]
-    if names:
-        yield Problem(
+    # Left when a user restores the rest of an interrupted run by hand. It may also be the user's own value.
+    if names := [name for name, view in others.items() if number(view.config.get(BARRIER, "")) >= _LOWEST]:
+        yield warning(
             "migration-off",
             f"{shortened(names)} {agree('has', names)} {BARRIER} "
             f"{views[names[0]].config[BARRIER]}, as an interrupted run may leave it: no replica migrates.",
-            node=names[0],
+            names[0],
             hint=f"if that is not wanted: CONFIG SET {BARRIER} 1 (the servers' default) on {listed(names)}",
-            exit=Exit.DONE,
         )

@@ -17,7 +17,7 @@ from clusterboot.diagnosis import blocked, elsewhere, forgotten
 from clusterboot.diagnosis.blocked import Evidence
 from clusterboot.diagnosis.bus import BusView, Gap, targets
 from clusterboot.diagnosis.unsynced import unsynced
-from clusterboot.errors import Exit, Problem
+from clusterboot.errors import Exit, Problem, not_ready
 from clusterboot.wording import agree, shortened
 
 _MAX_GAPS = 2000  # gaps that are explained one by one
@@ -158,13 +158,12 @@ def _apart(bus: BusView, explained: _Explained) -> list[Problem]:
     parts = [shortened(group) for group in groups[:_MAX_ALIKE]]
     more = f" | and {len(groups) - _MAX_ALIKE} more" if len(groups) > _MAX_ALIKE else ""
     return [
-        Problem(
+        not_ready(
             "not-met",
             f"the nodes are {len(groups)} groups that do not know each other: {' | '.join(parts)}{more}.",
             node=groups[0][0],
             peer=groups[1][0],
             hint="run 'clusterboot up': it lets them meet",
-            exit=Exit.NOT_READY,
         )
     ]
 
@@ -200,12 +199,11 @@ def _failing(reasons: Sequence[Problem], count: int, *, because: bool) -> list[P
         return found
     names = f"all {count} nodes" if len(failing) == count > 1 else shortened(failing)
     found.append(
-        Problem(
+        not_ready(
             "state-fail",
             f"{names} {agree('says', failing)} cluster_state:fail.",
             node=failing[0],
             hint="a node that has just started, or saw most primaries fail, says so for some seconds more",
-            exit=Exit.NOT_READY,
         )
     )
     return found

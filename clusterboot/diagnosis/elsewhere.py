@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from clusterboot.addresses import Endpoint
 from clusterboot.diagnosis.blocked import AGAIN, Evidence, cannot_reach, from_here, observed
 from clusterboot.diagnosis.bus import BusView, Gap
-from clusterboot.errors import Exit, Problem
+from clusterboot.errors import Problem, not_ready
 from clusterboot.wording import shortened
 
 
@@ -27,14 +27,13 @@ def announced(bus: BusView, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
         by = "that the topology announces"
     elif view.config.get("cluster-announce-ip") != "":
         by = "that it announces"
-    return Problem(
+    return not_ready(
         "announced-unreachable",
         f"{cannot_reach(bus, gaps)} {name} at {Endpoint(host, port)}, the address {by}; clusterboot reached "
         f"it at {Endpoint(view.ip, node.port)}: {seen}.",
         node=name,
         hint=f"set cluster-announce-ip (and -port, -bus-port) on {name} to what the other nodes can reach, "
         f"and 'announce' in the topology to the same; {AGAIN}",
-        exit=Exit.NOT_READY,
     )
 
 
@@ -55,11 +54,10 @@ def moved(bus: BusView, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
     before = shortened([str(end) for end in dict.fromkeys(gap.at for gap in gaps)])
     now = shortened([str(Endpoint(bus.views[name].ip, bus.nodes[name].port)) for name in names])
     it, stands = ("it", "it is") if len(names) == 1 else ("them", "they are")
-    return Problem(
+    return not_ready(
         "node-moved",
         f"{shortened(names)} cannot be reached at {before}, which the other nodes still have for {it}: "
         f"{stands} at {now} now; {observed(gaps, evidence)}.",
         node=names[0],
         hint="run 'clusterboot up': it tells the nodes each other's new addresses",
-        exit=Exit.NOT_READY,
     )

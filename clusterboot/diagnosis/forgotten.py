@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from clusterboot.core.views import View
 from clusterboot.diagnosis.blocked import Evidence
 from clusterboot.diagnosis.bus import BusView
-from clusterboot.errors import Exit, Problem
+from clusterboot.errors import Problem, not_ready
 from clusterboot.wording import agree, listed, shortened
 
 
@@ -65,12 +65,11 @@ def forgotten(bus: BusView, evidence: Evidence, peer: str, nodes: Sequence[str])
     if not evidence.forgot.issuperset(nodes):
         told = [name for name in bus.names if name in evidence.forgot]
     cause = f"{shortened(told)} {agree('was', told)} told to forget a node (INFO commandstats)"
-    return Problem(
+    return not_ready(
         "forgotten",
         f"{how}; {cause}: most likely {peer}, which is then refused for 60 s{news}.",
         node=nodes[0],
         peer=peer,
         hint="wait a minute and run 'clusterboot up' again: it goes on from here; if it still says this, let "
         f"TCP port {end.port} of {peer} through for {listed(nodes)}",
-        exit=Exit.NOT_READY,
     )

@@ -14,7 +14,7 @@ from clusterboot.core.health import Judge
 from clusterboot.core.placement import Placement
 from clusterboot.core.plan import Plan, plan
 from clusterboot.core.results import BoostReport
-from clusterboot.core.timers import elections_off, marks_alone
+from clusterboot.core.timers import set_by_users
 from clusterboot.core.verdict import Verdict
 from clusterboot.core.views import Seen, Views
 from clusterboot.diagnosis.bus import BusView
@@ -154,7 +154,7 @@ def assess(run: Run, views: Views, *, stuck: bool = False) -> Goal:
     """
     first = run.goal is None
     if first:
-        run.warn((*elections_off(views), *marks_alone(views)))
+        run.warn(set_by_users(views))
     adopted = adopt(run.topology, views)
     problems = preflight.refusals(run.topology, views)
     # A server that is listed twice looks like two clusters too: only the cause is told then.

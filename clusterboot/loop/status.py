@@ -11,7 +11,7 @@ from clusterboot.core.adopt import AGAIN, adopt, needs_recheck
 from clusterboot.core.health import Judge
 from clusterboot.core.placement import place
 from clusterboot.core.results import StatusResult, rows
-from clusterboot.core.timers import elections_off, lowered_found, marks_alone
+from clusterboot.core.timers import lowered_found, set_by_users
 from clusterboot.core.views import Views
 from clusterboot.errors import Problem
 from clusterboot.loop.investigate import why
@@ -46,7 +46,7 @@ async def status(topology: Topology, fleet: Asker, within: float | None = None) 
         reasons = (*refusals, *_beside(refusals, verdict.reasons, views))
         verdict = replace(verdict, ready=False, reasons=reasons)
     warnings = (*topology.warnings, *preflight.warnings(views), *target.warnings)
-    settings = (*lowered_found(views), *elections_off(views), *marks_alone(views))
+    settings = (*lowered_found(views), *set_by_users(views))
     return StatusResult(topology, verdict, rows(topology, views, verdict, ids), (*warnings, *settings))
 
 

@@ -17,16 +17,15 @@ from clusterboot.core.timers import (
     NO_FAILOVER,
     TIMEOUT,
     eased,
-    elections_off,
     kept,
     lowered,
     lowered_found,
     marked_again,
-    marks_alone,
     nudged,
     own_values,
     refusal,
     restored,
+    set_by_users,
     timeout_to_restore,
     to_lower,
     too_large,
@@ -233,15 +232,15 @@ def test_without_the_flag_there_is_no_boost_where_replicas_are_wanted() -> None:
 
 
 def test_a_mark_that_stands_alone_is_named_and_left() -> None:
-    (warning,) = marks_alone({"a": node({**MINE, BARRIER: low(MINE)[BARRIER]}), "b": node(MINE)})
+    (warning,) = set_by_users({"a": node({**MINE, BARRIER: low(MINE)[BARRIER]}), "b": node(MINE)})
     assert (warning.code, warning.node, warning.exit) == ("migration-off", "a", Exit.DONE)
     assert warning.hint is not None
     assert f"CONFIG SET {BARRIER} 1 " in warning.hint
-    assert not [*marks_alone({"a": node(low(MINE)), "b": node(MINE), "c": node({})})]
+    assert not [*set_by_users({"a": node(low(MINE)), "b": node(MINE), "c": node({})})]
     assert warning.message.startswith(f"a has {BARRIER} ")
-    assert not [*marks_alone({"a": node({**MINE, BARRIER: "1099999999"})})]
-    assert [*marks_alone({"a": node({**MINE, BARRIER: "1100000000"})})]
-    (both,) = marks_alone({name: node({**MINE, BARRIER: "1200000000"}) for name in "ab"})
+    assert not [*set_by_users({"a": node({**MINE, BARRIER: "1099999999"})})]
+    assert [*set_by_users({"a": node({**MINE, BARRIER: "1100000000"})})]
+    (both,) = set_by_users({name: node({**MINE, BARRIER: "1200000000"}) for name in "ab"})
     assert both.message.startswith(f"a and b have {BARRIER} 1200000000, ")
 
 
@@ -252,7 +251,7 @@ def test_elections_that_are_off_without_a_mark_are_warned_of_with_the_command_th
         "lowered": node(low(MINE), flags=PEER.flags | {"nofailover"}),
         "fine": node(MINE),
     }
-    (warning,) = elections_off(views)
+    (warning,) = set_by_users(views)
     assert warning.code == "elections-off"
     assert warning.message.startswith(
         f"by choice and seen in its line have {NO_FAILOVER} yes: they do not take over when "
@@ -265,9 +264,9 @@ def test_elections_that_are_off_without_a_mark_are_warned_of_with_the_command_th
     (both,) = lowered_found({"a": node(low(MINE)), "b": node(low(MINE))})
     assert both.message.startswith("2 nodes have lowered settings, ")
     assert warning.exit is Exit.DONE
-    (one,) = elections_off({"a": node({**MINE, NO_FAILOVER: "yes"})})
+    (one,) = set_by_users({"a": node({**MINE, NO_FAILOVER: "yes"})})
     assert one.message == (f"a has {NO_FAILOVER} yes: it does not take over when its primary fails.")
-    assert not [*elections_off({"fine": node(MINE)})]
+    assert not [*set_by_users({"fine": node(MINE)})]
 
 
 BY_HAND = st.fixed_dictionaries(
