@@ -2,14 +2,6 @@
 
 A `Problem` is a reason in a verdict, a warning, or part of an exception. An exception ends a command; the
 worst of its problems decides the exit status (docs/json.md lists them all).
-
-    ClusterbootError            1   a defect of clusterboot itself
-    ├── UsageError              2   wrong flags or arguments
-    ├── TopologyError           2   the topology file cannot be used; carries every problem of the file
-    ├── Refused                 3   going on would be unsafe; nothing was changed
-    ├── OutOfTime               4   the deadline came before Ready
-    ├── NodeFailed              5   a node cannot be reached, authenticated or used, or refused a step
-    └── Interrupted      128 + n  signal n; its problems also name every setting that is not restored
 """
 
 from __future__ import annotations
@@ -85,7 +77,7 @@ class ClusterbootError(Exception):
 
 
 class UsageError(ClusterbootError):
-    """Flags or arguments that do not fit."""
+    """Flags or arguments that do not fit (exit status 2)."""
 
 
 def usage_error(message: str, hint: str) -> UsageError:
@@ -94,23 +86,23 @@ def usage_error(message: str, hint: str) -> UsageError:
 
 
 class TopologyError(ClusterbootError):
-    """A topology file that cannot be used; `problems` has every problem of the file."""
+    """A topology file that cannot be used (2); `problems` has every problem of the file."""
 
 
 class Refused(ClusterbootError):
-    """Going on would be unsafe; nothing was changed."""
+    """Going on would be unsafe (3); nothing was changed."""
 
 
 class OutOfTime(ClusterbootError):
-    """The deadline came before the goal."""
+    """The deadline came before the goal (4)."""
 
 
 class NodeFailed(ClusterbootError):
-    """A node cannot be reached, authenticated or used as a cluster node, or refused a step."""
+    """A node cannot be reached, authenticated or used as a cluster node, or refused a step (5)."""
 
 
 class Interrupted(ClusterbootError):
-    """A signal ended the run; settings that it could not restore are among the problems."""
+    """Signal n ended the run (128 + n); settings that it could not restore are among the problems."""
 
 
 def worst(exits: Iterable[Exit]) -> Exit:

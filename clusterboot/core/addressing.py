@@ -1,12 +1,12 @@
 """Under which address the others know a node, and where that cannot be what the file says. Pure.
 
-What a node announces wins over the address it was met under within seconds (cluster_legacy.c,
+What a node announces soon replaces the address it was met under (cluster_legacy.c,
 nodeUpdateAddressIfNeeded), so a topology that says otherwise cannot be made true by MEET.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 
 from clusterboot.addresses import BUS_OFFSET, is_loopback_address
 from clusterboot.core.views import View, Views
@@ -19,16 +19,15 @@ _IP, _PORT, _BUS_PORT = "cluster-announce-ip", "cluster-announce-port", "cluster
 def meeting_point(node: Node, view: View | None) -> tuple[str, int, int | None]:
     """Return host, port and bus port (None: the default) under which other nodes are to meet `node`.
 
-    What the topology announces wins, then what it gives; the rest is what the node itself says, since a
-    node's own announcement wins over the address it was met under within seconds. A node that is dialled
-    at a loopback address is met at the one in its own line, if that is no loopback address: a node's own
-    line keeps its last address, so after a restart at another loopback address that one is out of date.
+    What the topology announces wins, then what it gives; the rest is what the node itself says. A node that
+    is dialled at a loopback address is met at the one in its own line, if that is no loopback address: after
+    a restart at another loopback address its own line still has the old one.
     """
     host, port, bus_port = node.host, node.port, node.bus_port
     if view is not None:
-        host = view.config.get("cluster-announce-ip") or view.ip
+        host = view.config.get(_IP) or view.ip
         # Where CONFIG is refused, an address that a node has before it knows another is an announced one.
-        silent = "cluster-announce-ip" not in view.config and len(view.peers) == 1
+        silent = _IP not in view.config and len(view.peers) == 1
         if view.me.ip and (silent or (is_loopback_address(host) and not is_loopback_address(view.me.ip))):
             host = view.me.ip
         port = view.me.port or port
@@ -40,25 +39,22 @@ def meeting_point(node: Node, view: View | None) -> tuple[str, int, int | None]:
     return host, port, bus_port if bus_port and bus_port != port + BUS_OFFSET else None
 
 
-def contradictions(topology: Topology, views: Views) -> Iterable[Problem]:
-    """Return a problem for every node that announces something else, or has another bus port."""
+def contradictions(topology: Topology, views: Views) -> Iterator[Problem]:
+    """Yield a problem for every node that announces something else, or has another bus port."""
     for node in topology.nodes:
         view = views.get(node.name)
-        if view is None:
-            continue
-        if node.announce is not None:
-            yield from _otherwise(node, node.announce, view)
-        elif node.bus_port and view.me.bus_port and node.bus_port != view.me.bus_port:
+        if view is not None and node.announce is not None:
+            yield from _other_announcement(node, node.announce, view)
+        elif view is not None and node.bus_port and view.me.bus_port and node.bus_port != view.me.bus_port:
             yield _other_bus_port(node, node.bus_port, view)
 
 
-def _otherwise(node: Node, announce: Announce, view: View) -> Iterable[Problem]:
+def _other_announcement(node: Node, announce: Announce, view: View) -> Iterator[Problem]:
     wanted = {_IP: announce.host, _PORT: announce.port, _BUS_PORT: announce.bus_port or node.bus_port}
-    says = _announcement(view)
     wrong = [
-        (setting, said, str(value))
-        for setting, value in wanted.items()
-        if value is not None and (said := says[setting]) is not None and not _same(said, str(value))
+        (setting, said, str(wanted[setting]))
+        for setting, said in _announcement(view).items()
+        if said is not None and wanted[setting] is not None and not _same(said, str(wanted[setting]))
     ]
     # Without an announcement the others take the address that its packets come from.
     if wrong and wrong[0][:2] == (_IP, "") and _same(view.ip, announce.host):
@@ -66,13 +62,13 @@ def _otherwise(node: Node, announce: Announce, view: View) -> Iterable[Problem]:
     if wrong:
         said = ", ".join(f"{said or 'nothing'} as {setting}" for setting, said, _ in wrong)
         wants = ", ".join(value for _, _, value in wrong)
+        commands = "; ".join(f"CONFIG SET {setting} {value}" for setting, _, value in wrong)
         yield refusal(
             "announce-contradiction",
             f"{node.name} announces {said}, the topology says {wants}: what the node announces wins.",
-            node=node.name,
-            hint=f"on {node.name}: "
-            + "; ".join(f"CONFIG SET {setting} {value}" for setting, _, value in wrong)
-            + " (and in its configuration file), or correct 'announce' in the topology",
+            node.name,
+            hint=f"on {node.name}: {commands} (and in its configuration file), or correct 'announce' in the "
+            "topology",
         )
 
 
@@ -83,12 +79,14 @@ def _announcement(view: View) -> dict[str, str | None]:
     announced or told by others, so only CONFIG is sure.
     """
     config = view.config
+    said = {_IP: config.get(_IP)}
     set_port = "cluster-announce-tls-port" if config.get("tls-cluster") == "yes" else _PORT
-    ports = ((_PORT, set_port, view.me.port), (_BUS_PORT, _BUS_PORT, view.me.bus_port))
-    said: dict[str, str | None] = {_IP: config.get(_IP)}
-    for name, setting, actual in ports:
+    for name, setting, actual in (
+        (_PORT, set_port, view.me.port),
+        (_BUS_PORT, _BUS_PORT, view.me.bus_port),
+    ):
         announced = config.get(setting, "0")
-        said[name] = announced if announced != "0" else str(actual) if actual else None
+        said[name] = announced if announced != "0" else str(actual or "") or None
     return said
 
 
@@ -103,16 +101,14 @@ def _same(one: str, other: str) -> bool:
 
 
 def _other_bus_port(node: Node, wanted: int, view: View) -> Problem:
+    instead = f", or set cluster-port {wanted} in its configuration file and restart it"
     # cluster-port came with Redis 7.0; Valkey always had it.
-    fixed = view.kind == "redis" and 0 < view.version.major < 7
-    instead = (
-        f": before Redis 7.0 the bus port is always port + 10000, here {node.port + BUS_OFFSET}"
-        if fixed
-        else f", or set cluster-port {wanted} in its configuration file and restart it"
-    )
+    if view.kind == "redis" and 0 < view.version.major < 7:
+        default = node.port + BUS_OFFSET
+        instead = f": before Redis 7.0 the bus port is always port + 10000, here {default}"
     return refusal(
         "bus-port-contradiction",
         f"{node.name} has its cluster bus at port {view.me.bus_port}, the topology says {wanted}.",
-        node=node.name,
+        node.name,
         hint=f"take bus_port out of the topology{instead}",
     )

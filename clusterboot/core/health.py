@@ -17,7 +17,7 @@ from clusterboot.core.reasons import reasons_for
 from clusterboot.core.verdict import NodeHealth, Verdict
 from clusterboot.core.views import Peer, View
 from clusterboot.errors import Problem
-from clusterboot.slots import NONE, Slots
+from clusterboot.slots import NONE, union
 
 _MAX_LINES_KEPT = 100_000
 
@@ -55,8 +55,9 @@ class Judge:
         if health is None or peers is not view.peers:
             health = self._compare(view)
             self._latest[view.name] = (view.peers, health)
-        full = not self.mesh_only
-        return replace(health, state_ok=view.state_ok or not full, in_sync=view.in_sync or not full)
+        if self.mesh_only:
+            return health
+        return replace(health, state_ok=view.state_ok, in_sync=view.in_sync)
 
     def _compare(self, view: View) -> NodeHealth:
         lines = self._lines
@@ -99,13 +100,13 @@ class Judge:
         """Return the verdict over `views`; `away` are the nodes without a view, with the reason."""
         away = away or {}
         nodes = {name: self.node(view) for name, view in views.items() if name in self.ids}
-        total = len(self.ids) * (len(self.ids) - 1)
-        links = sum(len(self.ids) - 1 - len(h.unseen) + (me in h.unseen) for me, h in nodes.items())
+        others = len(self.ids) - 1
+        links = sum(others - len(h.unseen) + (me in h.unseen) for me, h in nodes.items())
         mesh = not away and len(nodes) == len(self.ids) and all(h.meshed for h in nodes.values())
         ready = mesh and all(health.ready for health in nodes.values())
-        covered = Slots.of(pair for view in views.values() for pair in view.me.slots.ranges)
+        covered = union(view.me.slots for view in views.values())
         lacking = NONE if self.mesh_only else self.target.slots - covered
         reasons: tuple[Problem, ...] = ()
         if not ready:
             reasons = *away.values(), *reasons_for(self.target, self.names, views, nodes, lacking)
-        return Verdict(ready, mesh, nodes, links, total, covered, reasons)
+        return Verdict(ready, mesh, nodes, links, len(self.ids) * others, covered, reasons)

@@ -1,13 +1,11 @@
 """Which nodes are primaries, which replicate them, which slots they serve: decided from the file. Pure.
 
-`place(topology)` is for fresh nodes. `place(topology, pins)` is for a cluster that partly exists: a pin
-says what a node already is and is never changed, all else is placed around it. The same file gives the
-same placement, on every machine and in every run.
+The same file gives the same placement, on every machine and in every run.
 
-The rules: primaries first, spread over zones, then over hosts; replicas on another zone than their
-primary where possible, else on another host, evenly; slots in the file go to their nodes, the others are
-split over the primaries without any, by weight; slots that are served stay. Where versions are known and
-mixed, no replica is older than its primary if that is possible.
+What a node already is (a pin) is never changed, all else is placed around it. Primaries first, spread over
+zones, then over hosts; replicas on another zone than their primary where possible, else on another host,
+evenly. Slots in the file go to their nodes, slots that are served stay, the others are split over the
+primaries without any, by weight. Where versions are mixed, no replica is older than its primary if possible.
 """
 
 from __future__ import annotations
@@ -119,6 +117,7 @@ def _around(topology: Topology, pins: Mapping[str, Spot], fresh: set[str], forma
     wanted = wanted_primaries(topology)
     chosen = {name for name, spot in pins.items() if spot.role == "primary"}
     followed = {node.replica_of for node in topology.nodes if node.replica_of}
+    named = {n.name for n in topology.nodes if n.name in followed or spelled_role(n) is not None}
     succeeded = {node.replica_of for node in topology.nodes if node.name in chosen}
     # First the primaries on fresh nodes: an interrupted run goes on as planned. Last a node whose replica
     # has taken over: a failover is kept even if the old primary is new.
@@ -126,7 +125,7 @@ def _around(topology: Topology, pins: Mapping[str, Spot], fresh: set[str], forma
         (node for node in topology.nodes if node.name in followed or spelled_role(node) != "replica"),
         key=lambda node: (
             node.name in succeeded,
-            node.name not in followed and spelled_role(node) is None,
+            node.name not in named,
             node.name not in fresh,
         ),
     )
@@ -134,11 +133,11 @@ def _around(topology: Topology, pins: Mapping[str, Spot], fresh: set[str], forma
     first = free[: max(0, wanted - len(chosen))]
     ways = [chosen | {node.name for node in first}]
     if formats:
-        named = [n for n in first if n.name in followed or spelled_role(n) is not None]
-        unnamed = [n for n in free if n.name not in followed and spelled_role(n) is None]
-        taken = [node for node in topology.nodes if node.name in chosen or node in named]
-        fixed = chosen | {node.name for node in named}
-        ways += [fixed | set(way) for way in _ways(unnamed, taken, len(first) - len(named), formats)]
+        fixed = chosen | {node.name for node in first if node.name in named}
+        taken = [node for node in topology.nodes if node.name in fixed]
+        unnamed = [node for node in free if node.name not in named]
+        missing = len(chosen) + len(first) - len(fixed)
+        ways += [fixed | set(way) for way in _ways(unnamed, taken, missing, formats)]
     return next((way for way in ways if _fitting(topology, way, pins, formats)), ways[0])
 
 
@@ -159,11 +158,11 @@ def _fitting(topology: Topology, primaries: set[str], pins: Mapping[str, Spot], 
     """Whether every replica that the file leaves open can get one of `primaries` that it can replicate."""
     if not formats:
         return True
-    found = _given(topology, primaries, _heads(topology, primaries, pins))
-    free = [node.name for node in topology.nodes if node.name not in primaries and node.name not in found]
-    have = Counter(found.values())
+    given = _given(topology, primaries, _heads(topology, primaries, pins))
+    free = [node.name for node in topology.nodes if node.name not in primaries and node.name not in given]
     if not free:
         return True
+    have = Counter(given.values())
     have = Counter({name: have[name] for name in primaries})
     return Fit(formats, have, free, level(have.values(), len(free))[0]).possible
 

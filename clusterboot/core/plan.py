@@ -1,12 +1,9 @@
 """The plan: what is still missing, as a tuple of frozen steps. Pure.
 
-`plan(topology, target)` is the plan for fresh nodes; with views it is what those nodes still lack.
-The steps of a plan do not depend on what an earlier run did, so a run that was interrupted anywhere is
-continued by planning again (tests/core/test_plan.py replays every prefix).
-
-The MEET plan is the smallest that connects all nodes: one MEET fewer than there are groups of nodes that
-already know each other, since gossip carries knowledge inside a group and the receiver of a MEET
-accepts its sender. One direction is enough.
+A run that was interrupted anywhere is continued by planning again (tests/core/test_plan.py replays every
+prefix). The MEET plan is the smallest that connects all nodes: one MEET fewer than there are groups of nodes
+that already know each other, since gossip carries knowledge inside a group and the receiver of a MEET accepts
+its sender.
 """
 
 from __future__ import annotations
@@ -92,9 +89,17 @@ def plan(topology: Topology, target: Placement, views: Views | None = None) -> P
     meets = _meets(topology, groups, views)
     if topology.slots == "none":
         return Plan(meets, len(groups))
-    epochs = _epochs(target, views)
-    slots = _missing_slots(target, views)
-    return Plan((*epochs, *slots, *meets, *_replicates(target, views)), len(groups))
+    slots = [
+        AddSlots(name, missing)
+        for name, spot in target.spots.items()
+        if (missing := spot.slots - (views[name].me.slots if views else NONE))
+    ]
+    replicates = [
+        Replicate(name, primary)
+        for name, primary in target.primary_of.items()
+        if views is None or views[name].me.primary != views[primary].id
+    ]
+    return Plan((*_epochs(target, views), *slots, *meets, *replicates), len(groups))
 
 
 def _meets(topology: Topology, groups: Sequence[Sequence[str]], views: Views | None) -> tuple[Meet, ...]:
@@ -141,18 +146,3 @@ def _epochs(target: Placement, views: Views | None) -> Iterable[SetEpoch]:
         used.add(epoch)
         chosen[name] = epoch
     return (SetEpoch(name, chosen[name]) for name in target.spots if name in chosen)
-
-
-def _missing_slots(target: Placement, views: Views | None) -> Iterable[AddSlots]:
-    for name, spot in target.spots.items():
-        missing = spot.slots - (views[name].me.slots if views else NONE)
-        if missing:
-            yield AddSlots(name, missing)
-
-
-def _replicates(target: Placement, views: Views | None) -> Iterable[Replicate]:
-    for name, spot in target.spots.items():
-        if spot.primary is None:
-            continue
-        if views is None or views[name].me.primary != views[spot.primary].id:
-            yield Replicate(name, spot.primary)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -172,10 +173,10 @@ def rows(
 ) -> tuple[NodeRow, ...]:
     """Return a row for each node of the topology, by what the nodes say about themselves."""
     names = {node_id: name for name, node_id in ids.items()}
-    unseen_by: dict[str, list[str]] = {}
+    unseen_by: defaultdict[str, list[str]] = defaultdict(list)
     for name, health in verdict.nodes.items():
         for other in health.unseen:
-            unseen_by.setdefault(other, []).append(name)
+            unseen_by[other].append(name)
     found = []
     for node in topology.nodes:
         view = views.get(node.name)
@@ -194,7 +195,7 @@ def rows(
                 version=f"{view.kind} {view.version}",
                 state="ok" if view.state_ok else "fail",
                 unseen=verdict.nodes[node.name].unseen if node.name in verdict.nodes else (),
-                unseen_by=tuple(unseen_by.get(node.name, ())),
+                unseen_by=tuple(unseen_by[node.name]),
                 ip=view.ip or None,
             )
         )

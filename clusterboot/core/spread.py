@@ -1,7 +1,7 @@
 """Spreading over zones and hosts: which nodes become primaries, which replica goes to which primary. Pure.
 
-Deterministic: of equally good choices the first in the file wins. Where versions are mixed, a replica only
-goes to a primary that it can replicate, if that is possible evenly.
+Of equally good choices the first in the file wins. Where versions are mixed, a replica only goes to a primary
+that it can replicate, if that is possible evenly.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ def pair(
     count = Counter({node.name: have.get(node.name, 0) for node in primaries})
     height, extra = level(count.values(), len(replicas))
     fit = Fit(formats, count, (node.name for node in replicas), height) if formats else None
-    fit = fit if fit is not None and fit.possible else None
+    if fit is not None and not fit.possible:
+        fit = None
     found: dict[str, str] = {}
     for node in replicas:
         primary = wish.get(node.name, "")
@@ -115,25 +116,19 @@ def _deal(
         have, index = heappop(turn)
         primary = primaries[index]
         # Of equally good places the fullest first, so that choices stay for the last primaries.
-        keys = sorted(
-            places,
-            key=lambda place: (
-                apart(primary, places[place][-1]),
-                -len(places[place]),
-                order[places[place][-1].name],
-            ),
+        ranked = sorted(
+            places.items(),
+            key=lambda place: (apart(primary, place[1][-1]), -len(place[1]), order[place[1][-1].name]),
         )
-        key = next(
-            (each for each in keys if fit is None or fit.take(primary.name, places[each][-1].name, have)),
-            None,
-        )
-        if key is None:
-            continue  # one more for this primary, and another replica would find none; that never changes
-        heappush(turn, (have + 1, index))
-        count[primary.name] += 1
-        pairs.append((places[key].pop(), primary))
-        if not places[key]:
-            del places[key]
+        for key, nodes in ranked:
+            if fit is None or fit.take(primary.name, nodes[-1].name, have):
+                heappush(turn, (have + 1, index))
+                count[primary.name] += 1
+                pairs.append((nodes.pop(), primary))
+                if not nodes:
+                    del places[key]
+                break
+        # Without a break: with one more for this primary another replica would find none. That never changes.
     return pairs
 
 

@@ -1,8 +1,8 @@
 """Which versions of Redis and Valkey can replicate which. Pure.
 
-A full sync sends the data as an RDB file. Its format has a number (RDB_VERSION in rdb.h), and a server
-refuses newer formats than its own: "Can't handle RDB format version". After 11, Valkey and Redis differ:
-Valkey refuses 12 to 79 as foreign, and writes 80 since Valkey 9.0.
+A full sync sends an RDB file. Its format has a number (RDB_VERSION in rdb.h), and a server refuses newer
+formats than its own: "Can't handle RDB format version". After 11, Valkey and Redis differ: Valkey refuses 12
+to 79 as foreign, and writes 80 since Valkey 9.0.
 """
 
 from __future__ import annotations
@@ -18,16 +18,8 @@ Formats = Mapping[str, Format]
 
 # The first version that writes each format, newest first. Preview releases count as the next version: they
 # have an odd minor version, or 9 (7.0-rc1 calls itself 6.9.240).
-_REDIS: tuple[tuple[tuple[int, int], int], ...] = (
-    ((7, 3), 12),
-    ((7, 1), 11),
-    ((6, 9), 10),
-    ((4, 9), 9),
-    ((3, 9), 8),
-    ((3, 1), 7),
-    ((3, 0), 6),
-)
-_VALKEY: tuple[tuple[tuple[int, int], int], ...] = (((9, 0), 80), ((7, 2), 11))
+_REDIS = {(7, 3): 12, (7, 1): 11, (6, 9): 10, (4, 9): 9, (3, 9): 8, (3, 1): 7, (3, 0): 6}
+_VALKEY = {(9, 0): 80, (7, 2): 11}
 _COMMON = 11  # the last format of both
 # Valkey 9 sends this one to servers that do not know its own, until a hash field has a time to live.
 _FALLBACK = 11
@@ -36,7 +28,7 @@ _FALLBACK = 11
 def format_of(view: View) -> Format:
     """Return the number of the RDB format that a server writes; None where its version is not known."""
     first = _VALKEY if view.kind == "valkey" else _REDIS
-    return next((number for since, number in first if view.version[:2] >= since), None)
+    return next((number for since, number in first.items() if view.version[:2] >= since), None)
 
 
 def reads(sent: Format, reader: Format) -> bool:

@@ -1,6 +1,5 @@
 """What nodes say, as frozen views: CLUSTER NODES, CLUSTER INFO, INFO and CONFIG GET.
 
-A `Peer` is one line of a node's CLUSTER NODES; a `View` is everything that one node said at one time.
 Text comes from the network and is not trusted: text that cannot be understood raises ValueError with a
 sentence, unknown fields are ignored, and no result grows faster than the text that came in.
 
@@ -29,13 +28,11 @@ _ID = re.compile(r"[0-9a-f]{40}", re.ASCII)
 _MAX_LINES = 20_000
 _MAX_LINES_KEPT = 100_000
 
-# The fields of INFO that clusterboot uses; the rest is dropped while reading.
-_INFO_FIELDS = frozenset(
-    (
-        *("redis_version", "valkey_version", "run_id", "loading", "role", "master_link_status"),
-        *("master_sync_in_progress", "master_link_down_since_seconds"),
-    )
-)
+# The fields of INFO that clusterboot uses.
+_INFO_FIELDS = {
+    *("redis_version", "valkey_version", "run_id", "loading", "role", "master_link_status"),
+    *("master_sync_in_progress", "master_link_down_since_seconds"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,12 +235,12 @@ def _peer(fields: list[str]) -> Peer:
     )
 
 
-def parse_fields(text: str, only: frozenset[str] | None = None) -> dict[str, str]:
+def parse_fields(text: str) -> dict[str, str]:
     """Return the `name:value` lines of INFO or CLUSTER INFO; headings and odd lines are skipped."""
     found: dict[str, str] = {}
     for line in text.splitlines():
         name, colon, value = line.partition(":")
-        if colon and (only is None or name in only):
+        if colon:
             found[name] = value
     return found
 
@@ -254,11 +251,13 @@ def parse_info(text: str) -> tuple[dict[str, str], int]:
     Keys are counted from the keyspace section (`db0:keys=1,expires=0,…`), not from DBSIZE, which only
     counts the selected database.
     """
-    keys = 0
-    for name, value in parse_fields(text).items():
-        if name.startswith("db") and name[2:].isdigit() and value.startswith("keys="):
-            keys += number(value[5:].partition(",")[0])
-    return parse_fields(text, _INFO_FIELDS), keys
+    fields = parse_fields(text)
+    keys = sum(
+        number(value[5:].partition(",")[0])
+        for name, value in fields.items()
+        if name.startswith("db") and name[2:].isdigit() and value.startswith("keys=")
+    )
+    return {name: value for name, value in fields.items() if name in _INFO_FIELDS}, keys
 
 
 def number(text: str) -> int:

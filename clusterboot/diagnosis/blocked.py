@@ -1,7 +1,7 @@
 """Problems about gaps on the cluster bus: one for all gaps that have the same cause. Pure.
 
-Each says which node cannot reach which at which address and bus port, what was observed and where
-(CLUSTER NODES of which side, CLUSTER LINKS, a probe from here), the most likely cause, and what to do.
+Each names the nodes, the address and bus port, what was observed and where (CLUSTER NODES of which side,
+CLUSTER LINKS, a probe from here), the most likely cause, and what to do.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Literal
 
 from clusterboot.addresses import BUS_OFFSET, Endpoint
 from clusterboot.diagnosis.bus import BusView, Gap, Kind
-from clusterboot.errors import Exit, Problem
+from clusterboot.errors import Problem, not_ready
 from clusterboot.wording import agree, count, listed, shortened
 
 Outcome = Literal["open", "refused", "silent", "unreachable"]
@@ -52,7 +52,7 @@ def unreached(bus: BusView, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
     """Bus ports that the same nodes cannot reach."""
     peers, nodes, ends = _peers(gaps), _nodes(gaps), _ends(gaps)
     if stuck(gaps, evidence):
-        return _problem(
+        return not_ready(
             "handshake-stuck",
             f"{shortened(nodes)} and {shortened(peers)} never finish their handshake on the cluster bus, "
             f"{_places(ends)}: {observed(gaps, evidence)}: most likely something else answers there.",
@@ -61,7 +61,7 @@ def unreached(bus: BusView, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
             f"check that {listed([str(end) for end in ends])} leads to {listed(peers)} itself and not to a "
             f"proxy, and look at the logs of both; {AGAIN}",
         )
-    return _problem(
+    return not_ready(
         "bus-unreachable",
         f"{cannot_reach(bus, gaps)} {shortened(peers)} on "
         f"{'its bus port' if len(peers) == 1 else 'their bus ports'} {_places(ends)}{_odd(bus, gaps)}: "
@@ -75,7 +75,7 @@ def unreached(bus: BusView, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
 def each_other(first: Gap, second: Gap, evidence: Evidence) -> Problem:
     """Two nodes of which neither reaches the other."""
     ends = _ends([second, first])
-    return _problem(
+    return not_ready(
         "bus-unreachable",
         f"{first.node} and {second.node} cannot reach each other on their bus ports {_places(ends)}: "
         f"{observed([first], evidence, it=first.peer)}, {observed([second], evidence, it=second.peer)}"
@@ -90,7 +90,7 @@ def cut_off(alone: Sequence[str], gaps: Sequence[Gap], evidence: Evidence) -> Pr
     """Nodes that no other node reaches and that reach none; `gaps` are those towards them."""
     ends = _ends(gaps)
     names = shortened(alone)
-    return _problem(
+    return not_ready(
         "bus-cut-off",
         f"{names} {agree('is', alone)} cut off from all other nodes on the cluster bus, in both directions: "
         f"{observed(gaps, evidence)}, and {names} {agree('sees', alone)} no other node"
@@ -105,7 +105,7 @@ def cut_off(alone: Sequence[str], gaps: Sequence[Gap], evidence: Evidence) -> Pr
 def reaches_none(name: str, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
     """A node that reaches no other, while others do."""
     ends = _ends(gaps)
-    return _problem(
+    return not_ready(
         "bus-outgoing-blocked",
         f"{name} can reach no other node on the cluster bus, {_places(ends)}: {observed(gaps, evidence)}"
         f"{from_here(ends, evidence)}.",
@@ -118,7 +118,7 @@ def reaches_none(name: str, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
 def split(groups: Sequence[Sequence[str]]) -> Problem:
     """Groups of nodes that see each other, with nothing between the groups."""
     parts = "; ".join(f"{shortened(group)} see each other" for group in groups)
-    return _problem(
+    return not_ready(
         "bus-split",
         f"the nodes are split on the cluster bus: {parts}; nothing passes between them (CLUSTER NODES of "
         "all).",
@@ -131,7 +131,7 @@ def split(groups: Sequence[Sequence[str]]) -> Problem:
 def many(gaps: Sequence[Gap]) -> Problem:
     """Too many gaps to name one by one."""
     pairs = [f"{gap.node} to {gap.peer} ({gap.at})" for gap in gaps]
-    return _problem(
+    return not_ready(
         "bus-unreachable",
         f"{count(len(gaps), 'more connection')} between nodes {agree('is', gaps)} blocked on the cluster "
         f"bus: {shortened(pairs)}.",
@@ -146,7 +146,7 @@ def tls_differs(gaps: Sequence[Gap], evidence: Evidence) -> Problem:
     found = list(dict.fromkeys(name for gap in gaps for name in (gap.node, gap.peer)))
     with_tls = [name for name in found if evidence.tls[name]]
     without = [name for name in found if not evidence.tls[name]]
-    return _problem(
+    return not_ready(
         "bus-tls-differs",
         f"{shortened(with_tls)} {agree('speaks', with_tls)} TLS on the cluster bus and {shortened(without)} "
         f"{agree('does', without)} not, so their handshake never completes (CONFIG GET tls-cluster of both).",
@@ -209,23 +209,22 @@ def observed(gaps: Sequence[Gap], evidence: Evidence, it: str = "") -> str:
 def from_here(ends: Sequence[Endpoint], evidence: Evidence) -> str:
     """Return the outcome of a connection from this machine, and what that most likely means."""
     outcomes = {evidence.ports.get(end) for end in ends}
-    if len(outcomes) != 1:
-        return ""
+    outcome = outcomes.pop() if len(outcomes) == 1 else None
     it = agree("it", ends)
-    match outcomes.pop():
+    match outcome:
         case "open":
+            seen = f"{it} {agree('takes', ends)} connections"
             likely = "a firewall or a missing route between the nodes themselves"
-            return f"; from here {it} {agree('takes', ends)} connections: most likely {likely}"
         case "refused":
+            seen = f"{it} {agree('refuses', ends)} connections too"
             likely = "nothing listens there, or a firewall rejects them"
-            return f"; from here {it} {agree('refuses', ends)} connections too: most likely {likely}"
         case "silent":
-            likely = "a firewall drops the packets"
-            return f"; from here {it} {agree('does', ends)} not answer either: most likely {likely}"
+            seen, likely = f"{it} {agree('does', ends)} not answer either", "a firewall drops the packets"
         case "unreachable":
-            likely = "a wrong address or a missing route"
-            return f"; from here there is no route to {it} either: most likely {likely}"
-    return ""
+            seen, likely = f"there is no route to {it} either", "a wrong address or a missing route"
+        case None:
+            return ""
+    return f"; from here {seen}: most likely {likely}"
 
 
 def _places(ends: Sequence[Endpoint]) -> str:
@@ -246,7 +245,3 @@ def _peers(gaps: Sequence[Gap]) -> list[str]:
 
 def _ends(gaps: Sequence[Gap]) -> list[Endpoint]:
     return list(dict.fromkeys(gap.at for gap in gaps))
-
-
-def _problem(code: str, message: str, node: str, peer: str | None, hint: str) -> Problem:
-    return Problem(code, message, node=node, peer=peer, hint=hint, exit=Exit.NOT_READY)

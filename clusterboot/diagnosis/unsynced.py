@@ -27,50 +27,58 @@ def unsynced(views: Mapping[str, View], verdict: Verdict, evidence: Evidence) ->
 def _replica(reason: Problem, name: str, view: View, evidence: Evidence) -> Problem:
     info = {**view.info, **evidence.replication.get(name, {})}
     primary = reason.peer or "its primary"
+    of_primary = evidence.replication.get(primary, {})
     link = info.get("master_link_status", "unknown")
-    denied = evidence.denied.get(primary, ())
     where = Endpoint(info.get("master_host", ""), number(info.get("master_port", "")))
     to = str(where) if all(where) else primary
-    of_primary = evidence.replication.get(primary, {})
+
+    def because(why: str, hint: str, code: str = reason.code) -> Problem:
+        message = f"{name} is not in sync with {primary}{why}."
+        return replace(reason, code=code, message=message, hint=hint)
+
     # More than one for each replica: several that begin at the same time are no fault.
     if evidence.syncs.get(primary, 0) > max(1, number(of_primary.get("connected_slaves", ""))):
-        return replace(
-            reason,
-            message=f"{name} is not in sync with {primary}: full syncs start again and again and do not end "
-            f"(INFO stats of {primary}: sync_full grows).",
-            hint=f"look at the log of {name}: most likely its disk is full, or it cannot read what {primary} "
+        return because(
+            f": full syncs start again and again and do not end (INFO stats of {primary}: sync_full grows)",
+            f"look at the log of {name}: most likely its disk is full, or it cannot read what {primary} "
             "sends",
         )
     if primary in evidence.unsaved and link == "down":
-        return replace(
-            reason,
-            message=f"{name} is not in sync with {primary}: {primary} cannot save its data "
-            "(rdb_last_bgsave_status:err in INFO persistence), and answers its replicas MISCONF then.",
-            hint=f"look at the log of {primary}: most likely its disk is full or it lacks rights",
+        return because(
+            f": {primary} cannot save its data (rdb_last_bgsave_status:err in INFO persistence), and answers "
+            "its replicas MISCONF then",
+            f"look at the log of {primary}: most likely its disk is full or it lacks rights",
         )
     if info.get("master_sync_in_progress") == "1":
-        return replace(
-            reason,
-            message=f"{name} is not in sync with {primary} yet: a sync is in progress (INFO replication).",
-            hint="wait until it is done: --timeout gives it longer",
+        return because(
+            " yet: a sync is in progress (INFO replication)",
+            "wait until it is done: --timeout gives it longer",
         )
     if _waits(view, of_primary):
-        return _waiting(reason, name, primary, evidence.sync_delay.get(primary, 0))
+        # Without a delay it waits for another save.
+        begins, sooner = "has not begun its sync, as while another save is under way", ""
+        if delay := evidence.sync_delay.get(primary, 0):
+            begins = f"begins a sync {delay} s after it is asked for one (repl-diskless-sync-delay)"
+            sooner = f"; with CONFIG SET repl-diskless-sync-delay 0 on {primary} it begins at once"
+        return because(
+            f" yet: {primary} {begins}, and {name} waits for that (state=wait_bgsave in INFO replication of "
+            f"{primary})",
+            f"wait for it: --timeout gives it longer{sooner}; if it goes on, look at the log of {name}",
+            "replica-waits",
+        )
+    denied = evidence.denied.get(primary, ())
     if denied and link == "down":
-        return replace(
-            reason,
-            code="replica-turned-away",
-            message=f"{name} is not in sync with {primary}: its link to {to} is down (INFO replication), and "
-            f"{primary} has refused logins with {shortened(denied)} (INFO errorstats): most likely "
-            f"masterauth or masteruser of {name} is not what {primary} wants.",
-            hint=f"set masterauth and masteruser on {name}; {AGAIN}",
+        return because(
+            f": its link to {to} is down (INFO replication), and {primary} has refused logins with "
+            f"{shortened(denied)} (INFO errorstats): most likely masterauth or masteruser of {name} is not "
+            f"what {primary} wants",
+            f"set masterauth and masteruser on {name}; {AGAIN}",
+            "replica-turned-away",
         )
     never = ", never was up" if info.get("master_link_down_since_seconds") == "-1" else ""
-    return replace(
-        reason,
-        message=f"{name} is not in sync with {primary}: its link to {to} is {link}{never}, and no sync is in "
-        "progress (INFO replication).",
-        hint=f"look at the log of {name}; check its masterauth and tls-replication, and the way to {to}",
+    return because(
+        f": its link to {to} is {link}{never}, and no sync is in progress (INFO replication)",
+        f"look at the log of {name}; check its masterauth and tls-replication, and the way to {to}",
     )
 
 
@@ -79,25 +87,11 @@ def _waits(view: View, primary: Mapping[str, str]) -> bool:
     for key, line in primary.items():
         if key.startswith("slave") and key[5:].isdigit():
             fields = dict(field.split("=", 1) for field in line.split(",") if "=" in field)
-            there = number(fields.get("port", "")) == view.me.port and fields.get("ip") in (
-                view.ip,
-                view.me.ip,
-            )
-            if there and fields.get("state") == "wait_bgsave":
+            its_port = number(fields.get("port", "")) == view.me.port
+            if (
+                its_port
+                and fields.get("ip") in (view.ip, view.me.ip)
+                and fields.get("state") == "wait_bgsave"
+            ):
                 return True
     return False
-
-
-def _waiting(reason: Problem, name: str, primary: str, delay: int) -> Problem:
-    # Without a delay it waits for another save.
-    begins = "has not begun its sync, as while another save is under way"
-    if delay:
-        begins = f"begins a sync {delay} s after it is asked for one (repl-diskless-sync-delay)"
-    sooner = f"; with CONFIG SET repl-diskless-sync-delay 0 on {primary} it begins at once" if delay else ""
-    return replace(
-        reason,
-        code="replica-waits",
-        message=f"{name} is not in sync with {primary} yet: {primary} {begins}, and {name} "
-        f"waits for that (state=wait_bgsave in INFO replication of {primary}).",
-        hint=f"wait for it: --timeout gives it longer{sooner}; if it goes on, look at the log of {name}",
-    )
