@@ -13,9 +13,8 @@ from itertools import combinations
 
 from clusterboot.core.drift import differences, fewer_replicas
 from clusterboot.core.groups import group
-from clusterboot.core.mixed import not_followed
 from clusterboot.core.placement import Placement, Spot, place, spelled_role
-from clusterboot.core.versions import formats
+from clusterboot.core.versions import formats, not_followed
 from clusterboot.core.views import Views
 from clusterboot.errors import Problem, refusal
 from clusterboot.slots import NONE, Slots, union
@@ -57,7 +56,7 @@ def adopt(topology: Topology, views: Views) -> Adopted:
     starts = (fresh, place(topology)) if known else (fresh,)
     differing = min((differences(topology, each, pins) for each in starts), key=len)
     lacking = fewer_replicas(topology, fresh, target, pins, views)
-    warnings = (*target.warnings, *differing, *lacking, *not_followed(target, views))
+    warnings = (*target.warnings, *differing, *lacking, *not_followed(target.primary_of, views))
     return Adopted(replace(target, warnings=warnings), tuple(refusals))
 
 

@@ -13,8 +13,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from clusterboot.core.placement import Placement
-from clusterboot.core.reasons import reasons_for
-from clusterboot.core.verdict import NodeHealth, Verdict
+from clusterboot.core.verdict import NodeHealth, Verdict, reasons_for
 from clusterboot.core.views import Peer, View
 from clusterboot.errors import Problem
 from clusterboot.slots import NONE, union

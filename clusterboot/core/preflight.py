@@ -13,10 +13,10 @@ from operator import attrgetter
 
 from clusterboot.addresses import BUS_OFFSET, Endpoint, is_loopback_address
 from clusterboot.core.addressing import contradictions, meeting_point
-from clusterboot.core.mixed import cannot_follow
 from clusterboot.core.placement import Placement
 from clusterboot.core.plan import Meet
 from clusterboot.core.replaced import forget_hint, ghost, likely_successor, same_address, successors
+from clusterboot.core.versions import cannot_follow
 from clusterboot.core.views import Peer, View, Views
 from clusterboot.errors import Exit, Problem, refusal, warning
 from clusterboot.topology import Topology
@@ -174,7 +174,7 @@ def no_way_in(target: Placement, views: Views) -> tuple[Problem, ...]:
         for name, primary in target.primary_of.items()
         if views[primary].config.get("requirepass") == "set" and views[name].config.get("masterauth") == ""
     )
-    return (*locked, *cannot_follow(target, views))
+    return (*locked, *cannot_follow(target.primary_of, views))
 
 
 def out_of_reach(topology: Topology, meets: Iterable[Meet], views: Views) -> tuple[Problem, ...]:

@@ -1,12 +1,21 @@
-"""The verdict over a cluster: what each node lacks, and every reason why it is not Ready. Pure."""
+"""The verdict over a cluster: what each node lacks, and every reason why it is not Ready. Pure.
+
+A reason that only follows from another is left out: what others say of a node that says the same of
+itself, cluster_state while slots are not served, roles of nodes that do not see each other.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from clusterboot.errors import Problem
+from clusterboot.core.placement import Placement
+from clusterboot.core.views import Peer, View, Views
+from clusterboot.errors import Problem, not_ready
 from clusterboot.slots import Slots
+from clusterboot.wording import shortened
+
+_UP = "run 'clusterboot up': it does what is missing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +65,118 @@ class Verdict:
     def complete(self) -> int:
         """How many nodes lack nothing."""
         return sum(health.ready for health in self.nodes.values())
+
+
+def reasons_for(
+    target: Placement,
+    names: Mapping[str, str],
+    views: Views,
+    nodes: Mapping[str, NodeHealth],
+    lacking: Slots,
+) -> list[Problem]:
+    """Return the reasons; `names` are the nodes' names by id, `lacking` the slots that no node serves."""
+    # Nodes that say of themselves that they are not as planned: others may only repeat it.
+    off = {name: views[name].me for name, health in nodes.items() if name in health.stale}
+    to_attach, excused = _behind(target, nodes, off, lacking)
+    found: list[Problem] = []
+    same: dict[int, bool] = {}
+    for name, health in nodes.items():
+        found += _mesh_reasons(name, health)
+        stale = [other for other in health.stale if other != name or name not in excused]
+        if any(other in off for other in stale if other != name):
+            repeated = set(_repeated(views[name], names, off, same)) - {name}
+            stale = [other for other in stale if other not in repeated]
+        if stale:
+            which = shortened(["itself" if other == name else other for other in stale])
+            peer = stale[0] if len(stale) == 1 and stale != [name] else None
+            message = f"{name} has other roles or slots than planned for {which}."
+            found.append(not_ready("roles-disagree", message, name, peer))
+    if lacking:
+        which = f"slot{'' if len(lacking) == 1 else 's'} {lacking} ({len(lacking)} of 16384)"
+        found.append(not_ready("slots-missing", f"no node serves the {which}.", hint=_UP))
+    if to_attach:
+        found.append(_replicas_missing(to_attach))
+    for name, health in nodes.items():
+        # By default a server says cluster_state:fail for as long as one slot is not served.
+        if not (health.state_ok or lacking):
+            found.append(not_ready("state-fail", f"{name} says cluster_state:fail.", name))
+        if not health.in_sync:
+            found.append(_out_of_sync(name, views[name].info, target.spots[name].primary))
+    return found
+
+
+def _mesh_reasons(name: str, health: NodeHealth) -> Iterator[Problem]:
+    if health.unseen:
+        yield not_seen(name, health.unseen)
+    elif health.handshakes:
+        # Only where no node is unseen: otherwise the handshake is most likely with that one.
+        yield not_ready("handshake", f"{name} still has a handshake under way.", name)
+    if health.strangers:
+        message = f"{name} lists {shortened(health.strangers)}, which no node of the topology has as id."
+        yield not_ready("stranger", message, name)
+
+
+def not_seen(name: str, unseen: Sequence[str]) -> Problem:
+    """Return the reason that a node does not see the nodes `unseen`."""
+    peer = unseen[0] if len(unseen) == 1 else None
+    return not_ready("not-seen", f"{name} does not see {shortened(unseen)}.", name, peer)
+
+
+def _behind(
+    target: Placement, nodes: Mapping[str, NodeHealth], off: Mapping[str, Peer], lacking: Slots
+) -> tuple[list[tuple[str, str]], set[str]]:
+    """The nodes of `off` that are only not as far as planned.
+
+    Return each that must still become the replica of a primary that it sees, with that primary; and the
+    names of all nodes whose state needs no reason of its own: it is this one, or their slots are not
+    served, or they do not see their primary.
+    """
+    to_attach: list[tuple[str, str]] = []
+    excused: set[str] = set()
+    for name, me in off.items():
+        spot = target.spots[name]
+        if spot.primary is not None and not me.slots:
+            excused.add(name)
+            if spot.primary not in nodes[name].unseen:
+                to_attach.append((name, spot.primary))
+        elif spot.primary is None and not me.replica and me.slots == spot.slots - lacking:
+            excused.add(name)
+    return to_attach, excused
+
+
+def _repeated(
+    view: View, names: Mapping[str, str], off: Mapping[str, Peer], same: dict[int, bool]
+) -> Iterator[str]:
+    """The nodes of `off` of which this node says what they say of themselves.
+
+    `same` keeps the answer for each `Peer`, which many nodes share.
+    """
+    for peer in view.peers:
+        name = names.get(peer.id, "")
+        if name in off:
+            agrees = same.get(id(peer))
+            if agrees is None:
+                agrees = same[id(peer)] = _role(peer) == _role(off[name])
+            if agrees:
+                yield name
+
+
+def _role(peer: Peer) -> tuple[bool, str | None, Slots]:
+    return peer.replica, peer.primary, peer.slots
+
+
+def _replicas_missing(pairs: Sequence[tuple[str, str]]) -> Problem:
+    name, primary = pairs[0]
+    if len(pairs) == 1:
+        message = f"{name} is not a replica of {primary} yet."
+        return not_ready("replicas-missing", message, name, primary, _UP)
+    which = shortened([f"{name} of {primary}" for name, primary in pairs])
+    message = f"{len(pairs)} nodes are not replicas of their primaries yet: {which}."
+    return not_ready("replicas-missing", message, name, hint=_UP)
+
+
+def _out_of_sync(name: str, info: Mapping[str, str], primary: str | None) -> Problem:
+    link = info.get("master_link_status", "unknown")
+    syncing = ", a sync is in progress" if info.get("master_sync_in_progress") == "1" else ""
+    message = f"{name} is not in sync with its primary: its link is {link}{syncing}."
+    return not_ready("replica-out-of-sync", message, name, primary)

@@ -6,46 +6,15 @@ CLUSTER LINKS, a probe from here), the most likely cause, and what to do.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Sequence
 
 from clusterboot.addresses import BUS_OFFSET, Endpoint
-from clusterboot.diagnosis.bus import BusView, Gap, Kind
+from clusterboot.diagnosis.bus import BusView, Evidence, Gap, Kind
 from clusterboot.errors import Problem, not_ready
 from clusterboot.wording import agree, count, listed, shortened
 
-Outcome = Literal["open", "refused", "silent", "unreachable"]
-
 AGAIN = "then run the same command again: it goes on from here"
 _ORDER: tuple[Kind, ...] = ("handshake", "fail", "fail?", "down", "one-sided", "met")
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """What was asked beyond the views; without what could not be found out in time.
-
-    `ports` has the outcome of a connection from here to a bus port. `links` tells by node and address
-    whether its connection to that address stands (CLUSTER LINKS, since Redis 7). `closed` are pairs of
-    which the first sees the second by now: their gap was transient. `tls` is whether a node's bus speaks
-    TLS. `replication` has INFO replication of replicas that are out of sync and of their primaries. For
-    these primaries, `denied` has the kinds of refused logins that they counted, `sync_delay` their
-    repl-diskless-sync-delay in seconds, `syncs` how many full syncs they were asked for meanwhile, and
-    `unsaved` names those that cannot save their data. `forgot` are nodes that have carried out a CLUSTER
-    FORGET (since Redis 7), `dropped` pairs of which the first listed the second by its id and no longer does.
-    """
-
-    ports: dict[Endpoint, Outcome] = field(default_factory=dict)
-    links: dict[str, dict[Endpoint, bool]] = field(default_factory=dict)
-    closed: set[tuple[str, str]] = field(default_factory=set)
-    tls: dict[str, bool] = field(default_factory=dict)
-    replication: dict[str, Mapping[str, str]] = field(default_factory=dict)
-    denied: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    sync_delay: dict[str, int] = field(default_factory=dict)
-    syncs: dict[str, int] = field(default_factory=dict)
-    unsaved: set[str] = field(default_factory=set)
-    forgot: set[str] = field(default_factory=set)
-    dropped: set[tuple[str, str]] = field(default_factory=set)
 
 
 def unreached(bus: BusView, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
@@ -153,6 +122,58 @@ def tls_differs(gaps: Sequence[Gap], evidence: Evidence) -> Problem:
         with_tls[0],
         without[0],
         f"set tls-cluster alike on all nodes; {AGAIN}",
+    )
+
+
+def elsewhere(bus: BusView, gap: Gap) -> bool:
+    """Return whether a node is tried at another address than the one at which it answered here."""
+    return gap.at[0] != bus.views[gap.peer].ip
+
+
+def announced(bus: BusView, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
+    """A node that others try at an address that it announces and that is not its own, as with NAT."""
+    name, (host, port) = gaps[0].peer, gaps[0].at
+    view, node = bus.views[name], bus.nodes[name]
+    # Without the most likely cause: it does not answer there because the address is wrong.
+    seen = f"{observed(gaps, evidence)}{from_here([gaps[0].at], evidence).partition(': most likely')[0]}"
+    by = "that the others have for it"
+    if node.announce and node.announce.host == host:
+        by = "that the topology announces"
+    elif view.config.get("cluster-announce-ip") != "":
+        by = "that it announces"
+    return not_ready(
+        "announced-unreachable",
+        f"{cannot_reach(bus, gaps)} {name} at {Endpoint(host, port)}, the address {by}; clusterboot reached "
+        f"it at {Endpoint(view.ip, node.port)}: {seen}.",
+        node=name,
+        hint=f"set cluster-announce-ip (and -port, -bus-port) on {name} to what the other nodes can reach, "
+        f"and 'announce' in the topology to the same; {AGAIN}",
+    )
+
+
+def left(bus: BusView, gap: Gap) -> bool:
+    """Return whether a node is tried at its former address, and this run has sent no MEET to correct that.
+
+    Without an announcement the others have the address at which they last heard of it.
+    """
+    node, config = bus.nodes[gap.peer], bus.views[gap.peer].config
+    known = gap.kind in ("down", "fail?", "fail") and not bus.met
+    silent = config.get("cluster-announce-ip") == "" and config.get("cluster-announce-port") == "0"
+    return known and silent and node.announce is None and gap.at != bus.endpoint(gap.peer)
+
+
+def moved(bus: BusView, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
+    """Nodes that the others try at their former addresses."""
+    names = list(dict.fromkeys(gap.peer for gap in gaps))
+    before = shortened([str(end) for end in dict.fromkeys(gap.at for gap in gaps)])
+    now = shortened([str(Endpoint(bus.views[name].ip, bus.nodes[name].port)) for name in names])
+    it, stands = ("it", "it is") if len(names) == 1 else ("them", "they are")
+    return not_ready(
+        "node-moved",
+        f"{shortened(names)} cannot be reached at {before}, which the other nodes still have for {it}: "
+        f"{stands} at {now} now; {observed(gaps, evidence)}.",
+        node=names[0],
+        hint="run 'clusterboot up': it tells the nodes each other's new addresses",
     )
 
 

@@ -10,7 +10,7 @@ arrived and the way back is blocked, the sender lists its peer and the peer does
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from clusterboot.addresses import BUS_OFFSET, Endpoint
@@ -20,6 +20,7 @@ from clusterboot.core.views import Peer, View, Views
 from clusterboot.topology import Node, Topology
 
 Kind = Literal["handshake", "fail", "fail?", "down", "one-sided", "met"]
+Outcome = Literal["open", "refused", "silent", "unreachable"]
 
 # Gaps kept for one node: with more missing peers, the node itself is cut off.
 _MAX_GAPS = 50
@@ -34,6 +35,33 @@ class Gap:
     peer: str
     kind: Kind
     at: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What was asked beyond the views; without what could not be found out in time.
+
+    `ports` has the outcome of a connection from here to a bus port. `links` tells by node and address
+    whether its connection to that address stands (CLUSTER LINKS, since Redis 7). `closed` are pairs of
+    which the first sees the second by now: their gap was transient. `tls` is whether a node's bus speaks
+    TLS. `replication` has INFO replication of replicas that are out of sync and of their primaries. For
+    these primaries, `denied` has the kinds of refused logins that they counted, `sync_delay` their
+    repl-diskless-sync-delay in seconds, `syncs` how many full syncs they were asked for meanwhile, and
+    `unsaved` names those that cannot save their data. `forgot` are nodes that have carried out a CLUSTER
+    FORGET (since Redis 7), `dropped` pairs of which the first listed the second by its id and no longer does.
+    """
+
+    ports: dict[Endpoint, Outcome] = field(default_factory=dict)
+    links: dict[str, dict[Endpoint, bool]] = field(default_factory=dict)
+    closed: set[tuple[str, str]] = field(default_factory=set)
+    tls: dict[str, bool] = field(default_factory=dict)
+    replication: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    denied: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    sync_delay: dict[str, int] = field(default_factory=dict)
+    syncs: dict[str, int] = field(default_factory=dict)
+    unsaved: set[str] = field(default_factory=set)
+    forgot: set[str] = field(default_factory=set)
+    dropped: set[tuple[str, str]] = field(default_factory=set)
 
 
 class BusView:

@@ -10,12 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from clusterboot.core.reasons import not_seen
-from clusterboot.core.verdict import Verdict
+from clusterboot.core.verdict import Verdict, not_seen
 from clusterboot.core.views import View
-from clusterboot.diagnosis import blocked, elsewhere, forgotten
-from clusterboot.diagnosis.blocked import Evidence
-from clusterboot.diagnosis.bus import BusView, Gap, targets
+from clusterboot.diagnosis import blocked, forgotten
+from clusterboot.diagnosis.bus import BusView, Evidence, Gap, targets
 from clusterboot.diagnosis.unsynced import unsynced
 from clusterboot.errors import Exit, Problem, not_ready
 from clusterboot.wording import agree, shortened
@@ -84,12 +82,12 @@ def _bus(bus: BusView, evidence: Evidence, explained: _Explained) -> list[Proble
     mixed = [g for g in gaps if g.node in tls and g.peer in tls and tls[g.node] != tls[g.peer]]
     if mixed:
         tell(blocked.tls_differs(mixed, evidence), mixed)
-    moved = [gap for its in targets(gaps).values() if all(elsewhere.left(bus, g) for g in its) for gap in its]
+    moved = [gap for its in targets(gaps).values() if all(blocked.left(bus, g) for g in its) for gap in its]
     if moved:
-        tell(elsewhere.moved(bus, moved, evidence), moved)
+        tell(blocked.moved(bus, moved, evidence), moved)
     for name, its in targets(gaps).items():
-        if all(elsewhere.elsewhere(bus, gap) for gap in its):
-            tell(elsewhere.announced(bus, its, evidence), [g for g in gaps if name in (g.node, g.peer)])
+        if all(blocked.elsewhere(bus, gap) for gap in its):
+            tell(blocked.announced(bus, its, evidence), [g for g in gaps if name in (g.node, g.peer)])
     _tell_split(bus, gaps, tell)
     _tell_cut_off(bus, gaps, evidence, tell)
     del gaps[_MAX_GAPS:]

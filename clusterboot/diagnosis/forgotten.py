@@ -12,8 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from clusterboot.core.views import View
-from clusterboot.diagnosis.blocked import Evidence
-from clusterboot.diagnosis.bus import BusView
+from clusterboot.diagnosis.bus import BusView, Evidence
 from clusterboot.errors import Problem, not_ready
 from clusterboot.wording import agree, listed, shortened
 

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from clusterboot.addresses import Endpoint
-from clusterboot.core.mixed import out_of_sync
 from clusterboot.core.verdict import Verdict
+from clusterboot.core.versions import out_of_sync
 from clusterboot.core.views import View, number
-from clusterboot.diagnosis.blocked import AGAIN, Evidence
+from clusterboot.diagnosis.blocked import AGAIN
+from clusterboot.diagnosis.bus import Evidence
 from clusterboot.errors import Problem
 from clusterboot.wording import shortened
 

@@ -19,8 +19,7 @@ from typing import Any, TypeVar
 from clusterboot.addresses import BUS_OFFSET, Endpoint
 from clusterboot.core.verdict import Verdict
 from clusterboot.core.views import Views, number, parse_fields, parse_nodes
-from clusterboot.diagnosis.blocked import Evidence
-from clusterboot.diagnosis.bus import BusView
+from clusterboot.diagnosis.bus import BusView, Evidence
 from clusterboot.diagnosis.diagnose import diagnose
 from clusterboot.errors import Exit, NodeFailed, Problem
 from clusterboot.loop.observe import CLUSTER_INFO, CLUSTER_NODES, PERSISTENCE, REPLICATION, Asker, now, text

@@ -12,11 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clusterboot.core.mixed import out_of_sync
 from clusterboot.core.placement import Spot, place, spelled_role, wanted_primaries
 from clusterboot.core.plan import Plan
 from clusterboot.core.spread import level
-from clusterboot.core.versions import Format, can_replicate, for_a_while, format_of, formats, reads
+from clusterboot.core.versions import (
+    Format,
+    can_replicate,
+    for_a_while,
+    format_of,
+    formats,
+    out_of_sync,
+    reads,
+)
 from clusterboot.core.views import View
 from clusterboot.errors import Exit, Problem
 from clusterboot.topology import Topology

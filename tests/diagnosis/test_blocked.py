@@ -12,7 +12,7 @@ from typing import Literal
 import pytest
 
 from clusterboot.core.views import View
-from clusterboot.diagnosis.blocked import Evidence
+from clusterboot.diagnosis.bus import Evidence
 from tests.diagnosis.test_diagnose import misses_all, told, views
 
 B, C, D = (("10.0.0.2", 16379), ("10.0.0.3", 16379), ("10.0.0.4", 16379))

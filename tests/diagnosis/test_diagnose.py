@@ -12,8 +12,7 @@ from clusterboot.core.health import Judge
 from clusterboot.core.placement import place
 from clusterboot.core.verdict import Verdict
 from clusterboot.core.views import View, parse_nodes
-from clusterboot.diagnosis.blocked import Evidence
-from clusterboot.diagnosis.bus import BusView
+from clusterboot.diagnosis.bus import BusView, Evidence
 from clusterboot.diagnosis.diagnose import diagnose
 from clusterboot.diagnosis.unsynced import unsynced
 from clusterboot.errors import Exit, Problem

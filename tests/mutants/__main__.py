@@ -21,11 +21,11 @@ from pathlib import Path
 from tests.mutants import tree
 from tests.mutants.survivors import Survivor, accepted, explained, read
 
-# Left out is what only says something: wording, misplaced, drift, events, results, reasons and `diagnosis`.
+# Left out is what only says something: wording, misplaced, drift, events, results, verdict and `diagnosis`.
 # So is topology, which reads a file or refuses it, and has its own tests by the hundred.
 GIVE_BACK = ("core/timers", "loop/configure", "loop/restore", "loop/boost")
 DECIDING = (
-    *("core/preflight", "core/adopt", "core/health", "core/mixed", "core/versions", "core/addressing"),
+    *("core/preflight", "core/adopt", "core/health", "core/versions", "core/addressing"),
     *("core/extra_meets", "wire/replies"),
 )
 # Only when they are named: what survives there has not been judged yet.

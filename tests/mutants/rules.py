@@ -388,7 +388,7 @@ RULES = (
     Rule(
         "versions that cannot replicate",
         "core/preflight",
-        "return (*locked, *cannot_follow(target, views))",
+        "return (*locked, *cannot_follow(target.primary_of, views))",
         "return (*locked,)",
         _PREFLIGHT,
     ),
