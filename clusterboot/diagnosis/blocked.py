@@ -20,13 +20,14 @@ _ORDER: tuple[Kind, ...] = ("handshake", "fail", "fail?", "down", "one-sided", "
 def unreached(bus: BusView, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
     """Bus ports that the same nodes cannot reach."""
     peers, nodes, ends = _peers(gaps), _nodes(gaps), _ends(gaps)
+    node = nodes[0] if len(nodes) == 1 else None
     if stuck(gaps, evidence):
         return not_ready(
             "handshake-stuck",
             f"{shortened(nodes)} and {shortened(peers)} never finish their handshake on the cluster bus, "
             f"{_places(ends)}: {observed(gaps, evidence)}: most likely something else answers there.",
             peers[0],
-            nodes[0] if len(nodes) == 1 else None,
+            node,
             f"check that {listed([str(end) for end in ends])} leads to {listed(peers)} itself and not to a "
             f"proxy, and look at the logs of both; {AGAIN}",
         )
@@ -36,7 +37,7 @@ def unreached(bus: BusView, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
         f"{'its bus port' if len(peers) == 1 else 'their bus ports'} {_places(ends)}{_odd(bus, gaps)}: "
         f"{observed(gaps, evidence)}{from_here(ends, evidence)}.",
         peers[0],
-        nodes[0] if len(nodes) == 1 else None,
+        node,
         f"let the other nodes through to TCP port {_ports(ends)} of {listed(peers)}; {AGAIN}",
     )
 
@@ -125,11 +126,6 @@ def tls_differs(gaps: Sequence[Gap], evidence: Evidence) -> Problem:
     )
 
 
-def elsewhere(bus: BusView, gap: Gap) -> bool:
-    """Return whether a node is tried at another address than the one at which it answered here."""
-    return gap.at[0] != bus.views[gap.peer].ip
-
-
 def announced(bus: BusView, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
     """A node that others try at an address that it announces and that is not its own, as with NAT."""
     name, (host, port) = gaps[0].peer, gaps[0].at
@@ -151,7 +147,7 @@ def announced(bus: BusView, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
     )
 
 
-def left(bus: BusView, gap: Gap) -> bool:
+def at_former_address(bus: BusView, gap: Gap) -> bool:
     """Return whether a node is tried at its former address, and this run has sent no MEET to correct that.
 
     Without an announcement the others have the address at which they last heard of it.
@@ -164,9 +160,9 @@ def left(bus: BusView, gap: Gap) -> bool:
 
 def moved(bus: BusView, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
     """Nodes that the others try at their former addresses."""
-    names = list(dict.fromkeys(gap.peer for gap in gaps))
-    before = shortened([str(end) for end in dict.fromkeys(gap.at for gap in gaps)])
-    now = shortened([str(Endpoint(bus.views[name].ip, bus.nodes[name].port)) for name in names])
+    names = _peers(gaps)
+    before = _places(_ends(gaps))
+    now = _places([Endpoint(bus.views[name].ip, bus.nodes[name].port) for name in names])
     it, stands = ("it", "it is") if len(names) == 1 else ("them", "they are")
     return not_ready(
         "node-moved",

@@ -1,14 +1,15 @@
 """Missing connections on the cluster bus, by what both sides say. Pure.
 
 A node that MEETs another, or hears of it by gossip, opens a connection to its bus port and lists it as
-`handshake` until it answers. So a handshake that stays, a link that is down, `fail?` and `fail` all mean
-the same for one direction: this node cannot reach the bus port of that one. Where the first packet
-arrived and the way back is blocked, the sender lists its peer and the peer does not list the sender
-(cluster_legacy.c, clusterProcessPacket and clusterNodeCronHandleReconnect).
+`handshake` until it answers. So a handshake that stays, a link that is down, `fail?` and `fail` all mean that
+this node cannot reach the bus port of that one. Where only the way back is blocked, the sender lists its
+peer and the peer does not list the sender (cluster_legacy.c, clusterProcessPacket and
+clusterNodeCronHandleReconnect).
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -144,11 +145,9 @@ class BusView:
                 if line.myself or other == name:
                     continue
                 if other is None:
-                    if line.handshake and (other := by_address.get(Endpoint(line.ip, line.port))) not in (
-                        None,
-                        name,
-                    ):
-                        shaking[str(other)] = line
+                    other = by_address.get(Endpoint(line.ip, line.port)) if line.handshake else None
+                    if other is not None and other != name:
+                        shaking[other] = line
                 elif other in place:
                     if line.seen:
                         row[place[other]] = _ONE
@@ -168,16 +167,12 @@ class BusView:
 
     def _from_one_side(self) -> None:
         tried = {gap.node for gap in self.gaps.values()}
-        all_nodes = (1 << len(self.names)) - 1
-        active = 0
-        for name, mask in self._sees.items():
-            active |= self._bit[name] if mask else 0
+        active = sum(self._bit[name] for name, mask in self._sees.items() if mask)
         for name in self.names:
-            if self._sees[name]:
-                continue  # gossip of the nodes that it sees will bring it the others
-            if name in tried:
-                continue  # a node that does not reach one peer takes no gossip about the others either
-            for other in members(all_nodes & active & ~self._lists[name] & ~self._bit[name], self.names):
+            # Gossip of nodes that it sees brings it the others; one that does not reach a peer takes none.
+            if self._sees[name] or name in tried:
+                continue
+            for other in members(active & ~self._lists[name] & ~self._bit[name], self.names):
                 if self._sees[other] & self._bit[name]:
                     self._add(Gap(name, other, "one-sided", self.endpoint(other)))
 
@@ -208,9 +203,9 @@ def _kind(line: Peer) -> Kind:
     return "handshake" if line.handshake else "down"
 
 
-def targets(gaps: Iterable[Gap]) -> Mapping[str, list[Gap]]:
+def by_peer(gaps: Iterable[Gap]) -> Mapping[str, list[Gap]]:
     """Return the gaps by the node that cannot be reached."""
-    found: dict[str, list[Gap]] = {}
+    found: dict[str, list[Gap]] = defaultdict(list)
     for gap in gaps:
-        found.setdefault(gap.peer, []).append(gap)
+        found[gap.peer].append(gap)
     return found

@@ -1,19 +1,21 @@
 """Why a cluster is not Ready: from the views of both sides and the evidence to a few sentences. Pure.
 
-A node that no other node reaches on its bus port is missed by every other node, and misses all of them.
-Here so many symptoms become one problem that names the node or the pair, the port, what was observed and
-where, the most likely cause, and the next step. A reason without an explanation stays as in the verdict.
+A node that no other node reaches is missed by every other node. Here so many symptoms become one problem that
+names the node or the pair, the port, what was observed and where, the most likely cause, and the next step. A
+reason without an explanation stays as in the verdict.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from clusterboot.core.verdict import Verdict, not_seen
 from clusterboot.core.views import View
 from clusterboot.diagnosis import blocked, forgotten
-from clusterboot.diagnosis.bus import BusView, Evidence, Gap, targets
+from clusterboot.diagnosis.bus import BusView, Evidence, Gap, by_peer
 from clusterboot.diagnosis.unsynced import unsynced
 from clusterboot.errors import Exit, Problem, not_ready
 from clusterboot.wording import agree, shortened
@@ -35,23 +37,22 @@ def diagnose(bus: BusView, verdict: Verdict, evidence: Evidence) -> tuple[Proble
     explained.nodes |= {problem.node for problem in away if problem.node}
     refused = forgotten.refused(bus, evidence)
     explained.pairs |= {frozenset((node, peer)) for peer, nodes in refused.items() for node in nodes}
-    causes = [
-        forgotten.forgotten(bus, evidence, peer, nodes) for peer, nodes in [*refused.items()][:_MAX_ALIKE]
-    ]
+    causes = [forgotten.forgotten(bus, evidence, *each) for each in islice(refused.items(), _MAX_ALIKE)]
     causes += _bus(bus, evidence, explained)
     if not causes and evidence.closed.isdisjoint(bus.gaps):
         causes = _apart(bus, explained)
     found = [*away, *causes]
     # A node that is dropped again and again never ends its first sync either.
     found += [each for each in unsynced(bus.views, verdict, evidence) if each.node not in refused]
-    rest = [
-        reason for reason in verdict.reasons if reason not in away and reason.code != "replica-out-of-sync"
-    ]
+    covered = {"replica-out-of-sync"}
+    if found:
+        covered |= {"state-fail"}
     if causes:
         # Gossip goes over the same links: without them no node hears of others, of roles or of slots.
-        rest = [reason for reason in rest if reason.code not in ("not-seen", "roles-disagree")]
+        covered |= {"not-seen", "roles-disagree"}
+    rest = [reason for reason in verdict.reasons if reason not in away and reason.code not in covered]
     rest = [_with_hint(reason, bus.views) for reason in _unexplained(rest, verdict, explained)]
-    return (*found, *_failing(rest, len(bus.names), because=bool(found)))
+    return (*found, *_failing_as_one(rest, len(bus.names)))
 
 
 class _Explained:
@@ -79,14 +80,13 @@ def _bus(bus: BusView, evidence: Evidence, explained: _Explained) -> list[Proble
         gaps[:] = [gap for gap in gaps if gap not in gone]
 
     tls = evidence.tls
-    mixed = [g for g in gaps if g.node in tls and g.peer in tls and tls[g.node] != tls[g.peer]]
-    if mixed:
+    if mixed := [g for g in gaps if g.node in tls and g.peer in tls and tls[g.node] != tls[g.peer]]:
         tell(blocked.tls_differs(mixed, evidence), mixed)
-    moved = [gap for its in targets(gaps).values() if all(blocked.left(bus, g) for g in its) for gap in its]
-    if moved:
+    former = [its for its in by_peer(gaps).values() if all(blocked.at_former_address(bus, g) for g in its)]
+    if moved := [gap for its in former for gap in its]:
         tell(blocked.moved(bus, moved, evidence), moved)
-    for name, its in targets(gaps).items():
-        if all(blocked.elsewhere(bus, gap) for gap in its):
+    for name, its in by_peer(gaps).items():
+        if all(gap.at.host != bus.views[name].ip for gap in its):
             tell(blocked.announced(bus, its, evidence), [g for g in gaps if name in (g.node, g.peer)])
     _tell_split(bus, gaps, tell)
     _tell_cut_off(bus, gaps, evidence, tell)
@@ -136,14 +136,10 @@ def _tell_cut_off(
 
 def _alike(bus: BusView, gaps: Sequence[Gap], evidence: Evidence) -> list[list[Gap]]:
     """The gaps, grouped where the same nodes miss their peers in the same way."""
-    found: dict[tuple[str | None, ...], list[Gap]] = {}
-    for its in targets(gaps).values():
-        seen = (
-            blocked.cannot_reach(bus, its),
-            blocked.observed(its, evidence),
-            evidence.ports.get(its[0].at),
-        )
-        found.setdefault(seen, []).extend(its)
+    found: dict[tuple[str | None, ...], list[Gap]] = defaultdict(list)
+    for its in by_peer(gaps).values():
+        shown = blocked.cannot_reach(bus, its), blocked.observed(its, evidence)
+        found[*shown, evidence.ports.get(its[0].at)] += its
     return list(found.values())
 
 
@@ -166,20 +162,15 @@ def _apart(bus: BusView, explained: _Explained) -> list[Problem]:
     ]
 
 
-def _unexplained(reasons: Sequence[Problem], verdict: Verdict, explained: _Explained) -> list[Problem]:
+def _unexplained(reasons: Iterable[Problem], verdict: Verdict, explained: _Explained) -> Iterator[Problem]:
     """The reasons without those that are explained, in whole or in part."""
-    found = []
     for reason in reasons:
-        if reason.code == "roles-disagree" and reason.peer in explained.nodes:
-            continue  # news of a node that is away
         if reason.code == "not-seen" and reason.node is not None:
             unseen = verdict.nodes[reason.node].unseen
-            left = [name for name in unseen if not explained(reason.node, name)]
-            if not left:
-                continue
-            reason = not_seen(reason.node, left)
-        found.append(reason)
-    return found
+            if left := [name for name in unseen if not explained(reason.node, name)]:
+                yield not_seen(reason.node, left)
+        elif reason.code != "roles-disagree" or reason.peer not in explained.nodes:
+            yield reason  # roles of a node that is away are old news
 
 
 def _with_hint(reason: Problem, views: Mapping[str, View]) -> Problem:
@@ -189,19 +180,13 @@ def _with_hint(reason: Problem, views: Mapping[str, View]) -> Problem:
     return replace(reason, hint=_OR_FORGOTTEN if old else _PATIENCE)
 
 
-def _failing(reasons: Sequence[Problem], count: int, *, because: bool) -> list[Problem]:
-    """cluster_state:fail on many nodes as one reason, or as none beside a known cause."""
+def _failing_as_one(reasons: Sequence[Problem], count: int) -> list[Problem]:
+    """The reasons with cluster_state:fail on many nodes as one."""
     failing = [reason.node or "" for reason in reasons if reason.code == "state-fail"]
     found = [reason for reason in reasons if reason.code != "state-fail"]
-    if not failing or because:
-        return found
-    names = f"all {count} nodes" if len(failing) == count > 1 else shortened(failing)
-    found.append(
-        not_ready(
-            "state-fail",
-            f"{names} {agree('says', failing)} cluster_state:fail.",
-            node=failing[0],
-            hint="a node that has just started, or saw most primaries fail, says so for some seconds more",
-        )
-    )
+    if failing:
+        names = f"all {count} nodes" if len(failing) == count > 1 else shortened(failing)
+        hint = "a node that has just started, or saw most primaries fail, says so for some seconds more"
+        message = f"{names} {agree('says', failing)} cluster_state:fail."
+        found.append(not_ready("state-fail", message, failing[0], hint=hint))
     return found
