@@ -13,6 +13,7 @@ clusterBlacklistExists), and all packets of a node that it does not know. It tak
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Iterable, Mapping
 
 from clusterboot.core.addressing import meeting_point
@@ -21,7 +22,7 @@ from clusterboot.core.verdict import NodeHealth, Verdict
 from clusterboot.core.views import Views
 from clusterboot.topology import Node, Topology
 
-# Extra MEETs that one node sends in a round: more links at once would all be down at once.
+# Extra MEETs that one node sends in a round: so many links are down at once.
 MAX_MEETS_PER_ROUND = 16
 # MEETs of a pair before its pause doubles, and how often it doubles at most.
 _MEETS_BEFORE_DOUBLING, _MAX_DOUBLINGS = 4, 5
@@ -93,23 +94,22 @@ def moved_meets(nodes: Mapping[str, Node], views: Views) -> tuple[Meet, ...]:
     """Return a MEET for every pair of which neither is connected to the other and one has an old address."""
     names = {view.id: name for name, view in views.items()}
     points = {name: meeting_point(nodes[name], view) for name, view in views.items()}
-    lost: dict[str, set[str]] = {}
+    lost: set[tuple[str, str]] = set()
     stale: list[tuple[str, str]] = []
     for name, view in views.items():
         for peer in view.peers:
             other = None if peer.connected else names.get(peer.id)
             if other is not None:
-                lost.setdefault(name, set()).add(other)
+                lost.add((name, other))
                 if (peer.ip, peer.port) != points[other][:2]:
                     stale.append((name, other))
-    pairs: dict[frozenset[str], tuple[str, str]] = {}
-    sent: dict[str, int] = {}
+    meets: dict[tuple[str, str], Meet] = {}
+    sent: Counter[str] = Counter()
     for name, other in stale:
-        pair = frozenset((name, other))
-        if name in lost.get(other, ()) and pair not in pairs and sent.get(name, 0) < MAX_MEETS_PER_ROUND:
-            pairs[pair] = (name, other)
-            sent[name] = sent.get(name, 0) + 1
-    return tuple(Meet(name, other, *points[other]) for name, other in pairs.values())
+        if (other, name) in lost and (other, name) not in meets and sent[name] < MAX_MEETS_PER_ROUND:
+            meets[name, other] = Meet(name, other, *points[other])
+            sent[name] += 1
+    return tuple(meets.values())
 
 
 def one_sided_meets(

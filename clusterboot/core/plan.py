@@ -122,23 +122,22 @@ def _meets(topology: Topology, groups: Sequence[Sequence[str]], views: Views | N
 def _epochs(target: Placement, views: Views | None) -> Iterable[SetEpoch]:
     """A different epoch for each node of a cluster that is to serve: replicas below all primaries.
 
-    Every node is a primary until its REPLICATE, and of primaries with equal epochs one moves past all
-    others. Valkey from 8.1 on ignores as stale what a replica says of itself while its primary's epoch is
-    lower than the one that the replica had; some nodes then listed it as a primary without end (measured:
-    one run in six of 150 nodes). SET-CONFIG-EPOCH needs a node that knows no other and whose epoch is 0. A
-    node without slots that joins serving nodes keeps 0: it must never outrank them.
+    Every node is a primary until its REPLICATE, and of primaries with equal epochs one moves past all others.
+    Valkey from 8.1 on ignores what a replica says of itself while its primary's epoch is lower than the one
+    that the replica had; some nodes then listed it as a primary without end (measured: one run in six of 150
+    nodes). SET-CONFIG-EPOCH needs a node that knows no other and whose epoch is 0. A node without slots that
+    joins serving nodes keeps 0: it must never outrank them.
     """
-    serving = any(view.state_ok and view.me.slots for view in views.values()) if views else False
-    used = {view.me.epoch for view in views.values()} if views else set()
-    ranked = sorted(target.spots, key=lambda name: target.spots[name].role == "primary")
+    views = views or {}
+    serving = any(view.state_ok and view.me.slots for view in views.values())
+    used = {view.me.epoch for view in views.values()}
     epoch = 0
     chosen: dict[str, int] = {}
-    for name in ranked:
-        spot = target.spots[name]
+    for name, spot in sorted(target.spots.items(), key=lambda item: item[1].role == "primary"):
         if not spot.slots and (spot.role == "primary" or serving):
             continue
         epoch += 1
-        view = views[name] if views else None
+        view = views.get(name)
         if view is not None and (view.me.epoch or len(view.peers) > 1 or view.me.slots):
             continue
         while epoch in used:

@@ -51,11 +51,10 @@ Settings = Mapping[str, str]
 def lowered(count: int) -> dict[str, str]:
     """Return the settings to lower on `count` nodes, without the mark.
 
-    With a timeout too low for their number, nodes are busy with pings, which grow with the square of that
-    number, and flag healthy nodes as failing. Where many nodes share a machine, making all links keeps it
-    busy for seconds, and a handshake that takes longer than the timeout starts again: 150 Redis 7.0 nodes
-    on 2 cores took 8 s with a high timeout while links were made, 14 s with 4.5 s, and repeated handshakes
-    for 80 s with 2.5 s. So large clusters are nudged later (`Boost.nudge`).
+    With a timeout too low for their number, nodes are busy with pings and flag healthy nodes as failing, and
+    a handshake that takes longer than the timeout starts again: 150 Redis 7.0 nodes on 2 cores took 8 s with
+    a high timeout while links were made, 14 s with 4.5 s, and repeated handshakes for 80 s with 2.5 s. So
+    large clusters are nudged later (`Boost.nudge`).
     """
     timeout = 500 if count <= 16 else 900 if count <= _MAX_NODES_WITHOUT_NUDGE else 14_000
     return {NO_FAILOVER: "yes", DELAY: "0", LOAD: "on-empty-db", TIMEOUT: str(timeout + _ENDING)}

@@ -48,7 +48,6 @@ class Peer:
     ip: str
     port: int
     bus_port: int
-    hostname: str
     flags: frozenset[str]
     primary: str | None
     epoch: int
@@ -212,8 +211,7 @@ def _peer(fields: list[str]) -> Peer:
     node_id, where, flag_text, primary, _, _, epoch, link, *slot_fields = fields
     if not _ID.fullmatch(node_id):
         raise ValueError("a line of CLUSTER NODES does not start with a node id")
-    address, _, names = where.partition(",")
-    address, _, bus = address.partition("@")
+    address, _, bus = where.partition(",")[0].partition("@")
     ip, _, port = address.rpartition(":")
     flags = frozenset(flag_text.split(","))
     ranges: list[tuple[int, int]] = []
@@ -225,7 +223,6 @@ def _peer(fields: list[str]) -> Peer:
         ip=ip.strip("[]"),
         port=number(port),
         bus_port=number(bus),
-        hostname=names.partition(",")[0],
         flags=flags,
         primary=primary if _ID.fullmatch(primary) else None,
         epoch=number(epoch),

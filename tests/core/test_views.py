@@ -23,32 +23,32 @@ def peer(line: str) -> Peer:
 
 
 LINES = [
-    # line after the id, expected ip, port, bus port, host name
-    ("10.0.0.2:7002@17002 master - 0 0 2 connected 0-5", ("10.0.0.2", 7002, 17002, "")),
-    ("10.0.0.2:7002 master - 0 0 2 connected 0-5", ("10.0.0.2", 7002, 0, "")),  # Redis 3
-    ("10.0.0.2:7002@17002,redis-1.svc master - 0 0 2 connected", ("10.0.0.2", 7002, 17002, "redis-1.svc")),
+    # line after the id, expected ip, port, bus port
+    ("10.0.0.2:7002@17002 master - 0 0 2 connected 0-5", ("10.0.0.2", 7002, 17002)),
+    ("10.0.0.2:7002 master - 0 0 2 connected 0-5", ("10.0.0.2", 7002, 0)),  # Redis 3
+    ("10.0.0.2:7002@17002,redis-1.svc master - 0 0 2 connected", ("10.0.0.2", 7002, 17002)),
     (
         "10.0.0.2:7002@17002,,tls-port=0,shard-id=cafe master - 0 0 2 connected",
-        ("10.0.0.2", 7002, 17002, ""),
+        ("10.0.0.2", 7002, 17002),
     ),
     (
         "10.0.0.2:7002@17002,h.example,nodename=rack-7,shard-id=cafe master - 0 0 2 connected",
-        ("10.0.0.2", 7002, 17002, "h.example"),
+        ("10.0.0.2", 7002, 17002),
     ),
-    ("2001:db8::2:7002@17002 master - 0 0 2 connected", ("2001:db8::2", 7002, 17002, "")),
-    ("[2001:db8::2]:7002@17002 master - 0 0 2 connected", ("2001:db8::2", 7002, 17002, "")),
-    (":0@0 master,noaddr - 0 0 2 disconnected", ("", 0, 0, "")),
-    (":0 master,noaddr - 0 0 2 disconnected", ("", 0, 0, "")),
-    (":7002@17002 master - 0 0 0 connected", ("", 7002, 17002, "")),
-    ("? master - 0 0 2 connected", ("", 0, 0, "")),
-    ("10.0.0.2:seven@x master - 0 0 2 connected", ("10.0.0.2", 0, 0, "")),
+    ("2001:db8::2:7002@17002 master - 0 0 2 connected", ("2001:db8::2", 7002, 17002)),
+    ("[2001:db8::2]:7002@17002 master - 0 0 2 connected", ("2001:db8::2", 7002, 17002)),
+    (":0@0 master,noaddr - 0 0 2 disconnected", ("", 0, 0)),
+    (":0 master,noaddr - 0 0 2 disconnected", ("", 0, 0)),
+    (":7002@17002 master - 0 0 0 connected", ("", 7002, 17002)),
+    ("? master - 0 0 2 connected", ("", 0, 0)),
+    ("10.0.0.2:seven@x master - 0 0 2 connected", ("10.0.0.2", 0, 0)),
 ]
 
 
 @pytest.mark.parametrize(("line", "expected"), LINES)
-def test_every_form_of_an_address(line: str, expected: tuple[str, int, int, str]) -> None:
+def test_every_form_of_an_address(line: str, expected: tuple[str, int, int]) -> None:
     found = peer(line)
-    assert (found.ip, found.port, found.bus_port, found.hostname) == expected
+    assert (found.ip, found.port, found.bus_port) == expected
 
 
 def test_flags_primary_epoch_link_and_slots() -> None:
