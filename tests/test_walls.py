@@ -73,10 +73,9 @@ MODULES: dict[str, dict[str, set[str]]] = {
     "core": {
         "views": {"errors", "slots"},
         "versions": {"views", "errors", "wording"},
-        "fit": {"versions"},
-        "spread": {"topology", "fit", "versions"},
+        "spread": {"topology", "versions"},
         "misplaced": {"topology", "slots", "errors", "wording"},
-        "placement": {"topology", "slots", "errors", "spread", "fit", "misplaced", "versions"},
+        "placement": {"topology", "slots", "errors", "spread", "misplaced", "versions"},
         "groups": {"views"},
         "addressing": {"views", "topology", "errors"},
         "plan": {"topology", "views", "addressing", "groups", "placement", "slots", "errors"},

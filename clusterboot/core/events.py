@@ -1,4 +1,4 @@
-"""What a run reports while it works, and the protocol of a reporter. Pure.
+"""What a run reports while it works. Pure.
 
 The run never prints. It emits events; a reporter draws a live screen, prints plain lines or stays
 silent. Events are small and frozen, so a reporter may keep them.
@@ -6,8 +6,9 @@ silent. Events are small and frozen, so a reporter may keep them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from clusterboot.core.placement import Placement
 from clusterboot.core.plan import Plan, Step
@@ -68,8 +69,5 @@ class Note:
 Event = Phase | Planned | Done | Looked | Warned | Note
 
 
-class Reporter(Protocol):
-    """Shows a run to the user."""
-
-    def __call__(self, event: Event, /) -> None:
-        """Take one event, quickly and without raising."""
+Reporter = Callable[[Event], None]
+"""Shows a run to the user: takes one event, quickly and without raising."""

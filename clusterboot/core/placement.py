@@ -14,9 +14,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from clusterboot.core.fit import Fit, shares
 from clusterboot.core.misplaced import misplaced
-from clusterboot.core.spread import apart, level, pair, pick
+from clusterboot.core.spread import Fit, apart, level, pair, pick, shares
 from clusterboot.core.versions import Formats
 from clusterboot.errors import Problem
 from clusterboot.slots import ALL, NONE, Slots, split, union

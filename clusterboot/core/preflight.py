@@ -115,7 +115,12 @@ def _strangers(views: Views, away: Iterable[str]) -> Iterator[Problem]:
                 lines[peer.id][name] = peer
     best = {id_: max(its.values(), key=lambda peer: (peer.seen, bool(peer.ip))) for id_, its in lines.items()}
     successor = successors(lines, views)
-    dead = {id_ for id_, its in lines.items() if all(map(_is_dead, its.values()))}
+    # A node no longer exists where all lines have no address for it, or list it as failed and without slots.
+    dead = {
+        id_
+        for id_, its in lines.items()
+        if all("noaddr" in p.flags or ("fail" in p.flags and not p.slots) for p in its.values())
+    }
     # Where a node has the address and another id, the old node is gone as soon as no link is left.
     dead |= {id_ for id_ in successor if not any(line.connected for line in lines[id_].values())}
     guess = likely_successor([best[id_] for id_ in dead], views)
@@ -140,11 +145,6 @@ def _strangers(views: Views, away: Iterable[str]) -> Iterator[Problem]:
             "add what belongs to this cluster to the topology, or take these nodes out of the other "
             "one: CLUSTER RESET HARD on an empty node, 'redis-cli --cluster del-node' otherwise",
         )
-
-
-def _is_dead(peer: Peer) -> bool:
-    """Whether a node no longer exists as far as one line tells: no address, or failed and without slots."""
-    return "noaddr" in peer.flags or ("fail" in peer.flags and not peer.slots)
 
 
 def _old(topology: Topology, views: Views) -> Iterator[Problem]:

@@ -1,17 +1,17 @@
-"""Spreading over zones and hosts: which nodes become primaries, which replica goes to which primary. Pure.
+"""Spreading: which nodes become primaries, which replica goes to which primary. Pure.
 
-Of equally good choices the first in the file wins. Where versions are mixed, a replica only goes to a primary
-that it can replicate, if that is possible evenly.
+Over zones, then over hosts; of equally good choices the first in the file wins. Where versions are mixed, a
+replica only goes to a primary that it can replicate, if that is possible evenly.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heappush
+from itertools import chain, combinations
 
-from clusterboot.core.fit import Fit
-from clusterboot.core.versions import Format, Formats
+from clusterboot.core.versions import Format, Formats, reads
 from clusterboot.topology import Node
 
 # A replica and its primary; None is an empty place.
@@ -79,15 +79,15 @@ def pair(
         return {}
     count = Counter({node.name: have.get(node.name, 0) for node in primaries})
     height, extra = level(count.values(), len(replicas))
-    fit = Fit(formats, count, (node.name for node in replicas), height) if formats else None
-    if fit is not None and not fit.possible:
-        fit = None
+    fit = Fit(formats or {}, count, [node.name for node in replicas], height)
+    if not fit.possible:
+        fit = Fit({}, count, [], height)
     found: dict[str, str] = {}
     for node in replicas:
         primary = wish.get(node.name, "")
         if primary not in count or count[primary] > height or (count[primary] == height and not extra):
             continue
-        if fit is not None and not fit.take(primary, node.name, count[primary]):
+        if not fit.take(primary, node.name, count[primary]):
             continue
         extra -= count[primary] == height
         count[primary] += 1
@@ -100,14 +100,11 @@ def pair(
     return found | {replica.name: primary.name for replica, primary in pairs if replica is not None}
 
 
-def _deal(
-    replicas: Sequence[Node], primaries: Sequence[Node], count: Counter[str], fit: Fit | None
-) -> list[_Pair]:
+def _deal(replicas: Sequence[Node], primaries: Sequence[Node], count: Counter[str], fit: Fit) -> list[_Pair]:
     """Deal `replicas` to the primary with the fewest, each time the replica that is furthest away."""
-    formats = fit.formats if fit is not None else {}
     places: dict[tuple[str | None, str, Format], list[Node]] = {}
     for node in reversed(replicas):
-        places.setdefault((node.zone, node.host, formats.get(node.name)), []).append(node)
+        places.setdefault((node.zone, node.host, fit.formats.get(node.name)), []).append(node)
     order = {node.name: index for index, node in enumerate(replicas)}
     turn = [(count[node.name], index) for index, node in enumerate(primaries)]
     heapify(turn)
@@ -121,7 +118,7 @@ def _deal(
             key=lambda place: (apart(primary, place[1][-1]), -len(place[1]), order[place[1][-1].name]),
         )
         for key, nodes in ranked:
-            if fit is None or fit.take(primary.name, nodes[-1].name, have):
+            if fit.take(primary.name, nodes[-1].name, have):
                 heappush(turn, (have + 1, index))
                 count[primary.name] += 1
                 pairs.append((nodes.pop(), primary))
@@ -132,7 +129,7 @@ def _deal(
     return pairs
 
 
-def _trade(pairs: list[_Pair], count: Counter[str], height: int, fit: Fit | None) -> None:
+def _trade(pairs: list[_Pair], count: Counter[str], height: int, fit: Fit) -> None:
     """Trade replicas between two primaries where that increases the distances.
 
     Only the extra replica of a primary is traded for an empty place, so that counts stay even.
@@ -147,7 +144,7 @@ def _trade(pairs: list[_Pair], count: Counter[str], height: int, fit: Fit | None
             for right, (other, its_primary) in enumerate(pairs):
                 if near + apart(its_primary, other) <= apart(primary, other) + apart(its_primary, replica):
                     continue
-                if fit is not None and not (_fits(fit, primary, other) and _fits(fit, its_primary, replica)):
+                if not (_fits(fit, primary, other) and _fits(fit, its_primary, replica)):
                     continue
                 if other is None:
                     if count[primary.name] != height + 1 or count[its_primary.name] != height:
@@ -161,3 +158,97 @@ def _trade(pairs: list[_Pair], count: Counter[str], height: int, fit: Fit | None
 
 def _fits(fit: Fit, primary: Node, replica: Node | None) -> bool:
     return replica is None or fit.follows(primary.name, replica.name)
+
+
+class Fit:
+    """Replicas that are still to be dealt out evenly, each to a primary that it can replicate.
+
+    `have` counts the replicas that each primary has already. Every primary gets `height` replicas, some one
+    more (see `level`); a primary with more keeps them. Without `formats` any node can replicate any other.
+    """
+
+    def __init__(
+        self, formats: Formats, have: Mapping[str, int], replicas: Iterable[str], height: int
+    ) -> None:
+        self.formats = formats
+        self._height = height
+        self._left = Counter(formats.get(name) for name in replicas)
+        # By the format of primaries: how many replicas they must get, and how many they can take.
+        self._need: Counter[Format] = Counter()
+        self._room: Counter[Format] = Counter()
+        for name, count in have.items():
+            self._need[formats.get(name)] += max(0, height - count)
+            self._room[formats.get(name)] += max(0, height + 1 - count)
+
+    @property
+    def possible(self) -> bool:
+        """Whether a way exists: Hall's condition for the replicas, and for the places to be filled."""
+        return all(
+            sum(self._left[each] for each in some)
+            <= sum(room for sent, room in self._room.items() if any(reads(sent, each) for each in some))
+            for some in _subsets(self._left)
+        ) and all(
+            sum(self._need[each] for each in some)
+            <= sum(left for reader, left in self._left.items() if any(reads(each, reader) for each in some))
+            for some in _subsets(self._need)
+        )
+
+    def follows(self, primary: str, replica: str) -> bool:
+        """Return whether `replica` can replicate `primary`."""
+        return reads(self.formats.get(primary), self.formats.get(replica))
+
+    def take(self, primary: str, replica: str, have: int) -> bool:
+        """Give `primary`, which has `have` replicas, one more, if all others can still find a place."""
+        if not self.formats:
+            return True
+        if have > self._height or not self.follows(primary, replica):
+            return False
+        self._move(primary, replica, have, -1)
+        if self.possible:
+            return True
+        self._move(primary, replica, have, 1)
+        return False
+
+    def _move(self, primary: str, replica: str, have: int, by: int) -> None:
+        sent = self.formats.get(primary)
+        self._left[self.formats.get(replica)] += by
+        self._room[sent] += by
+        if have < self._height:
+            self._need[sent] += by
+
+
+def _subsets(counts: Counter[Format]) -> Iterator[Sequence[Format]]:
+    """Every choice of the formats in use: few, since a cluster has few versions."""
+    there = [each for each, count in counts.items() if count]
+    return chain.from_iterable(combinations(there, size) for size in range(1, len(there) + 1))
+
+
+def shares(candidates: Iterable[Format], count: int) -> Iterator[dict[Format, int]]:
+    """Yield how many primaries of each format to try when `count` of `candidates` become primaries.
+
+    The oldest first: a replica that is older than a primary could swap places with it. That leaves a
+    choice only between formats of which none reads the other, and for unknown ones.
+    """
+    there = Counter(candidates)
+    known = sorted(each for each in there if each is not None)
+    below = [each for each in known if all(reads(*sorted((each, other))) for other in known)]
+    above = [each for each in known if each not in below]
+    for unknown in range(min(there[None], count) + 1):
+        left = count - unknown
+        base: dict[Format, int] = {None: unknown}
+        for each in below:
+            base[each] = min(there[each], left)
+            left -= base[each]
+        for rest in _splits(left, [there[each] for each in above]):
+            yield base | dict(zip(above, rest, strict=True))
+
+
+def _splits(count: int, most: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """Every way to write `count` as a sum of numbers up to `most`."""
+    if not most:
+        if not count:
+            yield ()
+        return
+    for first in range(max(0, count - sum(most[1:])), min(count, most[0]) + 1):
+        for rest in _splits(count - first, most[1:]):
+            yield (first, *rest)

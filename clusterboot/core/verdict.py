@@ -156,13 +156,11 @@ def _repeated(
         if name in off:
             agrees = same.get(id(peer))
             if agrees is None:
-                agrees = same[id(peer)] = _role(peer) == _role(off[name])
+                me = off[name]
+                agrees = (peer.replica, peer.primary, peer.slots) == (me.replica, me.primary, me.slots)
+                same[id(peer)] = agrees
             if agrees:
                 yield name
-
-
-def _role(peer: Peer) -> tuple[bool, str | None, Slots]:
-    return peer.replica, peer.primary, peer.slots
 
 
 def _replicas_missing(pairs: Sequence[tuple[str, str]]) -> Problem:

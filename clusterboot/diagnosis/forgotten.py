@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from clusterboot.core.views import View
 from clusterboot.diagnosis.bus import BusView, Evidence
 from clusterboot.errors import Problem, not_ready
 from clusterboot.wording import agree, listed, shortened
@@ -37,12 +36,9 @@ def _banned(bus: BusView, evidence: Evidence, node: str, peer: str) -> bool:
         links = evidence.links.get(node)
         if links is None or gap.at in links:
             return False
-    return node in evidence.forgot or (bool(evidence.forgot) and _spreads(bus.views[node]))
-
-
-def _spreads(view: View) -> bool:
-    """Whether a node passes on in pings which nodes it was told to forget."""
-    return view.kind == "valkey" or view.version[:2] >= (7, 2)
+    view = bus.views[node]
+    told_by_pings = view.kind == "valkey" or view.version[:2] >= (7, 2)
+    return node in evidence.forgot or (told_by_pings and bool(evidence.forgot))
 
 
 def forgotten(bus: BusView, evidence: Evidence, peer: str, nodes: Sequence[str]) -> Problem:

@@ -29,7 +29,7 @@ DECIDING = (
     *("core/extra_meets", "wire/replies"),
 )
 # Only when they are named: what survives there has not been judged yet.
-PLACING = ("core/fit", "core/views", "core/spread", "core/placement", "core/plan", "core/groups", "slots")
+PLACING = ("core/views", "core/spread", "core/placement", "core/plan", "core/groups", "slots")
 # The fast tests of each part; none needs a server.
 PARTS = {
     GIVE_BACK: (
