@@ -165,12 +165,16 @@ def _apart(bus: BusView, explained: _Explained) -> list[Problem]:
 def _unexplained(reasons: Iterable[Problem], verdict: Verdict, explained: _Explained) -> Iterator[Problem]:
     """The reasons without those that are explained, in whole or in part."""
     for reason in reasons:
+        if reason.code == "roles-disagree" and reason.peer in explained.nodes:
+            continue  # news of a node that is away
+        if reason.code == "handshake" and any(reason.node in pair for pair in explained.pairs):
+            continue  # a refused node is met and dropped again
         if reason.code == "not-seen" and reason.node is not None:
             unseen = verdict.nodes[reason.node].unseen
             if left := [name for name in unseen if not explained(reason.node, name)]:
                 yield not_seen(reason.node, left)
-        elif reason.code != "roles-disagree" or reason.peer not in explained.nodes:
-            yield reason  # roles of a node that is away are old news
+        else:
+            yield reason
 
 
 def _with_hint(reason: Problem, views: Mapping[str, View]) -> Problem:
