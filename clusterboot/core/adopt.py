@@ -54,7 +54,7 @@ def adopt(topology: Topology, views: Views) -> Adopted:
     refusals += [*_contradictions(topology, fresh, target, pins)]
     # A cluster that was formed before its versions were mixed has the roles of the file alone.
     starts = (fresh, place(topology)) if known else (fresh,)
-    differing = min((differences(topology, each, pins) for each in starts), key=len)
+    differing = min(([*differences(topology, each, pins)] for each in starts), key=len)
     lacking = fewer_replicas(topology, fresh, target, pins, views)
     warnings = (*target.warnings, *differing, *lacking, *not_followed(target.primary_of, views))
     return Adopted(replace(target, warnings=warnings), tuple(refusals))
@@ -95,12 +95,10 @@ def _pins(topology: Topology, views: Views) -> tuple[dict[str, Spot], list[Probl
                     f"run CLUSTER FAILOVER TAKEOVER on {name} if it has the data, else CLUSTER RESET HARD",
                 )
             )
-    if topology.slots == "none":
-        pins = {name: pins.get(name, Spot("primary")) for name in views}
     return pins, lost
 
 
-def _split_ownership(topology: Topology, views: Views, fresh: Placement) -> list[Problem]:
+def _split_ownership(topology: Topology, views: Views, fresh: Placement) -> Iterator[Problem]:
     """Refuse several groups that own slots, where they are two clusters and not one that is half-built."""
     groups = [
         (members, union(views[name].me.slots for name in members))
@@ -108,53 +106,44 @@ def _split_ownership(topology: Topology, views: Views, fresh: Placement) -> list
         if any(views[name].me.slots for name in members)
     ]
     if len(groups) < 2:
-        return []
+        return
 
     def others(members: Sequence[str]) -> str:
         return shortened([other[0] for other, _ in groups if other is not members])
 
-    merged: list[Problem] = []
-    with_keys: list[Problem] = []
-    for members, _ in groups:
-        for name in members:
-            slots, keys = views[name].me.slots, views[name].keys
-            extra = slots - fresh.spots[name].slots
-            if extra and topology.slots == "auto":
-                merged.append(
-                    refusal(
-                        "two-clusters",
-                        f"{name} already owns the slots {extra}, which this topology does not give it, and "
-                        f"it does not know {others(members)}: two clusters would be merged.",
-                        name,
-                        hint=_START_OVER,
-                    )
-                )
-            if keys and slots:
-                with_keys.append(
-                    refusal(
-                        "two-clusters-with-keys",
-                        f"{name} holds {count(keys, 'key')} and does not know {others(members)}, which "
-                        f"{'owns' if len(groups) == 2 else 'own'} slots too: two clusters would be merged.",
-                        name,
-                        hint=f"{_ONE_EACH}, or move the data away first",
-                    )
-                )
+    owners = [(name, members) for members, _ in groups for name in members if views[name].me.slots]
+    for name, members in owners:
+        extra = views[name].me.slots - fresh.spots[name].slots
+        if extra and topology.slots == "auto":
+            yield refusal(
+                "two-clusters",
+                f"{name} already owns the slots {extra}, which this topology does not give it, and "
+                f"it does not know {others(members)}: two clusters would be merged.",
+                name,
+                hint=_START_OVER,
+            )
     for (one, slots), (other, other_slots) in _overlapping(groups):
         overlap = slots & other_slots
         owner, peer = (
             next(name for name in members if views[name].me.slots & overlap) for members in (one, other)
         )
-        merged.append(
-            refusal(
-                "slots-overlap",
-                f"{owner} and {peer} do not know each other and both own the slots {overlap}: two clusters "
-                "would be merged.",
-                owner,
-                peer,
-                _START_OVER,
-            )
+        yield refusal(
+            "slots-overlap",
+            f"{owner} and {peer} do not know each other and both own the slots {overlap}: two clusters "
+            "would be merged.",
+            owner,
+            peer,
+            _START_OVER,
         )
-    return [*merged, *with_keys]
+    for name, members in owners:
+        if views[name].keys:
+            yield refusal(
+                "two-clusters-with-keys",
+                f"{name} holds {count(views[name].keys, 'key')} and does not know {others(members)}, which "
+                f"{'owns' if len(groups) == 2 else 'own'} slots too: two clusters would be merged.",
+                name,
+                hint=f"{_ONE_EACH}, or move the data away first",
+            )
 
 
 def _overlapping(groups: Sequence[_Group]) -> Iterable[tuple[_Group, _Group]]:

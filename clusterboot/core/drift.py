@@ -12,37 +12,33 @@ from clusterboot.topology import Node, Topology
 from clusterboot.wording import count, shortened
 
 
-def differences(topology: Topology, fresh: Placement, pins: Mapping[str, Spot]) -> list[Problem]:
-    """Return the warnings about `pins`, what the nodes are, beside `fresh`, what fresh ones would become."""
+def differences(topology: Topology, fresh: Placement, pins: Mapping[str, Spot]) -> Iterator[Problem]:
+    """Yield the warnings about `pins`, what the nodes are, beside `fresh`, what fresh ones would become."""
     found = [problem for node in topology.nodes for problem in _role_differs(node, pins)]
+    yield from found
     named = {problem.node for problem in found}
     for name, pin in pins.items():
         if pin.primary is not None and fresh.spots[pin.primary].primary == name and name not in named:
-            found.append(
-                warning(
-                    "failed-over",
-                    f"{name} would be the primary of {pin.primary} on fresh nodes and is its replica now: a "
-                    "failover is kept.",
-                    name,
-                    pin.primary,
-                    f"run CLUSTER FAILOVER on {name} to swap the roles back; nothing has to be done",
-                )
+            yield warning(
+                "failed-over",
+                f"{name} would be the primary of {pin.primary} on fresh nodes and is its replica now: a "
+                "failover is kept.",
+                name,
+                pin.primary,
+                f"run CLUSTER FAILOVER on {name} to swap the roles back; nothing has to be done",
             )
     serving = sum(spot.role == "primary" for spot in pins.values())
     wanted = sum(spot.role == "primary" for spot in fresh.spots.values())
     free = len(fresh.spots) - len(pins)
     # Free nodes can still become the missing primaries.
     if pins and serving != wanted and not (serving < wanted and free):
-        found.append(
-            warning(
-                "primaries-differ",
-                f"there {'is' if serving == 1 else 'are'} {count(serving, 'primary', 'primaries')}, the "
-                f"topology asks for {wanted}: the primaries are kept.",
-                hint="reshard with 'redis-cli --cluster reshard' to change that, or adapt 'replicas' in the "
-                "topology",
-            )
+        yield warning(
+            "primaries-differ",
+            f"there {'is' if serving == 1 else 'are'} {count(serving, 'primary', 'primaries')}, the "
+            f"topology asks for {wanted}: the primaries are kept.",
+            hint="reshard with 'redis-cli --cluster reshard' to change that, or adapt 'replicas' in the "
+            "topology",
         )
-    return found
 
 
 def _role_differs(node: Node, pins: Mapping[str, Spot]) -> Iterator[Problem]:
@@ -81,8 +77,8 @@ def _role_differs(node: Node, pins: Mapping[str, Spot]) -> Iterator[Problem]:
 
 def fewer_replicas(
     topology: Topology, fresh: Placement, target: Placement, pins: Mapping[str, Spot], views: Views
-) -> list[Problem]:
-    """Return one warning about primaries with fewer replicas than the file wants, or none.
+) -> Iterator[Problem]:
+    """Yield one warning if primaries have fewer replicas than the file wants.
 
     After a failover, a replica that moved (cluster-migration-barrier) or a node that was taken out of the
     file, a primary may be alone while the cluster is Ready: its slots are lost with it. `fresh` is what the
@@ -95,7 +91,7 @@ def fewer_replicas(
         if name in pins and spot.role == "primary" and spot.slots and have[name] < wanted[name]
     ]
     if not lacking:
-        return []
+        return
     first = lacking[0]
     spare = next(
         (name for name, pin in pins.items() if pin.primary and have[pin.primary] > wanted[pin.primary]), None
@@ -105,16 +101,14 @@ def fewer_replicas(
         move = f"run CLUSTER REPLICATE {views[first].id} on {spare}, which {pins[spare].primary} can spare"
         hint = f"{move}; or {hint}"
     which = shortened([f"{name} has {have[name] or 'none'} of {wanted[name]}" for name in lacking])
-    return [
-        warning(
-            "replicas-fewer",
-            f"{count(len(lacking), 'primary has', 'primaries have')} fewer replicas than the topology wants: "
-            f"{which}.",
-            first,
-            spare,
-            hint,
-        )
-    ]
+    yield warning(
+        "replicas-fewer",
+        f"{count(len(lacking), 'primary has', 'primaries have')} fewer replicas than the topology wants: "
+        f"{which}.",
+        first,
+        spare,
+        hint,
+    )
 
 
 def _wanted(topology: Topology, fresh: Placement) -> dict[str, int]:

@@ -75,7 +75,7 @@ def place(
         else Spot("replica", followers[node.name])
         for node in topology.nodes
     }
-    return Placement(spots, misplaced(topology, slots, followers))
+    return Placement(spots, tuple(misplaced(topology, slots, followers)))
 
 
 def wanted_primaries(topology: Topology) -> int:
@@ -108,7 +108,13 @@ def _fresh(topology: Topology, formats: Formats) -> set[str]:
     fitting = [way for way in ways if _fitting(topology, way, {}, formats)][:_MAX_CHOICES]
     if len(fitting) < 2:
         return (fitting or ways)[0]
-    return min(fitting, key=lambda way: _near(topology, _replicas(topology, way, {}, {}, formats)))
+    nodes = {node.name: node for node in topology.nodes}
+
+    def closeness(way: set[str]) -> int:
+        followers = _replicas(topology, way, {}, {}, formats)
+        return sum(apart(nodes[primary], nodes[name]) for name, primary in followers.items())
+
+    return min(fitting, key=closeness)
 
 
 def _around(topology: Topology, pins: Mapping[str, Spot], fresh: set[str], formats: Formats) -> set[str]:
@@ -122,11 +128,7 @@ def _around(topology: Topology, pins: Mapping[str, Spot], fresh: set[str], forma
     # has taken over: a failover is kept even if the old primary is new.
     candidates = sorted(
         (node for node in topology.nodes if node.name in followed or spelled_role(node) != "replica"),
-        key=lambda node: (
-            node.name in succeeded,
-            node.name not in named,
-            node.name not in fresh,
-        ),
+        key=lambda node: (node.name in succeeded, node.name not in named, node.name not in fresh),
     )
     free = [node for node in candidates if node.name not in pins]
     first = free[: max(0, wanted - len(chosen))]
@@ -161,15 +163,9 @@ def _fitting(topology: Topology, primaries: set[str], pins: Mapping[str, Spot], 
     free = [node.name for node in topology.nodes if node.name not in primaries and node.name not in given]
     if not free:
         return True
-    have = Counter(given.values())
-    have = Counter({name: have[name] for name in primaries})
+    counts = Counter(given.values())
+    have = {name: counts[name] for name in primaries}
     return Fit(formats, have, free, level(have.values(), len(free))[0]).possible
-
-
-def _near(topology: Topology, followers: Mapping[str, str]) -> int:
-    """How bad it is to have replicas where these are: less is better."""
-    nodes = {node.name: node for node in topology.nodes}
-    return sum(apart(nodes[primary], nodes[name]) for name, primary in followers.items())
 
 
 def _heads(topology: Topology, primaries: set[str], pins: Mapping[str, Spot]) -> dict[str, str]:

@@ -245,7 +245,7 @@ def lowered_found(views: Views) -> Iterator[Problem]:
 def set_by_users(views: Views) -> Iterator[Problem]:
     """Yield warnings about elections that are off and about a mark alone, on nodes that are not lowered."""
     others = {name: view for name, view in views.items() if kept(view.config) is None}
-    # The flag in the node's own line (since Redis 5.0) is for users who may not read CONFIG.
+    # The flag in the node's own line (since Redis 5.0) is for users that may not read CONFIG.
     if names := [
         name
         for name, view in others.items()

@@ -66,8 +66,7 @@ def cut_off(alone: Sequence[str], gaps: Sequence[Gap], evidence: Evidence) -> Pr
         f"{observed(gaps, evidence)}, and {names} {agree('sees', alone)} no other node"
         f"{from_here(ends, evidence)}.",
         alone[0],
-        None,
-        f"let TCP port {_ports(ends)} through between {listed(alone)} and the other nodes, both ways; "
+        hint=f"let TCP port {_ports(ends)} through between {listed(alone)} and the other nodes, both ways; "
         f"{AGAIN}",
     )
 
@@ -80,8 +79,7 @@ def reaches_none(name: str, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
         f"{name} can reach no other node on the cluster bus, {_places(ends)}: {observed(gaps, evidence)}"
         f"{from_here(ends, evidence)}.",
         name,
-        None,
-        f"let connections from {name} to TCP port {_ports(ends)} of the other nodes through; {AGAIN}",
+        hint=f"let connections from {name} to TCP port {_ports(ends)} of the other nodes through; {AGAIN}",
     )
 
 
@@ -141,7 +139,7 @@ def announced(bus: BusView, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
         "announced-unreachable",
         f"{cannot_reach(bus, gaps)} {name} at {Endpoint(host, port)}, the address {by}; clusterboot reached "
         f"it at {Endpoint(view.ip, node.port)}: {seen}.",
-        node=name,
+        name,
         hint=f"set cluster-announce-ip (and -port, -bus-port) on {name} to what the other nodes can reach, "
         f"and 'announce' in the topology to the same; {AGAIN}",
     )

@@ -54,7 +54,7 @@ def forgotten(bus: BusView, evidence: Evidence, peer: str, nodes: Sequence[str])
     end = bus.endpoint(peer)
     if evidence.ports.get(end) == "open":
         how += f"; from here its bus port {end} takes connections"
-    # The count of FORGETs has no date: only a node that is dropped again is surely refused.
+    # The count of FORGETs has no date: only a node that is dropped again is certainly refused.
     news = "" if again else ", or gossip about it is still under way"
     told = list(nodes)
     if not evidence.forgot.issuperset(nodes):
