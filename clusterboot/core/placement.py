@@ -14,12 +14,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from clusterboot.core.misplaced import misplaced
+from clusterboot.addresses import is_loopback
 from clusterboot.core.spread import Fit, apart, level, pair, pick, shares
 from clusterboot.core.versions import Formats
-from clusterboot.errors import Problem
+from clusterboot.errors import Problem, warning
 from clusterboot.slots import ALL, NONE, Slots, split, union
 from clusterboot.topology import Node, Role, Topology
+from clusterboot.wording import count, shortened
 
 # Choices of primaries that are compared for mixed versions; each costs a whole placement.
 _MAX_CHOICES = 3
@@ -75,7 +76,7 @@ def place(
         else Spot("replica", followers[node.name])
         for node in topology.nodes
     }
-    return Placement(spots, tuple(misplaced(topology, slots, followers)))
+    return Placement(spots, tuple(_warnings(topology, slots, followers)))
 
 
 def wanted_primaries(topology: Topology) -> int:
@@ -103,8 +104,8 @@ def _fresh(topology: Topology, formats: Formats) -> set[str]:
     named = {node.name for node in topology.nodes if spelled_role(node) == "primary" or node.name in followed}
     unnamed = [node for node in topology.nodes if spelled_role(node) is None and node.name not in named]
     taken = [node for node in topology.nodes if node.name in named]
-    count = max(0, wanted_primaries(topology) - len(named))
-    ways = [named | set(way) for way in _ways(unnamed, taken, count, formats)]
+    missing = max(0, wanted_primaries(topology) - len(named))
+    ways = [named | set(way) for way in _ways(unnamed, taken, missing, formats)]
     fitting = [way for way in ways if _fitting(topology, way, {}, formats)][:_MAX_CHOICES]
     if len(fitting) < 2:
         return (fitting or ways)[0]
@@ -252,3 +253,45 @@ def _replicas(
             wish[name] = head
     ours = [nodes[name] for name in nodes if name in primaries]
     return found | pair(free, ours, Counter(found.values()), wish, formats)
+
+
+def _warnings(
+    topology: Topology, slots: Mapping[str, Slots], primary_of: Mapping[str, str]
+) -> Iterator[Problem]:
+    """Yield warnings about a valid but weak placement; `slots` are by primary, `primary_of` by replica."""
+    nodes = {node.name: node for node in topology.nodes}
+    primaries = [name for name in nodes if name not in primary_of]
+    if len(primaries) < 3:
+        yield warning(
+            "few-primaries",
+            f"{count(len(primaries), 'primary', 'primaries')}: no majority can agree on a failover "
+            "when one fails.",
+            hint="use at least three primaries where the cluster must survive the loss of one",
+        )
+    idle = [name for name in primaries if not slots.get(name) and nodes[name].slots is None]
+    if idle:
+        yield warning(
+            "primary-without-slots",
+            f"{shortened(idle)} {'is a primary' if len(idle) == 1 else 'are primaries'} "
+            "without slots: slots that are served stay where they are, and a tiny weight gets none.",
+            idle[0],
+            hint="move slots there with 'redis-cli --cluster rebalance --cluster-use-empty-masters'",
+        )
+    beside: dict[str, list[str]] = {"zone": [], "host": []}
+    for name, replica in nodes.items():
+        primary = nodes.get(primary_of.get(name, ""))
+        if primary is None:
+            continue
+        if replica.zone is not None and replica.zone == primary.zone:
+            beside["zone"].append(f"{name} beside {primary.name}")
+        elif replica.host == primary.host and not is_loopback(replica.host):
+            beside["host"].append(f"{name} beside {primary.name}")
+    for where, pairs in beside.items():
+        if pairs:
+            share = count(len(pairs), "replica shares", "replicas share")
+            its = "its" if len(pairs) == 1 else "their"
+            yield warning(
+                f"replica-same-{where}",
+                f"{share} the {where} of {its} primary: {shortened(pairs)}.",
+                hint=f"the loss of one {where} can take a primary and its replica at once",
+            )

@@ -73,15 +73,14 @@ def reasons_for(
     views: Views,
     nodes: Mapping[str, NodeHealth],
     lacking: Slots,
-) -> list[Problem]:
-    """Return the reasons; `names` are the nodes' names by id, `lacking` the slots that no node serves."""
+) -> Iterator[Problem]:
+    """Yield the reasons; `names` are the nodes' names by id, `lacking` the slots that no node serves."""
     # Nodes that say of themselves that they are not as planned: others may only repeat it.
     off = {name: views[name].me for name, health in nodes.items() if name in health.stale}
     to_attach, excused = _behind(target, nodes, off, lacking)
-    found: list[Problem] = []
     same: dict[int, bool] = {}
     for name, health in nodes.items():
-        found += _mesh_reasons(name, health)
+        yield from _mesh_reasons(name, health)
         stale = [other for other in health.stale if other != name or name not in excused]
         if any(other in off for other in stale if other != name):
             repeated = set(_repeated(views[name], names, off, same)) - {name}
@@ -90,19 +89,18 @@ def reasons_for(
             which = shortened(["itself" if other == name else other for other in stale])
             peer = stale[0] if len(stale) == 1 and stale != [name] else None
             message = f"{name} has other roles or slots than planned for {which}."
-            found.append(not_ready("roles-disagree", message, name, peer))
+            yield not_ready("roles-disagree", message, name, peer)
     if lacking:
         which = f"slot{'' if len(lacking) == 1 else 's'} {lacking} ({len(lacking)} of 16384)"
-        found.append(not_ready("slots-missing", f"no node serves the {which}.", hint=_UP))
+        yield not_ready("slots-missing", f"no node serves the {which}.", hint=_UP)
     if to_attach:
-        found.append(_replicas_missing(to_attach))
+        yield _replicas_missing(to_attach)
     for name, health in nodes.items():
         # By default a server says cluster_state:fail for as long as one slot is not served.
         if not (health.state_ok or lacking):
-            found.append(not_ready("state-fail", f"{name} says cluster_state:fail.", name))
+            yield not_ready("state-fail", f"{name} says cluster_state:fail.", name)
         if not health.in_sync:
-            found.append(_out_of_sync(name, views[name].info, target.spots[name].primary))
-    return found
+            yield _out_of_sync(name, views[name].info, target.spots[name].primary)
 
 
 def _mesh_reasons(name: str, health: NodeHealth) -> Iterator[Problem]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from clusterboot.addresses import Endpoint
@@ -15,14 +15,12 @@ from clusterboot.errors import Problem
 from clusterboot.wording import shortened
 
 
-def unsynced(views: Mapping[str, View], verdict: Verdict, evidence: Evidence) -> list[Problem]:
-    """Return a problem for every replica that is out of sync."""
-    found = []
+def unsynced(views: Mapping[str, View], verdict: Verdict, evidence: Evidence) -> Iterator[Problem]:
+    """Yield a problem for every replica that is out of sync."""
     for reason in verdict.reasons:
         name = reason.node
         if reason.code == "replica-out-of-sync" and name is not None and name in views:
-            found.append(out_of_sync(reason, views) or _replica(reason, name, views[name], evidence))
-    return found
+            yield out_of_sync(reason, views) or _replica(reason, name, views[name], evidence)
 
 
 def _replica(reason: Problem, name: str, view: View, evidence: Evidence) -> Problem:

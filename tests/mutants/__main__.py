@@ -21,7 +21,7 @@ from pathlib import Path
 from tests.mutants import tree
 from tests.mutants.survivors import Survivor, accepted, explained, read
 
-# Left out is what only says something: wording, misplaced, drift, events, results, verdict and `diagnosis`.
+# Left out is what only says something: wording, drift, events, results, verdict and `diagnosis`.
 # So is topology, which reads a file or refuses it, and has its own tests by the hundred.
 GIVE_BACK = ("core/timers", "loop/configure", "loop/restore", "loop/boost")
 DECIDING = (
