@@ -100,9 +100,10 @@ def moved_meets(nodes: Mapping[str, Node], views: Views) -> tuple[Meet, ...]:
         for peer in view.peers:
             other = None if peer.connected else names.get(peer.id)
             if other is not None:
-                lost.add((name, other))
+                pair = name, other
+                lost.add(pair)
                 if (peer.ip, peer.port) != points[other][:2]:
-                    stale.append((name, other))
+                    stale.append(pair)
     meets: dict[tuple[str, str], Meet] = {}
     sent: Counter[str] = Counter()
     for name, other in stale:
@@ -118,7 +119,7 @@ def one_sided_meets(
     """Return for every node that does not list another a MEET from one such other.
 
     `unlisted` are pairs of which the first does not list the second, which sees the first. One MEET for
-    each node is enough: with it comes the gossip about the rest. These count as repairs.
+    each node is enough: with it comes the gossip about the rest.
     """
     nodes = {node.name: node for node in topology.nodes}
     senders: dict[str, str] = {}

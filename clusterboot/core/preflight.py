@@ -115,7 +115,7 @@ def _strangers(views: Views, away: Iterable[str]) -> Iterator[Problem]:
                 lines[peer.id][name] = peer
     best = {id_: max(its.values(), key=lambda peer: (peer.seen, bool(peer.ip))) for id_, its in lines.items()}
     successor = successors(lines, views)
-    # A node no longer exists where all lines have no address for it, or list it as failed and without slots.
+    # A node no longer exists where every line has no address for it, or has it as failed and without slots.
     dead = {
         id_
         for id_, its in lines.items()
