@@ -277,21 +277,21 @@ def _warnings(
             idle[0],
             hint="move slots there with 'redis-cli --cluster rebalance --cluster-use-empty-masters'",
         )
-    beside: dict[str, list[str]] = {"zone": [], "host": []}
+    zoned, hosted = [], []
     for name, replica in nodes.items():
         primary = nodes.get(primary_of.get(name, ""))
         if primary is None:
             continue
         if replica.zone is not None and replica.zone == primary.zone:
-            beside["zone"].append(f"{name} beside {primary.name}")
+            zoned.append(f"{name} beside {primary.name}")
         elif replica.host == primary.host and not is_loopback(replica.host):
-            beside["host"].append(f"{name} beside {primary.name}")
-    for where, pairs in beside.items():
+            hosted.append(f"{name} beside {primary.name}")
+    for where, code, pairs in (("zone", "replica-same-zone", zoned), ("host", "replica-same-host", hosted)):
         if pairs:
             share = count(len(pairs), "replica shares", "replicas share")
             its = "its" if len(pairs) == 1 else "their"
             yield warning(
-                f"replica-same-{where}",
+                code,
                 f"{share} the {where} of {its} primary: {shortened(pairs)}.",
                 hint=f"the loss of one {where} can take a primary and its replica at once",
             )

@@ -31,25 +31,28 @@ def _replica(reason: Problem, name: str, view: View, evidence: Evidence) -> Prob
     where = Endpoint(info.get("master_host", ""), number(info.get("master_port", "")))
     to = str(where) if all(where) else primary
 
-    def because(why: str, hint: str, code: str = reason.code) -> Problem:
+    def because(code: str, why: str, hint: str) -> Problem:
         message = f"{name} is not in sync with {primary}{why}."
         return replace(reason, code=code, message=message, hint=hint)
 
     # More than one for each replica: several that begin at the same time are no fault.
     if evidence.syncs.get(primary, 0) > max(1, number(of_primary.get("connected_slaves", ""))):
         return because(
+            reason.code,
             f": full syncs start again and again and do not end (INFO stats of {primary}: sync_full grows)",
             f"look at the log of {name}: most likely its disk is full, or it cannot read what {primary} "
             "sends",
         )
     if primary in evidence.unsaved and link == "down":
         return because(
+            reason.code,
             f": {primary} cannot save its data (rdb_last_bgsave_status:err in INFO persistence), and answers "
             "its replicas MISCONF then",
             f"look at the log of {primary}: most likely its disk is full or it lacks rights",
         )
     if info.get("master_sync_in_progress") == "1":
         return because(
+            reason.code,
             " yet: a sync is in progress (INFO replication)",
             "wait until it is done: --timeout gives it longer",
         )
@@ -60,22 +63,23 @@ def _replica(reason: Problem, name: str, view: View, evidence: Evidence) -> Prob
             begins = f"begins a sync {delay} s after it is asked for one (repl-diskless-sync-delay)"
             sooner = f"; with CONFIG SET repl-diskless-sync-delay 0 on {primary} it begins at once"
         return because(
+            "replica-waits",
             f" yet: {primary} {begins}, and {name} waits for that (state=wait_bgsave in INFO replication of "
             f"{primary})",
             f"wait for it: --timeout gives it longer{sooner}; if it goes on, look at the log of {name}",
-            "replica-waits",
         )
     denied = evidence.denied.get(primary, ())
     if denied and link == "down":
         return because(
+            "replica-turned-away",
             f": its link to {to} is down (INFO replication), and {primary} has refused logins with "
             f"{shortened(denied)} (INFO errorstats): most likely masterauth or masteruser of {name} is not "
             f"what {primary} wants",
             f"set masterauth and masteruser on {name}; {AGAIN}",
-            "replica-turned-away",
         )
     never = ", never was up" if info.get("master_link_down_since_seconds") == "-1" else ""
     return because(
+        reason.code,
         f": its link to {to} is {link}{never}, and no sync is in progress (INFO replication)",
         f"look at the log of {name}; check its masterauth and tls-replication, and the way to {to}",
     )
