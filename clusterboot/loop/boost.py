@@ -40,7 +40,7 @@ class Helper(Protocol):
         """Start it, once; returns when it is ready. Raises OSError when it cannot be started."""
 
     def dismiss(self) -> None:
-        """Tell it that nothing is left to restore; it ends."""
+        """End it: nothing is left to restore."""
 
 
 class Boost:

@@ -1,4 +1,4 @@
-"""This end of the helper process (`loop.helper`): starts it, and dismisses it when all is restored."""
+"""This end of the helper process (`loop.helper`): starts it, and ends it when all is restored."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 
 from clusterboot.background import python_command
 from clusterboot.loop import helper
-from clusterboot.topology import Topology
-from clusterboot.wire.client import Credential
+from clusterboot.topology import Credential, Topology
 
 # Max seconds for its start on a busy machine.
 _START_SECONDS = 10.0
@@ -51,14 +49,11 @@ class Standby:
         self._process = process
 
     def dismiss(self) -> None:
-        """Tell the helper that all is restored; it ends at once."""
+        """Kill the helper, because all is restored: a busy machine may let it react only after seconds."""
         process, self._process = self._process, None
-        if process is None or process.stdin is None:
-            return
-        with suppress(OSError), process.stdin as pipe:
-            pipe.write(helper.DISMISSED)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(1.0)
+        if process is not None:
+            with process:
+                process.kill()
 
 
 def _popen() -> subprocess.Popen[bytes]:
