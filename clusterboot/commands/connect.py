@@ -14,8 +14,8 @@ from clusterboot.errors import Exit, Problem, usage_error
 
 if TYPE_CHECKING:
     from clusterboot.loop.standby import Standby
-    from clusterboot.topology import Topology
-    from clusterboot.wire.client import Credential, Fleet
+    from clusterboot.topology import Credential, Topology
+    from clusterboot.wire.client import Fleet
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,11 @@ async def connected(
     """Yield a fleet and close it; `seconds` limit all its connects and requests."""
     import asyncio
 
+    # Before the deadline of the run, which can then still name the nodes that did not answer. The clock runs
+    # while redis-py is imported, which takes seconds on a busy machine.
+    deadline = asyncio.get_running_loop().time() + 0.9 * seconds if seconds is not None else None
     from clusterboot.wire.client import Fleet
 
-    # Before the deadline of the run, which can then still name the nodes that did not answer.
-    deadline = asyncio.get_running_loop().time() + 0.9 * seconds if seconds is not None else None
     fleet = Fleet(topology, lambda node: credentials[node.name], deadline)
     try:
         yield fleet

@@ -27,6 +27,8 @@ from clusterboot.topology import Topology
 
 # Seconds after the deadline in which the first look names the nodes that did not answer.
 LATE_SECONDS = 0.4
+# Seconds for the first look if starting clusterboot took all the time.
+_MIN_SECONDS = 0.1
 # The pause before a node that is away is asked again, in seconds.
 _RETRY_SECONDS = 0.2
 
@@ -63,7 +65,8 @@ class Run:
         self.fleet = asked.fleet
         self.report = asked.report
         self.start = now() - asked.spent
-        self.deadline = self.start + asked.timeout
+        # Never over before the first look: the limits of the connections have to end first.
+        self.deadline = max(self.start + asked.timeout, now() + _MIN_SECONDS)
         self.actor = Actor(self.fleet, self.report)
         self.meets = SentMeets()
         self.seen: Seen = {}
