@@ -66,7 +66,7 @@ ROOMS: dict[str, set[str]] = {
     "cli": {"errors", "commands"},
     "__main__": {"cli"},
 }
-# What most of `loop` may know. The nodes are behind a protocol: only `helper` and `standby` know the client.
+# What most of `loop` may know. The nodes are behind a protocol: only `helper` knows the client.
 _VIEWS = {"errors", "wording", "topology", "core", "diagnosis", "wire/replies"}
 # By module: the modules of the same room, other rooms, and single modules of other rooms.
 MODULES: dict[str, dict[str, set[str]]] = {
@@ -142,7 +142,7 @@ MODULES: dict[str, dict[str, set[str]]] = {
         "restore": {*_VIEWS, "observe", "configure"},
         "boost": {*_VIEWS, "observe", "configure", "restore"},
         "helper": {"wire/client", "restore"},
-        "standby": {"wire/client", "helper", "topology", "background"},
+        "standby": {"helper", "topology", "background"},
         "follow": {*_VIEWS, "observe", "meets", "run"},
         "investigate": {*_VIEWS, "observe", "wire/resolve"},
         "status": {*_VIEWS, "observe", "investigate"},

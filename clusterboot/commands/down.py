@@ -15,8 +15,7 @@ from clusterboot.errors import Exit, usage_error
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from clusterboot.topology import Topology
-    from clusterboot.wire.client import Credential
+    from clusterboot.topology import Credential, Topology
 
 # Seconds to wait for another clusterboot that works on the same spawned cluster.
 _LOCK_SECONDS = 10.0

@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
     from clusterboot.core.results import UpResult
     from clusterboot.errors import Problem
-    from clusterboot.topology import Topology
-    from clusterboot.wire.client import Credential
+    from clusterboot.topology import Credential, Topology
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from clusterboot.errors import Exit, Problem, UsageError
-from clusterboot.topology import Auth, Topology
-
-Credential = tuple[str | None, str | None]
+from clusterboot.topology import Auth, Credential, Topology
 
 MAX_PASSWORD_BYTES = 64 * 1024
 

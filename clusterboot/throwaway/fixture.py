@@ -13,8 +13,7 @@ from clusterboot.errors import Exit, Problem, from_problems, usage_error
 
 if TYPE_CHECKING:
     from clusterboot.core.results import StatusResult
-    from clusterboot.disk.credentials import Credential
-    from clusterboot.topology import Tls, Topology
+    from clusterboot.topology import Credential, Tls, Topology
 
 T = TypeVar("T")
 # Addresses of all nodes, the URL of one primary, and more options for a client of redis-py.

@@ -17,6 +17,7 @@ from clusterboot.slots import Slots
 
 Role = Literal["primary", "replica"]
 Strategy = Literal["star", "chain"]
+Credential = tuple[str | None, str | None]  # user name and password
 
 MAX_NODES = 2000
 OWN_SETTINGS = {

@@ -14,13 +14,11 @@ from typing import Any
 from redis.exceptions import RedisError, ResponseError
 
 from clusterboot.errors import Exit, NodeFailed, Problem
-from clusterboot.topology import Node, Topology
+from clusterboot.topology import Credential, Node, Topology
 from clusterboot.wire import failures, tls
 from clusterboot.wire.connection import Connection
 from clusterboot.wire.replies import Command, Rejected, Reply, explain
 from clusterboot.wire.resolve import probe, resolve
-
-Credential = tuple[str | None, str | None]
 
 CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 5.0
