@@ -1,7 +1,7 @@
-"""Carrying out steps: each as the command it stands for, pipelined per node, all nodes at once.
+"""Sending steps as commands, pipelined per node, all nodes at once.
 
-A node that does not answer is not an error here: the next look shows the result. An error reply ends the
-run with node, command and reply, unless it is transient.
+A node that does not answer is no error here: the next look shows the result. An error reply ends the run
+unless it is transient.
 """
 
 from __future__ import annotations
@@ -77,8 +77,6 @@ async def stranded(fleet: Asker, steps: Iterable[Step], views: Mapping[str, View
     """
     unassigned = [(slot, step.node) for step in steps if isinstance(step, AddSlots) for slot in step.slots]
     with_keys = [name for name, view in views.items() if view.keys and not view.me.replica]
-    if not unassigned:
-        return []
 
     async def ask(node: str) -> list[Problem]:
         others = [(slot, heir) for slot, heir in unassigned if heir != node]
@@ -109,10 +107,10 @@ def _stranded(node: str, slot: int, heir: str) -> Problem:
 
 
 class Actor:
-    """Sends steps and keeps what was done, in order.
+    """Sends steps. `done` are those that succeeded, in order.
 
-    `failures` are nodes that did not answer the last time, `refusals` steps that were refused the last time
-    for a transient reason.
+    `failures` are nodes that did not answer the last time, `refusals` steps that were last refused for a
+    transient reason.
     """
 
     def __init__(self, fleet: Asker, report: Reporter) -> None:

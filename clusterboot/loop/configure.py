@@ -1,8 +1,8 @@
 """Reading and setting several settings of a node in one step: all of them, or none.
 
-Servers since Redis 7.0 take several settings in one CONFIG GET or CONFIG SET. Older ones take one in a
-command; MULTI and EXEC around them keep other clients out, but the rest is set where one is refused, so what
-was set is taken back then. For users who may not run MULTI the commands run one by one.
+Redis 7.0 and later take several settings in one CONFIG GET or CONFIG SET. Older servers take one per command,
+so MULTI and EXEC keep other clients out. If one is refused there, the others are set, and restored here.
+Where a user may not run MULTI, the commands run one by one.
 """
 
 from __future__ import annotations
