@@ -1,8 +1,4 @@
-"""The MEETs of one run: when each pair was sent one, and those beyond the minimal plan.
-
-Extra MEETs go from newcomers to a serving cluster, and between nodes that look for each other at old
-addresses (`core.extra_meets`).
-"""
+"""The MEETs of one run: when each pair was sent one, and the extra ones (`core.extra_meets`)."""
 
 from __future__ import annotations
 
