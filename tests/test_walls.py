@@ -109,8 +109,7 @@ MODULES: dict[str, dict[str, set[str]]] = {
     },
     "wire": {
         "replies": {"errors"},
-        "resp": {"replies"},
-        "connection": {"replies", "resp"},
+        "connection": {"replies"},
         "resolve": {"errors", "topology"},
         "tls": {"errors", "topology"},
         "failures": {"errors", "topology", "tls"},

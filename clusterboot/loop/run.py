@@ -100,10 +100,9 @@ class Goal:
 async def first_look(run: Run) -> Views:
     """Look at every node, and wait until none is loading its data.
 
-    Raises NodeFailed with every node that cannot be used, and TimeoutError if nodes are still loading at the
-    deadline.
+    Raises NodeFailed with every node that cannot be used; TimeoutError if one still loads at the deadline.
     """
-    # Later than the bounds of a single answer, which tell more about a node than that it was too late.
+    # Later than the limits of connections and answers, whose errors say more about a node.
     until = run.deadline + LATE_SECONDS
     observed = _usable(run, await survey(run.fleet, run.names, run.seen, until=until))
     if observed.away:
@@ -152,15 +151,15 @@ async def full_look(run: Run, goal: Goal) -> Views:
 def assess(run: Run, views: Views, *, stuck: bool = False) -> Goal:
     """Compare a full look with the topology; returns the target and the plan, which `run` keeps too.
 
-    `stuck` says that nothing has moved for so long that gossip alone will not help. Raises the exception of
-    everything that forbids to go on.
+    `stuck`: nothing has changed for so long that gossip alone will not help. Raises everything that forbids
+    going on.
     """
     first = run.goal is None
     if first:
         run.warn((*elections_off(views), *marks_alone(views)))
     adopted = adopt(run.topology, views)
     problems = preflight.refusals(run.topology, views)
-    # A server that is listed twice looks like two clusters too: only the cause is told then.
+    # A server that is listed twice looks like two clusters too; only the cause is reported.
     if not any(problem.code in ("same-server", "same-id") for problem in problems):
         problems += tuple(
             each for each in adopted.refusals if each in run.confirmed or not needs_recheck([each])
