@@ -67,7 +67,9 @@ async def follow(run: Run, goal: Goal, patience: float, nudge: Nudge) -> Followe
             return Followed.READY
         if not observed.away and _role_changed(serving, verdict, watch.views):
             return Followed.ROLES_CHANGED
-        attached = await _attach(run, [step for step in pending if readiness.of(step, watch.views)])
+        ready = [step for step in pending if readiness.of(step, watch.views)]
+        refused = await run.actor.send(sorted(ready, key=lambda step: step.node), watch.views)
+        attached = {step for step in ready if step not in refused and step.node not in run.actor.failures}
         if attached:
             pending -= attached
             watch.unsettle()
@@ -92,14 +94,6 @@ async def _look(watch: Watch, judge: Judge, *, snapshot: bool) -> tuple[Observed
         # Gathered from views of different moments.
         verdict = replace(verdict, ready=False)
     return observed, verdict
-
-
-async def _attach(run: Run, steps: list[Replicate]) -> set[Replicate]:
-    """Send REPLICATEs; returns those that were accepted."""
-    if not steps:
-        return set()
-    refused = await run.actor.send(sorted(steps, key=lambda step: step.node), run.views)
-    return {step for step in steps if step not in refused and step.node not in run.actor.failures}
 
 
 def _serving(verdict: Verdict, views: Views) -> dict[str, bool]:

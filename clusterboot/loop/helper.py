@@ -4,8 +4,8 @@ clusterboot starts it before anything is lowered, in a session of its own, and k
 (`loop.standby`). If its standard input ends before that, clusterboot is gone. The original values are in the
 nodes. In its first second the helper imports next to nothing.
 
-Input: a length in 8 bytes; as many bytes of marshalled (sys.path, seconds, pickled (topology, credentials)).
-`seconds` is how long clusterboot may take: one that is stopped counts as gone. Output: one byte when ready.
+Input: marshalled (sys.path, seconds, pickled (topology, credentials)). `seconds` is how long clusterboot may
+take: one that is stopped counts as gone. Output: one byte when ready.
 """
 
 from __future__ import annotations
@@ -37,11 +37,10 @@ def main() -> None:
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
     os.write(1, READY)
-    size = int.from_bytes(_read(8), "big")
-    given = _read(size)
-    if not size or len(given) < size:
+    try:
+        sys.path[:], seconds, rest = marshal.load(sys.stdin.buffer)  # noqa: S302 (from our own parent)
+    except EOFError:
         return  # clusterboot was gone before it lowered anything
-    sys.path[:], seconds, rest = marshal.loads(given)  # noqa: S302 (from our own parent)
     restore = None
     if not _input_ends(_SHORT_RUN):
         with suppress(Exception):  # it is tried again when it is needed
@@ -53,13 +52,6 @@ def main() -> None:
 def _input_ends(seconds: float) -> bool:
     """Wait up to `seconds` for the end of clusterboot; nothing else is sent to a helper that is ready."""
     return bool(select.select([0], [], [], seconds)[0])
-
-
-def _read(size: int) -> bytes:
-    data = b""
-    while len(data) < size and (more := os.read(0, size - len(data))):
-        data += more
-    return data
 
 
 def _prepare(given: bytes) -> Callable[[], None]:

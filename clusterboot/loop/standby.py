@@ -33,14 +33,13 @@ class Standby:
         process = _popen()
         assert process.stdin is not None
         assert process.stdout is not None
-        # Passwords go through the pipe alone: other users can read arguments and the environment.
-        data = marshal.dumps((sys.path, self._seconds, pickle.dumps(self._given)))
         try:
             with process.stdout as ready:
                 await _readable(ready.fileno())
                 if ready.read(1) != helper.READY:
                     raise OSError("it did not start")
-            process.stdin.write(len(data).to_bytes(8, "big") + data)
+            # Passwords go through the pipe alone: other users can read arguments and the environment.
+            marshal.dump((sys.path, self._seconds, pickle.dumps(self._given)), process.stdin)
             process.stdin.flush()
         except BaseException:
             process.kill()

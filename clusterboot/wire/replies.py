@@ -134,7 +134,7 @@ def explain(text: str, node: str, command: Sequence[str]) -> Problem:
                 code,
                 message.format(node=node, command=name(command), text=shown),
                 node=node,
-                hint=hint.format(rule=_rule(command)),
+                hint=hint.format(rule="+" + name(command).lower().replace(" ", "|")),
                 exit=Exit.NODE,
             )
     return Problem(
@@ -149,10 +149,6 @@ def explain(text: str, node: str, command: Sequence[str]) -> Problem:
 def name(command: Sequence[str]) -> str:
     """Return the name of a command, with its subcommand if it is CLUSTER, CONFIG, CLIENT or ACL."""
     return " ".join(command[: 2 if command and command[0] in _CONTAINERS else 1])
-
-
-def _rule(command: Sequence[str]) -> str:
-    return "+" + name(command).lower().replace(" ", "|") if command else "+cluster"
 
 
 def loading(node: str) -> Problem:
