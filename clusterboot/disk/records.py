@@ -161,7 +161,7 @@ def corrupt(file: Path, why: str) -> Refused:
 
 
 def _parse(file: Path) -> Data | None:
-    """Return what is in the file of a record, its envelope included; None when there is no such file."""
+    """Return the content of a record's file, with its envelope; None when there is no such file."""
     try:
         # O_NONBLOCK: opening a FIFO would wait; it is refused below.
         descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)

@@ -72,8 +72,7 @@ async def forbidden(fleet: Asker, commands: Iterable[tuple[str, Command]]) -> li
 async def stranded(fleet: Asker, steps: Iterable[Step], views: Mapping[str, View]) -> list[Problem]:
     """Return a problem for every node with keys in an unassigned slot that another node is to get.
 
-    Clients would not find these keys any more. That needs a DELSLOTS on a node with keys, so nodes are asked
-    only if one has keys and slots are missing.
+    A DELSLOTS on a node with keys leads to that. Clients would not find these keys any more.
     """
     unassigned = [(slot, step.node) for step in steps if isinstance(step, AddSlots) for slot in step.slots]
     with_keys = [name for name, view in views.items() if view.keys and not view.me.replica]
@@ -125,9 +124,8 @@ class Actor:
     ) -> set[Step]:
         """Send `steps`; returns those that were refused for a transient reason.
 
-        `again` and `extra` mark them in the record. Such steps are not in the first plan, so their
-        permissions were not probed, and a missing one is transient too. Raises NodeFailed with every other
-        error reply. Steps of a node that cannot be reached stay undone.
+        `again` and `extra` mark them in the record; a missing permission is transient for them, because it
+        was not probed. Raises NodeFailed with every other error reply. Nodes that do not answer are skipped.
         """
         by_node: dict[str, list[Step]] = defaultdict(list)
         for step in steps:

@@ -27,10 +27,9 @@ class Configurator:
     async def read(
         self, name: str, *more: Command, ahead: Sequence[Command] = ()
     ) -> tuple[dict[str, str], list[Reply]]:
-        """Return the settings that a node has, and the replies to `ahead` and `more`.
+        """Return the settings of a node, and the replies to `ahead` and `more`; raises as `Asker.ask` does.
 
-        `ahead` is sent before reading, `more` after it, all in one pipeline. Raises NodeFailed when the node
-        does not answer.
+        `ahead` is sent before reading, `more` after it, in one pipeline.
         """
         if name not in self._old:
             get = ("CONFIG", "GET", *SETTINGS)
@@ -48,7 +47,7 @@ class Configurator:
     async def put(self, name: str, settings: Mapping[str, str]) -> tuple[dict[str, str], str | None]:
         """Set `settings`; returns all settings as they are then, and why these are not set, or None.
 
-        A node that was never read counts as one since Redis 7.0. Raises NodeFailed as `read` does.
+        A node that was never read counts as one since Redis 7.0. Raises as `Asker.ask` does.
         """
         before: Mapping[str, str] = {}
         sets: Sequence[Command] = [("CONFIG", "SET", *(word for each in settings.items() for word in each))]

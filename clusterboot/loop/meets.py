@@ -20,7 +20,7 @@ _PAIR_SECONDS = 0.3
 # The same between nodes with old addresses in a large cluster: views are old there, and the pair is most
 # likely connected by now.
 _LARGE_PAIR_SECONDS = 60.0
-# Nodes of a large cluster that are read whole in each round while a node joins it.
+# Nodes of a large cluster that are read in full in each round while a node joins it.
 _SAMPLE = 32
 
 

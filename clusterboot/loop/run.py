@@ -37,8 +37,8 @@ _RETRY_SECONDS = 0.2
 class Request:
     """What a run of `up` is asked to do.
 
-    The run may take `timeout` seconds, of which `spent` are over (for starting servers). Without a `helper`
-    the next run restores what a killed one leaves lowered. `warnings` are already known and reported first.
+    It may take `timeout` seconds, of which `spent` are over (for starting servers). Without a `helper` the
+    next run restores what a killed one leaves lowered. `warnings` are reported first.
     """
 
     topology: Topology
@@ -136,7 +136,7 @@ async def _recheck(run: Run, views: Views) -> Views:
 
 
 async def full_look(run: Run, goal: Goal) -> Views:
-    """Look until all nodes answer in one look: one that restarts is waited for. The caller bounds it."""
+    """Look until all nodes answer in one look, so wait for those that restart; the caller bounds it."""
     while True:
         observed = await survey(run.fleet, run.names, run.seen)
         if not observed.away:

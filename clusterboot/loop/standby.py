@@ -56,7 +56,7 @@ class Standby:
 
 
 def _popen() -> subprocess.Popen[bytes]:
-    """Start the helper: not in a thread, which cannot start either where processes are at their limit."""
+    """Start the helper. Not in a thread: none can start where processes are at their limit."""
     words, env = python_command("clusterboot.loop.helper.main")
     pipe = subprocess.PIPE
     # It stays in our working folder: paths of certificates may be relative to it.
@@ -66,10 +66,8 @@ def _popen() -> subprocess.Popen[bytes]:
 
 
 async def _readable(number: int) -> None:
-    """Wait until there is something to read from a descriptor, or its other end is closed.
-
-    By the event loop, since select takes no descriptor above 1,023 and there is one for each node.
-    """
+    """Wait until there is something to read from a descriptor, or its other end is closed."""
+    # select takes no descriptor above 1,023, and there is one for each node.
     loop = asyncio.get_running_loop()
     readable = asyncio.Event()
     loop.add_reader(number, readable.set)
