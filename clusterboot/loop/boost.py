@@ -57,7 +57,7 @@ class Boost:
         self._helper = helper
         self._configure = Configurator(fleet)
         self._own: dict[str, Settings] = {}  # of the nodes that this run has lowered
-        self._found: dict[str, None] = {}  # nodes that another run has left lowered
+        self._left_lowered: dict[str, None] = {}  # nodes that another run has left lowered
         self._low: dict[str, str] = {}
         self._restored: set[str] = set()
         self._reason: str | None = None
@@ -66,12 +66,12 @@ class Boost:
 
     def notice(self, views: Mapping[str, View]) -> None:
         """Note nodes that another run has left lowered, to restore them."""
-        self._found |= dict.fromkeys(timers.left_lowered(views))
+        self._left_lowered |= dict.fromkeys(timers.left_lowered(views))
 
     @property
     def owes(self) -> bool:
         """Whether there is something to restore."""
-        return bool(self._own or self._found)
+        return bool(self._own or self._left_lowered)
 
     async def decline(self, reason: str, views: Mapping[str, View]) -> float:
         """Lower nothing, for `reason`; returns the node timeout now in force, in seconds.
@@ -81,7 +81,7 @@ class Boost:
         """
         self._reason = reason
         in_force = [view.node_timeout for view in views.values()]
-        if self._found and any(view.keys for view in views.values()):
+        if self._left_lowered and any(view.keys for view in views.values()):
             restoring = Restoring(self._fleet, self._names)
             with suppress(TimeoutError):  # the end of the run tries again
                 async with asyncio.timeout(_DECLINED_SECONDS):
@@ -236,7 +236,7 @@ class Boost:
             self._helper.dismiss()
 
     def _note_restored(self, restoring: Restoring) -> None:
-        others = [name for name in restoring.restored if name in self._found and name not in self._own]
+        others = [name for name in restoring.restored if name in self._left_lowered and name not in self._own]
         if others:
             message = (
                 f"{count(len(others), 'node')} had lowered settings of another run, active or interrupted; "
@@ -262,7 +262,7 @@ class Boost:
 
     def report(self) -> BoostReport:
         """Return what was lowered and restored so far."""
-        lowered_here = set(self._own or self._found)
+        lowered_here = set(self._own or self._left_lowered)
         settings = {}
         if marks := {timers.mark(own) for own in self._own.values()} - {None}:
             mark = str(marks.pop()) if len(marks) == 1 else "another on each node"
