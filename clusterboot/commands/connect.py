@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from clusterboot.topology import Credential, Topology
     from clusterboot.wire.client import Fleet
 
+# Seconds for connecting if starting clusterboot took all the time.
+_MIN_SECONDS = 0.25
+
 
 @dataclass(frozen=True)
 class ConnectOptions:
@@ -54,11 +57,15 @@ async def connected(
     """Yield a fleet and close it; `seconds` limit all its connects and requests."""
     import asyncio
 
-    # Before the deadline of the run, which can then still name the nodes that did not answer. The clock runs
-    # while redis-py is imported, which takes seconds on a busy machine.
-    deadline = asyncio.get_running_loop().time() + 0.9 * seconds if seconds is not None else None
+    # The clock runs while redis-py is imported, which takes seconds on a busy machine.
+    clock = asyncio.get_running_loop().time
+    start = clock()
     from clusterboot.wire.client import Fleet
 
+    deadline = None
+    if seconds is not None:
+        # Before the deadline of the run, which can then still name the nodes that did not answer.
+        deadline = max(start + 0.9 * seconds, clock() + min(0.9 * seconds, _MIN_SECONDS))
     fleet = Fleet(topology, lambda node: credentials[node.name], deadline)
     try:
         yield fleet
