@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from clusterboot.render import live, plan_text, words, workflow
-from clusterboot.render.lines import GONE, Lines
-from clusterboot.render.run_state import Clock, RunReporter
+from clusterboot.render.reporter import GONE, Clock, Lines, RunReporter
 from clusterboot.render.safe import clean
 
 if TYPE_CHECKING:
@@ -60,11 +60,9 @@ class Groups(Lines):
             self._write(workflow.command("endgroup"))
 
     def _write(self, line: str) -> None:
-        try:
+        with suppress(*GONE):
             self._stream.write(f"{line}\n")
             self._stream.flush()
-        except GONE:
-            return
 
 
 def summary(result: UpResult, errors: Sequence[Problem] = ()) -> str:

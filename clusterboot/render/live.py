@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 
 from clusterboot.core.events import Event, Warned
 from clusterboot.render import words
-from clusterboot.render.lines import GONE, Lines, warn, write
 from clusterboot.render.page import BAD, DIM, GOOD, HEAD, OPTIONAL, WARN, Column, Page, Part
-from clusterboot.render.run_state import Clock, RunReporter
+from clusterboot.render.reporter import GONE, Clock, Lines, RunReporter, warn
 from clusterboot.render.safe import clean
 from clusterboot.render.text import add_status
 
@@ -62,15 +61,13 @@ class Screen(RunReporter):
     def __exit__(self, *exc: object) -> None:
         super().__exit__(*exc)
         self._over = True
-        try:
+        with suppress(*GONE):
             if self.live is not None:
                 self.live.stop()
-        except GONE:
-            return
-        if spent := self.spent():
-            page = Page(self._console)
-            page.line((spent, DIM), hang=0)
-            write(page)
+            if spent := self.spent():
+                page = Page(self._console)
+                page.line((spent, DIM), hang=0)
+                page.print()
 
     def __call__(self, event: Event, /) -> None:
         """Take one event."""
