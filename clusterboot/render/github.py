@@ -1,4 +1,4 @@
-"""What GitHub Actions shows of a run: a log that folds by phases, and a summary of the job."""
+"""A run under GitHub Actions: a log with a group for each phase, and the summary of the job."""
 
 from __future__ import annotations
 
@@ -24,16 +24,14 @@ _STATES = {"ok": "ok", "fail": "cluster_state:fail", "away": "does not answer", 
 
 
 def reporter(console: Console, *, quiet: bool = False, clock: Clock = time.monotonic) -> RunReporter:
-    """Return the reporter of a run: one whose log folds under GitHub Actions, else the one of `live`."""
-    return (
-        Groups(console, clock)
-        if workflow.active() and not quiet
-        else live.reporter(console, quiet=quiet, clock=clock)
-    )
+    """Return the reporter of a run: `Groups` under GitHub Actions, else that of `live`."""
+    if workflow.active() and not quiet:
+        return Groups(console, clock)
+    return live.reporter(console, quiet=quiet, clock=clock)
 
 
 class Groups(Lines):
-    """The plain lines of a log, each phase a group that GitHub folds; warnings stand outside of the folds."""
+    """Plain lines, each phase in a group that GitHub folds; warnings are annotations."""
 
     def __init__(self, console: Console, clock: Clock) -> None:
         super().__init__(console, clock)
@@ -45,10 +43,11 @@ class Groups(Lines):
         self._close()
 
     def begin(self) -> None:
-        """Begin a phase in a group of its own."""
+        """Begin a group for the phase."""
         self._close()
         self._write(workflow.command("group", self.title()))
         self._open = True
+        super().begin()
 
     def warn(self, problem: Problem) -> None:
         """Write a warning as an annotation."""
@@ -95,26 +94,19 @@ def summary(result: UpResult, errors: Sequence[Problem] = ()) -> str:
 
 def _picture(rows: Sequence[NodeRow]) -> list[str]:
     """Primaries with their slots, and an arrow from each to its replicas."""
-    number = {row.name: index for index, row in enumerate(rows)}
-    lines = ["flowchart LR"]
+    ids = {row.name: f"n{number}" for number, row in enumerate(rows)}
+    nodes, arrows = [], []
     for row in rows:
+        # Mermaid knows entities by number between # and ;.
+        label = re.sub(r"[^A-Za-z0-9 .:\[\]/_-]", lambda match: f"#{ord(match[0])};", clean(row.name))
         slots = f"<br/>{words.slots(row.slots)}" if row.slots else ""
-        lines.append(f'  n{number[row.name]}["{_label(row.name)}{slots}"]')
-    lines += [
-        f"  n{number[row.primary]} --> n{number[row.name]}"
-        for row in rows
-        if row.primary is not None and row.primary in number
-    ]
-    return lines
+        nodes.append(f'  {ids[row.name]}["{label}{slots}"]')
+        if row.primary in ids:
+            arrows.append(f"  {ids[row.primary]} --> {ids[row.name]}")
+    return ["flowchart LR", *nodes, *arrows]
 
 
 def _cell(text: str) -> str:
     """Return text for a table cell, in which nothing is Markdown or HTML."""
-    return (
-        re.sub(r"([\\`*_{}\[\]()#+!|~$@])", r"\\\1", clean(text)).replace("&", "&amp;").replace("<", "&lt;")
-    )
-
-
-def _label(text: str) -> str:
-    """Return text for a label of Mermaid, which knows entities by number between # and ;."""
-    return re.sub(r"[^A-Za-z0-9 .:\[\]/_-]", lambda found: f"#{ord(found[0])};", clean(text))
+    text = re.sub(r"([\\`*_{}\[\]()#+!|~$@])", r"\\\1", clean(text))
+    return text.replace("&", "&amp;").replace("<", "&lt;")

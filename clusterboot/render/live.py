@@ -1,7 +1,7 @@
-"""Shows a run while it works: a small screen on a terminal, plain lines elsewhere, nothing when quiet.
+"""A run while it works: a small screen on a terminal, plain lines elsewhere, nothing when quiet.
 
-rich redraws the screen from a thread, so that the clock goes on while a node is silent. An event only
-changes what the next frame shows.
+A thread of rich redraws the screen, so the clock goes on while a node is silent; events only change what the
+next frame shows.
 """
 
 from __future__ import annotations
@@ -145,9 +145,9 @@ def _add_nodes(page: Page, run: RunReporter) -> None:
 def watch(
     console: Console, interval: float, clock: Clock = time.monotonic
 ) -> Iterator[Callable[[StatusResult], None]]:
-    """Give a function that shows a status again and again: in place on a terminal, else on change.
+    """Yield a function that shows a status: redrawn in place on a terminal, elsewhere printed on change.
 
-    `interval` are the seconds between two looks; the screen says so, and how long ago the last one was.
+    The screen also shows `interval`, the seconds between two looks, and the time since the last one.
     """
     live: Live | None = None
     shown, last = Page(console), ""
@@ -162,18 +162,17 @@ def watch(
 
     def show(result: StatusResult) -> None:
         nonlocal live, shown, last, looked
-        page = Page(console)
-        add_status(page, result)
-        shown, looked = page, clock()
+        shown, looked = Page(console), clock()
+        add_status(shown, result)
         if drawable(console):
             live = live or _start(console, draw, transient=False)
         else:
             with console.capture() as capture:
-                page.print()
+                shown.print()
             if capture.get() != last:
                 if last:
-                    page.parts.insert(0, page.text())
-                page.print()
+                    console.print()
+                shown.print()
             last = capture.get()
 
     try:
@@ -184,7 +183,7 @@ def watch(
 
 
 def _start(console: Console, draw: Callable[[], Page], *, transient: bool) -> Live:
-    """Start a live screen that redraws itself; it stands still where its stream is gone."""
+    """Start a live screen that redraws itself; it stops redrawing when its stream is gone."""
     from rich.control import Control
     from rich.live import Live
     from rich.segment import ControlType

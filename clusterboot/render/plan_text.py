@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
+
 from clusterboot.addresses import Endpoint
 from clusterboot.core.plan import AddSlots, Meet, Plan, Replicate, SetEpoch, Step
 from clusterboot.render import tables, words
@@ -26,12 +28,15 @@ def plan(console: Console, result: Validated) -> None:
     topology, target = result.topology, result.placement
     big = len(topology.nodes) > tables.MAX_NODES
     page = Page(console)
-    page.line(("Plan for fresh nodes: ", HEAD), summary(topology, target, result.plan))
+    page.line(("Plan for fresh nodes: ", HEAD), summary(result))
     page.line()
     if big:
         tables.places(page, topology, target)
         if topology.slots != "none":
-            page.line((f"  {_sizes(target)}", DIM))
+            sizes = [len(spot.slots) for spot in target.spots.values() if spot.slots]
+            low, high = min(sizes, default=0), max(sizes, default=0)
+            each = words.count(low, "slot") if low == high else f"{low} to {high} slots"
+            page.line((f"  {each} per primary", DIM))
     else:
         tables.planned(page, topology, target)
     page.line()
@@ -42,11 +47,11 @@ def plan(console: Console, result: Validated) -> None:
     page.print()
 
 
-def summary(topology: Topology, target: Placement, found: Plan) -> str:
+def summary(result: Validated) -> str:
     """Return a cluster and how it is made: "6 nodes, 3 primaries, 3 replicas, star of 5 MEETs"."""
-    meets = len(found.meets)
-    how = f"{topology.strategy} of {words.count(meets, 'MEET')}" if meets else "no MEET"
-    return f"{shape(topology, target)}, {how}"
+    meets = len(result.plan.meets)
+    how = f"{result.topology.strategy} of {words.count(meets, 'MEET')}" if meets else "no MEET"
+    return f"{shape(result.topology, result.placement)}, {how}"
 
 
 def shape(topology: Topology, target: Placement, *, meet_only: bool = False) -> str:
@@ -66,8 +71,6 @@ def shape(topology: Topology, target: Placement, *, meet_only: bool = False) -> 
 
 def steps(page: Page, found: Plan, *, big: bool) -> None:
     """Add the steps by kind, in the order in which they are sent; of a `big` plan only the first of each."""
-    from rich.cells import cell_len
-
     most = MAX_STEPS if big else len(found.steps)
     page.line(("Steps, in order", HEAD))
     for kind, name in words.STEPS.items():
@@ -103,7 +106,7 @@ def _value(step: Step) -> str:
 
 
 def _draw(page: Page, meets: Sequence[Meet], most: int) -> None:
-    """Add one drawing per chain and per hub, in the order of the steps."""
+    """Add a drawing for each chain and each hub, in the order of the steps."""
     start = 0
     while start < len(meets):
         end = start + 1
@@ -132,10 +135,3 @@ def meeting(meet: Meet) -> str:
     if address == meet.peer:
         return f"{clean(meet.peer)}{bus}"
     return f"{clean(meet.peer)} ({clean(address + bus)})"
-
-
-def _sizes(target: Placement) -> str:
-    """How many slots a primary gets."""
-    sizes = [len(spot.slots) for spot in target.spots.values() if spot.slots]
-    low, high = min(sizes, default=0), max(sizes, default=0)
-    return f"{words.count(low, 'slot')} per primary" if low == high else f"{low} to {high} slots per primary"

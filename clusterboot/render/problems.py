@@ -1,7 +1,7 @@
-"""Problems as text: `error: sentence` and the next step below it, or `file:line:col: sentence`.
+"""Problems as text: `error: sentence` with its hint below, or `file:line:col: sentence`.
 
-A file that cannot be read as a whole has no line to point at: `error: file: sentence`. Names are never
-cut here: the reader of an error has to find the node.
+A file that cannot be read at all has no line to point at: `error: file: sentence`. Names are never cut: the
+reader of an error has to find the node.
 """
 
 from __future__ import annotations
@@ -95,6 +95,7 @@ def _first_of_each_code(problems: Sequence[Problem]) -> Iterator[tuple[Problem, 
             yield problem, 0
             continue
         seen[problem.code] += 1
-        if seen[problem.code] <= MAX_ALIKE:
-            last = seen[problem.code] == MAX_ALIKE
-            yield problem, number[problem.code] - MAX_ALIKE if last else 0
+        if seen[problem.code] < MAX_ALIKE:
+            yield problem, 0
+        elif seen[problem.code] == MAX_ALIKE:
+            yield problem, number[problem.code] - MAX_ALIKE

@@ -42,11 +42,11 @@ GONE = (OSError, ValueError, SystemExit)
 
 
 class RunReporter:
-    """A `Reporter` that shows nothing, and the state for those that show something.
+    """A `Reporter` that shows nothing; the base of those that do.
 
-    It is a context manager, which leaves a clean screen behind however the run ends. `warned` are the
-    problems that have been shown as warnings and need not be shown again. Times are of `clock`, in seconds.
-    What an attribute holds is never changed, only replaced, so another thread may read it.
+    A context manager, so that a screen is left clean however the run ends. `warned` are the problems that
+    were shown as warnings. Times are of `clock`, in seconds. What an attribute holds is never changed, only
+    replaced, so another thread may read it.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -162,7 +162,6 @@ class Lines(RunReporter):
         super().__call__(event)
         if begins:
             self.begin()
-            self._line(self.title())
         elif isinstance(event, Warned):
             self.warn(event.problem)
         elif isinstance(event, Planned):
@@ -176,7 +175,8 @@ class Lines(RunReporter):
             self._summarise()
 
     def begin(self) -> None:
-        """Begin a phase: the one before is summed up, the title of this one follows."""
+        """Begin a phase: write its title; the summary of the one before is written."""
+        self._line(self.title())
 
     def warn(self, problem: Problem) -> None:
         """Write a warning."""

@@ -1,9 +1,8 @@
 """A plan as a POSIX shell script of redis-cli lines that does the same on fresh nodes.
 
-The script works with redis-cli and servers from 6.2 on (so ADDSLOTS, not ADDSLOTSRANGE, which is newer),
-holds no password and no node id, and is checked against real servers in tests/render/test_script.py.
-redis-cli exits with 0 when a server refuses a command, so every answer is looked at. Everything that
-comes from the topology is quoted, and in comments spelled out in ASCII, so that it cannot become code.
+The script works with redis-cli and servers from 6.2 on, and holds no password and no node id. redis-cli
+exits with 0 when a server refuses a command, so the script checks every answer. Everything that comes from
+the topology is quoted, and escaped to ASCII in comments, so that it cannot become code.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ from clusterboot.render import words
 from clusterboot.render.safe import clean
 
 if TYPE_CHECKING:
-    from clusterboot.slots import Slots
     from clusterboot.topology import Auth, Node, Tls, Topology
 
 # Where a password comes from: env, file, literal or none, and its name, path or value.
@@ -149,7 +147,8 @@ def _command(step: Step, functions: dict[str, str]) -> str:
         case SetEpoch():
             return f"must {node} CLUSTER SET-CONFIG-EPOCH {step.epoch}"
         case AddSlots():
-            return f"must {node} CLUSTER ADDSLOTS {_slots(step.slots)}"
+            ranges = [str(low) if low == high else f"$(seq {low} {high})" for low, high in step.slots.ranges]
+            return f"must {node} CLUSTER ADDSLOTS {' '.join(ranges)}"
         case Meet():
             # An assignment ends the script when resolving fails; inside the arguments it would go on.
             resolved = "" if _numeric(step.host) else f"ip=$(resolve {quote(step.host)})\n"
@@ -158,10 +157,6 @@ def _command(step: Step, functions: dict[str, str]) -> str:
             return f"{resolved}must {node} CLUSTER MEET {host} {step.port}{bus}"
         case Replicate():
             return f'must {node} CLUSTER REPLICATE "$({functions[step.primary]} CLUSTER MYID)"'
-
-
-def _slots(slots: Slots) -> str:
-    return " ".join(str(low) if low == high else f"$(seq {low} {high})" for low, high in slots.ranges)
 
 
 def _node(node: Node, function: str, tls: Tls | None, passwords: Passwords) -> str:
@@ -190,7 +185,9 @@ def _passwords(topology: Topology) -> Passwords:
         credential = kind, value = _credential(node.auth)
         if kind == "none" or credential in passwords:
             continue
-        whose = f"the password of {_plain(node.name)}"
+        # Inside "${NAME:?…}": no quotes, braces and expansions.
+        name = re.sub(r"[^A-Za-z0-9_.:,\[\] -]", "?", _comment(node.name))
+        whose = f"the password of {name}"
         comment = ""
         if kind == "file":
             source = f"$(cat <{quote(value)})"
@@ -203,8 +200,8 @@ def _passwords(topology: Topology) -> Passwords:
             if kind == "env":
                 comment = f"# A shell cannot read the variable {_comment(value)} of the topology.\n"
             source = f'"${{{variable}:?set it to {whose}}}"'
-        name = f"password_{len(passwords) + 1}"
-        passwords[credential] = (f"${name}", f"{comment}{name}={source}")
+        holder = f"password_{len(passwords) + 1}"
+        passwords[credential] = (f"${holder}", f"{comment}{holder}={source}")
     return passwords
 
 
@@ -238,8 +235,3 @@ def _numeric(host: str) -> bool:
 def _comment(text: str) -> str:
     """Return text from the topology for a comment: printable ASCII on one line."""
     return clean(text).encode("ascii", "backslashreplace").decode("ascii")
-
-
-def _plain(text: str) -> str:
-    """Return text for ${NAME:?…} inside quotes, without quotes, braces and expansions."""
-    return re.sub(r"[^A-Za-z0-9_.:,\[\] -]", "?", _comment(text))

@@ -12,15 +12,7 @@ from clusterboot.render.safe import MAX_MESSAGE, clean
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from clusterboot.core.results import (
-        BoostReport,
-        ClusterRow,
-        DownResult,
-        LsResult,
-        StatusResult,
-        UpResult,
-        Validated,
-    )
+    from clusterboot.core.results import BoostReport, DownResult, LsResult, StatusResult, UpResult, Validated
 
 _MAX_NAMES = 10
 
@@ -28,8 +20,7 @@ _MAX_NAMES = 10
 def validated(console: Console, result: Validated, file: str) -> None:
     """Print that a topology file is valid, and the plan that it gives on fresh nodes."""
     page = Page(console)
-    summary = plan_text.summary(result.topology, result.placement, result.plan)
-    page.line((clean(file), HEAD), (" is valid", GOOD), f": {summary}")
+    page.line((clean(file), HEAD), (" is valid", GOOD), f": {plan_text.summary(result)}")
     page.print()
 
 
@@ -172,9 +163,15 @@ def ls(console: Console, result: LsResult) -> None:
     for index, cluster in enumerate(result.clusters):
         if index:
             page.line()
-        page.line(*_cluster(cluster))
+        name: Part = (clean(cluster.name), HEAD)
         running = [server.address for server in cluster.servers if server.running]
         ended = [server.address for server in cluster.servers if not server.running]
+        if not running:
+            page.line(("○ ", DIM), name, (": ended", DIM))
+        elif ended:
+            page.line(("✗ ", BAD), name, (f": {len(running)} of {len(cluster.servers)} servers run", WARN))
+        else:
+            page.line(("● ", GOOD), name, f": {words.count(len(running), 'server runs', 'servers run')}")
         for label, value, style in (
             ("file", clean(cluster.file or "", MAX_MESSAGE), ""),
             ("server", clean(words.server(cluster.version) or ""), ""),
@@ -184,14 +181,3 @@ def ls(console: Console, result: LsResult) -> None:
             if value:
                 page.line((f"  {label.ljust(7)} ", DIM), (value, style), hang=10)
     page.print()
-
-
-def _cluster(cluster: ClusterRow) -> list[Part]:
-    """Return a cluster and how many of its servers run."""
-    running, total = cluster.running, len(cluster.servers)
-    name: Part = (clean(cluster.name), HEAD)
-    if not running:
-        return [("○ ", DIM), name, (": ended", DIM)]
-    if running < total:
-        return [("✗ ", BAD), name, (f": {running} of {total} servers run", WARN)]
-    return [("● ", GOOD), name, f": {words.count(total, 'server runs', 'servers run')}"]

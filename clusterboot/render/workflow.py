@@ -1,7 +1,6 @@
-"""Workflow commands: lines that the runner of GitHub Actions obeys.
+"""Workflow commands: `::` at the start of a line and `##[` anywhere, which GitHub's runner obeys.
 
-A line that begins with `::`, and `##[` anywhere, is a command ("Workflow commands for GitHub Actions" in
-GitHub's documentation). `Defused` keeps text from files and nodes from being one.
+See "Workflow commands for GitHub Actions" in GitHub's documentation.
 """
 
 from __future__ import annotations
@@ -41,20 +40,12 @@ class Defused:
 
 def error_lines(problems: Iterable[Problem]) -> list[str]:
     """Return a line for each problem that is in a file, which makes GitHub show it there."""
-    return [
-        command(
-            "error",
-            problem.message,
-            {
-                "file": _from_workspace(problem.file),
-                "line": problem.line,
-                "col": problem.column,
-                "title": problem.code,
-            },
-        )
-        for problem in problems
-        if problem.file is not None
-    ]
+    lines = []
+    for problem in problems:
+        if problem.file is not None:
+            place = {"file": _from_workspace(problem.file), "line": problem.line, "col": problem.column}
+            lines.append(command("error", problem.message, {**place, "title": problem.code}))
+    return lines
 
 
 def command(name: str, message: str = "", properties: Mapping[str, object] | None = None) -> str:
