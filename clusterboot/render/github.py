@@ -6,17 +6,14 @@ import re
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
+from rich.console import Console
+
+from clusterboot.core.results import NodeRow, UpResult
+from clusterboot.errors import Problem
 from clusterboot.render import live, plan_text, words, workflow
 from clusterboot.render.reporter import GONE, Clock, Lines, RunReporter
 from clusterboot.render.safe import clean
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from clusterboot.core.results import NodeRow, UpResult
-    from clusterboot.errors import Problem
 
 # GitHub cuts a summary at 1 MiB; a picture of hundreds of nodes cannot be read.
 MAX_ROWS, _MAX_DRAWN = 200, 60

@@ -9,17 +9,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from clusterboot.core.results import NodeRow
+from clusterboot.core.plan import Plan, Step
+from clusterboot.core.results import DownResult, LsResult, NodeRow, StatusResult, UpResult, Validated
 from clusterboot.errors import Exit, Problem, worst
 from clusterboot.render import words
 from clusterboot.slots import Slots
-
-if TYPE_CHECKING:
-    from clusterboot.core.plan import Plan, Step
-    from clusterboot.core.results import DownResult, LsResult, StatusResult, UpResult, Validated
-    from clusterboot.topology import Topology
+from clusterboot.topology import Topology
 
 SCHEMA = 1
 

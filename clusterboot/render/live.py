@@ -9,9 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
 
 from clusterboot.core.events import Event, Warned
+from clusterboot.core.results import StatusResult
 from clusterboot.render import words
 from clusterboot.render.page import BAD, DIM, GOOD, HEAD, OPTIONAL, WARN, Column, Page, Part
 from clusterboot.render.reporter import GONE, Clock, Lines, RunReporter, warn
@@ -19,12 +22,7 @@ from clusterboot.render.safe import clean
 from clusterboot.render.text import add_status
 
 if TYPE_CHECKING:
-    from typing import Self
-
-    from rich.console import Console
     from rich.live import Live
-
-    from clusterboot.core.results import StatusResult
 
 FRAMES = 10  # per second
 MAX_ROWS = 16  # nodes with a line each; of more nodes only those that are not ready are named

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
+from rich.console import Console
 
 from clusterboot.addresses import Endpoint
+from clusterboot.core.placement import Placement
 from clusterboot.core.plan import AddSlots, Meet, Plan, Replicate, SetEpoch, Step
+from clusterboot.core.results import Validated
 from clusterboot.render import tables, words
 from clusterboot.render.page import DIM, HEAD, Column, Page, Part
 from clusterboot.render.safe import clean
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from clusterboot.core.placement import Placement
-    from clusterboot.core.results import Validated
-    from clusterboot.topology import Topology
+from clusterboot.topology import Topology
 
 MAX_STEPS = 6  # of each kind in the plan of a big cluster
 

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
+from rich.console import Console
+
+from clusterboot.errors import Problem
 from clusterboot.render.page import BAD, DIM, WARN, Page, Part
 from clusterboot.render.safe import MAX_HINT, MAX_MESSAGE, clean
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from clusterboot.errors import Problem
 
 MAX_ALIKE = 10  # problems with the same code; a network that fails gives hundreds
 _MAX_LINES = 30  # of one message

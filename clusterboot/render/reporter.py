@@ -7,22 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import Self
+
+from rich.console import Console
 
 from clusterboot.core.events import Done, Event, Looked, Note, Phase, PhaseName, Planned, Warned
+from clusterboot.core.placement import Placement
+from clusterboot.core.plan import Step
+from clusterboot.core.verdict import Verdict
+from clusterboot.errors import Problem
 from clusterboot.render import problems, words
 from clusterboot.render.page import Page
 from clusterboot.render.safe import clean
-
-if TYPE_CHECKING:
-    from typing import Self
-
-    from rich.console import Console
-
-    from clusterboot.core.placement import Placement
-    from clusterboot.core.plan import Step
-    from clusterboot.core.verdict import Verdict
-    from clusterboot.errors import Problem
 
 Clock = Callable[[], float]
 

@@ -12,14 +12,11 @@ from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 from shlex import quote
 from textwrap import wrap
-from typing import TYPE_CHECKING
 
 from clusterboot.core.plan import AddSlots, Meet, Plan, Replicate, SetEpoch, Step
 from clusterboot.render import words
 from clusterboot.render.safe import clean
-
-if TYPE_CHECKING:
-    from clusterboot.topology import Auth, Node, Tls, Topology
+from clusterboot.topology import Auth, Node, Tls, Topology
 
 # Where a password comes from: env, file, literal or none, and its name, path or value.
 Credential = tuple[str, str]

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
+from clusterboot.core.placement import Placement
+from clusterboot.core.results import NodeRow
 from clusterboot.render import words
 from clusterboot.render.page import BAD, DIM, GOOD, HEAD, OPTIONAL, WARN, Column, Page, Part
 from clusterboot.render.safe import clean
-
-if TYPE_CHECKING:
-    from clusterboot.core.placement import Placement
-    from clusterboot.core.results import NodeRow
-    from clusterboot.topology import Topology
+from clusterboot.topology import Topology
 
 MAX_NODES = 32  # with a row each; a screen does not hold more
 _MAX_MISSED = 20

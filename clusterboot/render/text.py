@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
 
+from rich.console import Console
+
+from clusterboot.core.results import BoostReport, DownResult, LsResult, StatusResult, UpResult, Validated
 from clusterboot.render import plan_text, problems, tables, words
 from clusterboot.render.page import BAD, DIM, GOOD, HEAD, WARN, Page, Part
 from clusterboot.render.safe import MAX_MESSAGE, clean
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from clusterboot.core.results import BoostReport, DownResult, LsResult, StatusResult, UpResult, Validated
 
 _MAX_NAMES = 10
 

@@ -5,16 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
+from clusterboot.core.plan import Step
+from clusterboot.core.verdict import NodeHealth
 from clusterboot.render.safe import clean
 from clusterboot.slots import Slots
 from clusterboot.wording import count as count
 from clusterboot.wording import duration as duration
-
-if TYPE_CHECKING:
-    from clusterboot.core.plan import Step
-    from clusterboot.core.verdict import NodeHealth
 
 _MAX_RANGES = 3
 _ID = re.compile("[0-9a-f]{40}")

@@ -9,12 +9,10 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
+from clusterboot.errors import Problem
 from clusterboot.render.safe import MAX_MESSAGE, clean
-
-if TYPE_CHECKING:
-    from clusterboot.errors import Problem
 
 _COMMAND = re.compile(r"^([ \t]*):(?=:)|##(?=\[)", re.MULTILINE)
 
