@@ -17,6 +17,7 @@ from clusterboot.topology.report import may_hold_secret, quoted
 MAX_PORT = 65535
 
 _MAX_LENGTH = 1000
+_AUTH = "user name and password go under 'auth'"
 _PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _NUMBERS = re.compile(r"([0-9]{1,9})\.\.([0-9]{1,9})")
@@ -26,30 +27,28 @@ _NUMBERS = re.compile(r"([0-9]{1,9})\.\.([0-9]{1,9})")
 class Pattern:
     """What a short form stands for: every host with every port, bus ports in step with ports.
 
-    `host` is text between ranges of numbers; a range comes with the number of digits to pad to (0: none).
+    `host` has {} in place of each of `numbers`: a range, and the number of digits to pad to (0: none).
     """
 
-    host: tuple[str | tuple[range, int], ...]
+    host: str
+    numbers: tuple[tuple[range, int], ...]
     ports: range
     bus_ports: range | None
 
     @property
     def count(self) -> int:
         """How many addresses this stands for; none of them is made to count them."""
-        return prod(len(part[0]) for part in self.host if isinstance(part, tuple)) * len(self.ports)
+        return prod(len(numbers) for numbers, _ in self.numbers) * len(self.ports)
 
     def addresses(self) -> Iterator[tuple[str, int, int | None]]:
         """Yield host, port and bus port (None where the text has none): hosts in order, then their ports.
 
         Raises AddressError at the first host that is not valid.
         """
-        parts = [
-            [part] if isinstance(part, str) else [_number(part, index) for index in range(len(part[0]))]
-            for part in self.host
-        ]
+        spelled = [[str(number).zfill(digits) for number in numbers] for numbers, digits in self.numbers]
         bus_ports = self.bus_ports or [None] * len(self.ports)
-        for pieces in product(*parts):
-            host = check_host("".join(pieces))
+        for numbers in product(*spelled):
+            host = check_host(self.host.format(*numbers))
             for port, bus_port in zip(self.ports, bus_ports, strict=True):
                 yield host, port, bus_port
 
@@ -61,9 +60,7 @@ def parse(text: str) -> Pattern:
     if "://" in text:
         scheme, _, rest = text.partition("://")
         if may_hold_secret(rest):
-            raise AddressError(
-                "a node is host:port without a scheme or credentials; user name and password go under 'auth'"
-            )
+            raise AddressError(f"a node is host:port without a scheme or credentials; {_AUTH}")
         address = rest.strip("/").split("/")[0]
         raise AddressError(f"a node is host:port; write {quoted(address)} without {quoted(scheme + '://')}")
     front, at, bus = text.rpartition("@")
@@ -71,19 +68,19 @@ def parse(text: str) -> Pattern:
         front = text
     elif may_hold_secret(front) or ":" not in front or not _PORTS.fullmatch(bus):
         # Nothing is repeated: what stands before the @ may be a password.
-        raise AddressError(
-            "only a bus port may follow '@', as in 10.0.0.1:7001@17001; "
-            "user name and password go under 'auth'"
-        )
+        raise AddressError(f"only a bus port may follow '@', as in 10.0.0.1:7001@17001; {_AUTH}")
     host, port = _split(front)
     ports = _ports(port, "port")
     bus_ports = _ports(bus, "bus port") if at else None
     if bus_ports is not None and len(bus_ports) != len(ports):
         raise AddressError(_different_lengths(ports, bus_ports))
-    parts = tuple(_host_parts(host))
-    for end in (0, -1):  # a range that leads out of the valid hosts does so at one of its ends, as a rule
-        check_host("".join(part if isinstance(part, str) else _number(part, end) for part in parts))
-    return Pattern(parts, ports, bus_ports)
+    pieces = _BRACES.split(host)  # text and ranges in turn
+    if any("{" in text or "}" in text for text in pieces[::2]):
+        raise AddressError(f"{quoted(host)} has a brace without its partner; a range is {{0..5}}")
+    template, numbers = "{}".join(pieces[::2]), tuple(map(_numbers, pieces[1::2]))
+    for end in (0, -1):  # a range that leads out of the valid hosts usually does so at one of its ends
+        check_host(template.format(*(str(values[end]).zfill(digits) for values, digits in numbers)))
+    return Pattern(template, numbers, ports, bus_ports)
 
 
 def reference(text: str) -> tuple[str, int] | None:
@@ -123,13 +120,10 @@ def _ports(text: str, what: str) -> range:
     match = _PORTS.fullmatch(text)
     if match is None:
         if _BRACES.search(text):
-            raise AddressError(
-                f"a range of ports is written 7001-7006, without braces; {quoted(text)} is none"
-            )
-        raise AddressError(
-            f"the {what} must be a number from 1 to {MAX_PORT} or a range such as 7001-7006, "
-            f"not {quoted(text)}"
-        )
+            form = "a range of ports is written 7001-7006, without braces"
+            raise AddressError(f"{form}; {quoted(text)} is none")
+        wanted = f"a number from 1 to {MAX_PORT} or a range such as 7001-7006"
+        raise AddressError(f"the {what} must be {wanted}, not {quoted(text)}")
     low, high = int(match[1]), int(match[2] or match[1])
     for spelled in filter(None, match.groups()):
         if spelled.startswith("0") and spelled != "0":
@@ -149,27 +143,11 @@ def _different_lengths(ports: range, bus_ports: range) -> str:
     return f"{len(ports)} ports need a range of as many bus ports{example}, not {len(bus_ports)}"
 
 
-def _host_parts(host: str) -> Iterator[str | tuple[range, int]]:
-    for index, piece in enumerate(_BRACES.split(host)):
-        if index % 2:
-            yield _numbers(piece)
-        elif "{" in piece or "}" in piece:
-            raise AddressError(f"{quoted(host)} has a brace without its partner; a range is {{0..5}}")
-        else:
-            yield piece
-
-
-def _number(part: tuple[range, int], index: int) -> str:
-    numbers, width = part
-    return str(numbers[index]).zfill(width)
-
-
 def _numbers(piece: str) -> tuple[range, int]:
     match = _NUMBERS.fullmatch(piece)
     if match is None:
-        raise AddressError(
-            f"braces hold a range of numbers such as {{0..5}} or {{00..11}}, not {quoted(piece)}"
-        )
+        wanted = "a range of numbers such as {0..5} or {00..11}"
+        raise AddressError(f"braces hold {wanted}, not {quoted(piece)}")
     low, high = int(match[1]), int(match[2])
     if low > high:
         raise AddressError(f"the range {{{piece}}} runs backwards; write {{{match[2]}..{match[1]}}}")

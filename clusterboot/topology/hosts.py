@@ -32,9 +32,8 @@ def check_host(host: str) -> str:
     if "://" in host or "/" in host:
         raise AddressError(f"a host is a name or an IP address, without scheme or path, not {quoted(host)}")
     if "{" in host or "}" in host:
-        raise AddressError(
-            f"{quoted(host)} is a range, which needs the short form, as in redis-{{0..5}}.svc:6379"
-        )
+        form = "the short form, as in redis-{0..5}.svc:6379"
+        raise AddressError(f"{quoted(host)} is a range, which needs {form}")
     if "[" in host or "]" in host:
         raise AddressError(f"a host comes without brackets and without a port, not {quoted(host)}")
     if ":" in host:
@@ -78,13 +77,11 @@ def _check_ipv6(host: str) -> str:
     if back.isdecimal() and ":" not in front:
         raise AddressError(f"a host comes without a port; write host: {front} and port: {back}")
     if "%" in host:
-        raise AddressError(
-            f"{quoted(host)} has a scope after '%', which CLUSTER MEET refuses; use an address without one"
-        )
-    try:
-        address = IPv6Address(host)
-    except AddressValueError:
-        raise AddressError(f"{quoted(host)} is not an IPv6 address") from None
+        message = "has a scope after '%', which CLUSTER MEET refuses; use an address without one"
+        raise AddressError(f"{quoted(host)} {message}")
+    if not is_ipv6(host):
+        raise AddressError(f"{quoted(host)} is not an IPv6 address")
+    address = IPv6Address(host)
     if address.is_unspecified or address.is_multicast:
         raise AddressError(f"{quoted(host)} is not the address of one node")
     return address.compressed

@@ -1,4 +1,4 @@
-"""Put the steps together: text, values, form, drafts, `Topology`."""
+"""From text to `Topology`: all steps in order, and the values that are not those of nodes."""
 
 from __future__ import annotations
 
@@ -117,10 +117,8 @@ def _warnings(drafts: list[Draft], file: str) -> tuple[Problem, ...]:
     if not local or len(local) == len(drafts):
         return ()
     name, place = local[0].name, local[0].spot.at("host")
-    message = (
-        f"{quoted(name)} is a loopback address and other nodes have none; "
-        "nodes on other machines cannot reach it"
-    )
+    only = f"{quoted(name)} is a loopback address and other nodes have none"
+    message = f"{only}; nodes on other machines cannot reach it"
     hint = "use an address of the machine, or announce one"
     code = "topology-loopback-mixed"
     return (Problem(code, message, name, None, hint, Exit.DONE, file, place.line, place.column),)

@@ -11,13 +11,13 @@ from clusterboot.topology.document import Spot
 from clusterboot.topology.nodes import Draft, Index, check_announced, check_bus_ports, find, index_nodes
 from clusterboot.topology.report import Problems, but_not, cut, nearest, quoted
 from clusterboot.topology.schema import TopologyForm
-from clusterboot.wording import count, shortened
+from clusterboot.wording import agree, count, shortened
 
 
 def check_nodes(form: TopologyForm, drafts: list[Draft], spot: Spot, problems: Problems) -> Draft | None:
     """Check what nodes say about each other, fill in roles, and return the hub.
 
-    Numbers are only added up where no problem makes them doubtful.
+    Numbers are only checked where no other problem makes them wrong.
     """
     index = index_nodes(drafts, problems)
     _check_roles(drafts, index, problems)
@@ -62,9 +62,8 @@ def _check_roles(drafts: list[Draft], index: Index, problems: Problems) -> None:
         elif target.role == "replica":
             above = targets.get(target)
             of = f" of {quoted(above.name)}" if above else ""
-            message = (
-                f"{quoted(target.name)} is itself a replica{of}; a replica's primary has to be a primary"
-            )
+            name = quoted(target.name)
+            message = f"{name} is itself a replica{of}; a replica's primary has to be a primary"
             hint = f"write replica_of: {above.name}" if above and above not in targets else None
             problems.add("topology-replica-of", message, place, node=draft.name, peer=target.name, hint=hint)
         else:
@@ -106,22 +105,20 @@ def _cycle(start: Draft, targets: dict[Draft, Draft], acyclic: set[Draft]) -> li
 
 
 def _check_keys(drafts: list[Draft], form: TopologyForm, problems: Problems) -> None:
-    """Find slots and weights without an effect."""
+    """Find slots and weights that have no effect."""
     for draft in drafts:
         for key in ("slots", "weight"):
             if getattr(draft.form, key) is None:
                 continue
-            code, hint = "topology-no-effect", None
+            code, hint, name = "topology-no-effect", None, quoted(draft.name)
             if draft.role == "replica":
                 code = "topology-role"
-                message = f"{quoted(draft.name)} is a replica, which holds no slots; '{key}' is for primaries"
+                message = f"{name} is a replica, which holds no slots; '{key}' is for primaries"
             elif form.slots == "none":
                 message = f"'{key}' has no effect with slots: none, which assigns no slots"
                 hint = f"leave out '{key}', or use slots: auto for the whole file"
             elif key == "weight" and draft.form.slots is not None:
-                message = (
-                    f"{quoted(draft.name)} has 'slots' and 'weight'; a weight only shares out slots not given"
-                )
+                message = f"{name} has 'slots' and 'weight'; a weight only shares out slots not given"
             else:
                 continue
             problems.add(code, message, draft.spot.at(key), node=draft.name, hint=hint)
@@ -168,15 +165,11 @@ def _check_counts(drafts: list[Draft], form: TopologyForm, spot: Spot, problems:
         return total - replicas
     primaries = total // (1 + form.replicas)
     rest = total - primaries
-    rule = (
-        f"{count(total, 'node')} with replicas: {form.replicas} make {_primaries(primaries)} "
-        f"and {count(rest, 'replica')}"
-    )
-    message = ""
+    make = f"{_primaries(primaries)} and {count(rest, 'replica')}"
+    rule = f"{count(total, 'node')} with replicas: {form.replicas} make {make}"
+    message, least = "", 1 + form.replicas
     if primaries == 0:
-        message = (
-            f"replicas: {form.replicas} needs at least {1 + form.replicas} nodes, the file lists {total}"
-        )
+        message = f"replicas: {form.replicas} needs at least {least} nodes, the file lists {total}"
     elif fixed > primaries:
         message = f"{rule}, but by role, slots or replica_of there are {_primaries(fixed)}"
     elif replicas > rest:
@@ -210,7 +203,7 @@ def _check_overlaps(drafts: list[Draft], problems: Problems) -> None:
 
 
 def _check_cover(drafts: list[Draft], primaries: int, problems: Problems) -> None:
-    """Check that there are primaries for the slots that the file gives to no node, and slots for these."""
+    """Check that there are primaries for the slots left over, and slots for the primaries left over."""
     given = [draft for draft in drafts if draft.slots is not None]
     if not given:
         return
@@ -222,10 +215,8 @@ def _check_cover(drafts: list[Draft], primaries: int, problems: Problems) -> Non
         hint = "give these slots to a primary, or leave out the 'slots' of one"
         problems.add("topology-slots", message, place, hint=hint)
     elif takers > len(rest):
-        are = "is" if len(rest) == 1 else "are"
-        message = (
-            f"{len(rest)} of {COUNT} slots {are} left for {_primaries(takers)} without 'slots' in the file"
-        )
+        left = f"{len(rest)} of {COUNT} slots {agree('is', rest)} left"
+        message = f"{left} for {_primaries(takers)} without 'slots' in the file"
         hint = "leave slots for them, or give them slots: none"
         problems.add("topology-slots", message, place, hint=hint)
 
@@ -241,9 +232,8 @@ def _check_weights(drafts: list[Draft], form: TopologyForm, problems: Problems) 
     weights = [draft.form.weight or 1.0 for draft in takers]
     for draft, share in zip(takers, split(_slots_left(drafts), weights) if takers else [], strict=True):
         if not share:
-            message = (
-                f"the weight of {quoted(draft.name)} is too small beside the others to get even one slot"
-            )
+            weight = f"the weight of {quoted(draft.name)}"
+            message = f"{weight} is too small beside the others to get even one slot"
             place, hint = draft.spot.at("weight"), "give it slots: none if that is meant"
             problems.add("topology-slots", message, place, node=draft.name, hint=hint)
 
