@@ -77,7 +77,7 @@ def steps(page: Page, found: Plan, *, big: bool) -> None:
             _draw(page, found.meets, most)
             continue
         rows = [(clean(step.node), _value(step)) for step in same[:most]]
-        wide = 6 + sum(max((cell_len(row[index]) for row in rows), default=0) for index in (0, 1))
+        wide = 6 + sum(max(map(cell_len, column)) for column in zip(*rows, strict=True))
         if kind == "replicate" and page.console.is_terminal and wide > page.console.width:
             # Names that are cut to fit would all look alike: the second goes below the first, both whole.
             for replica, primary in rows:

@@ -79,10 +79,8 @@ def _dry_run(page: Page, result: UpResult) -> None:
     missing, groups = result.plan.steps, result.plan.groups
     if missing:
         so_far = f"; they form {groups} groups so far" if 1 < groups < len(result.topology.nodes) else ""
-        page.line(
-            (f"{words.count(len(missing), 'step')} missing", HEAD),
-            f", nothing was changed: {shape}{so_far}",
-        )
+        steps = words.count(len(missing), "step")
+        page.line((f"{steps} missing", HEAD), f", nothing was changed: {shape}{so_far}")
         big = len(result.topology.nodes) > tables.MAX_NODES
         if not big:
             page.line()
@@ -98,7 +96,7 @@ def _dry_run(page: Page, result: UpResult) -> None:
 
 
 def status(console: Console, result: StatusResult) -> None:
-    """Print the verdict with every reason, every node, and which nodes are not seen."""
+    """Print the verdict with its reasons, every node, and which nodes are not seen."""
     page = Page(console)
     add_status(page, result)
     page.print(repeat=True)
@@ -132,23 +130,20 @@ def add_status(page: Page, result: StatusResult) -> None:
 def down(console: Console, result: DownResult) -> None:
     """Print what was stopped, reset and left alone."""
     page = Page(console)
-    for names, noun, one, many in (
-        (result.stopped, "spawned server", "stopped", "stopped"),
-        (result.gone, "spawned server", "had already ended", "had already ended"),
-        (result.reset, "node", "reset to standalone, without slots", "reset to standalone, without slots"),
-        (result.left, "node", "left as it was", "left as they were"),
+    left = "left as it was" if len(result.left) == 1 else "left as they were"
+    for names, noun, what in (
+        (result.stopped, "spawned server", "stopped"),
+        (result.gone, "spawned server", "had already ended"),
+        (result.reset, "node", "reset to standalone, without slots"),
+        (result.left, "node", left),
     ):
         if names:
-            what = one if len(names) == 1 else many
             page.line(f"{words.count(len(names), noun)} {what}: ", (words.names(names, _MAX_NAMES), DIM))
     if not page.parts:
         page.line("Nothing to stop.")
     if result.left and not (result.stopped or result.gone or result.reset):
-        hint = (
-            "stop them the way they were started; --reset --yes stops nothing: it makes live nodes "
-            "standalone, without slots"
-        )
-        page.line(("  → ", DIM), hint, hang=4)
+        reset = "--reset --yes stops nothing: it makes live nodes standalone, without slots"
+        page.line(("  → ", DIM), f"stop them the way they were started; {reset}", hang=4)
     page.print()
 
 

@@ -1,4 +1,4 @@
-"""What all screens word alike: counts, durations, names, slots, steps, the state of a node. Pure."""
+"""Words for counts, durations, names, slots, steps and the state of a node; the same in all output. Pure."""
 
 from __future__ import annotations
 
