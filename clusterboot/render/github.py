@@ -67,12 +67,8 @@ def summary(result: UpResult, errors: Sequence[Problem] = ()) -> str:
     shape = plan_text.shape(result.topology, result.target, meet_only=result.mesh_only)
     how = "nothing was changed" if result.dry_run else f"after {words.seconds(result.seconds)}"
     state = "Ready" if result.ready else "a full mesh" if result.verdict.ready else "not Ready"
-    lines = [
-        f"### {'✅' if result.verdict.ready else '❌'} Cluster{name}: {state}",
-        "",
-        f"{shape}; {how}.",
-        "",
-    ]
+    mark = "✅" if result.verdict.ready else "❌"
+    lines = [f"### {mark} Cluster{name}: {state}", "", f"{shape}; {how}.", ""]
     lines += [f"- {_cell(error.message)}" for error in errors[:MAX_ROWS]]
     named = any(row.name != row.address for row in result.nodes)
     header = ["node", *(["address"] if named else []), "role", "slots", "state", "version"]

@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Discriminator, Field, PlainValidator, Tag, WithJsonSchema
 
 from clusterboot.slots import Slots
-from clusterboot.topology.address import Pattern, parse
-from clusterboot.topology.hosts import check_host
+from clusterboot.topology.address import Pattern, check_host, parse
 
 
 @dataclass(frozen=True, slots=True)

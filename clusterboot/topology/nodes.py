@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 from clusterboot.addresses import BUS_OFFSET, Endpoint
 from clusterboot.slots import Slots
-from clusterboot.topology.address import MAX_PORT, key, reference
+from clusterboot.topology.address import MAX_PORT, AddressError, key, reference
 from clusterboot.topology.document import Spot
 from clusterboot.topology.fields import parse_slots
-from clusterboot.topology.hosts import AddressError
 from clusterboot.topology.model import MAX_NODES, Role
 from clusterboot.topology.report import Problems, quoted
 from clusterboot.topology.schema import NodeForm, TopologyForm

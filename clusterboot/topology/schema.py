@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, Tag
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from clusterboot.topology.address import EXAMPLES
 from clusterboot.topology.fields import (
     Host,
     Name,
@@ -26,7 +27,6 @@ from clusterboot.topology.fields import (
     Text,
     is_a,
 )
-from clusterboot.topology.hosts import EXAMPLES
 
 
 class Form(BaseModel):

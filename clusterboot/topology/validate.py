@@ -72,7 +72,7 @@ def _check_spaces(nodes: list[Any], spot: Spot, problems: Problems) -> None:
 
 
 def _path(location: Path, spot: Spot) -> Path:
-    """Return `location` without pydantic's own steps (the tags of union members)."""
+    """Return `location` without the steps that pydantic adds (the tags of union members)."""
     path: list[str | int] = []
     for index, step in enumerate(location):
         if step in spot.items:
@@ -105,8 +105,7 @@ def _add_problem(entry: Any, path: Path, values: Any, spot: Spot, problems: Prob
     if value is EMPTY:
         code, message = "topology-no-value", f"{name} has no value; it must be {says.text}"
         field = _field(path)
-        required = field is not None and field.is_required()
-        hint = "give it a value" if required else "give it a value, or leave it out"
+        hint = "give it a value" if field and field.is_required() else "give it a value, or leave it out"
     elif path == ("version",) and type(value) is int:
         code, hint = "topology-version", "write version: 1, or use a newer clusterboot"
         message = f"version {_number(value)} is not known; this clusterboot reads version 1"
@@ -146,11 +145,7 @@ def _add_unknown(path: Path, spot: Spot, problems: Problems) -> None:
     if meant:
         message += f", did you mean '{meant}'?"
     else:
-        elsewhere = [
-            keys[-1]
-            for keys, form in SECTIONS.items()
-            if keys and keys != section_keys and word in form.model_fields
-        ]
+        elsewhere = [keys[-1] for keys, form in SECTIONS.items() if keys and word in form.model_fields]
         message += f"; '{word}' goes under '{elsewhere[0]}'" if elsewhere and not hide else f"; {allowed}"
     place = owner.keys.get(word, owner)
     problems.add("topology-unknown-key", message, place, hint=allowed if meant else None)
@@ -164,9 +159,8 @@ def _instead(value: Any, spot: Spot) -> str:
     text = spot.text or ""
     if isinstance(value, bool):
         meaning = "true" if value else "false"
-        return f", not {meaning}" + (
-            "" if text.lower() == meaning else f" (what YAML makes of {quoted(text)})"
-        )
+        made = "" if text.lower() == meaning else f" (what YAML makes of {quoted(text)})"
+        return f", not {meaning}{made}"
     if isinstance(value, int | float):
         return f", not the number {_number(text)}"
     return but_not(text) if text else ", not the empty text"
@@ -215,7 +209,7 @@ def _field(path: Path) -> FieldInfo | None:
 
 
 def _section(path: Path) -> dict[str, FieldInfo]:
-    """Return the fields of the mapping at `path`; none where the format has no such mapping."""
+    """Return the fields of the mapping at `path`; none for a mapping of free keys."""
     form = SECTIONS.get(_keys(path))
     return dict(form.model_fields) if form else {}
 
