@@ -48,7 +48,7 @@ class Groups(Lines):
 
     def warn(self, problem: Problem) -> None:
         """Write a warning as an annotation."""
-        self._write(workflow.command("warning", problem.message, {"title": problem.code}))
+        self._write(workflow.command("warning", problem.message, title=problem.code))
 
     def _close(self) -> None:
         if self._open:

@@ -6,6 +6,7 @@ keys, also when the command failed.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -34,13 +35,6 @@ _NODE = (
     *("name", "address", "ip", "id", "role", "primary"),
     *("slots", "version", "state", "unseen", "unseen_by"),
 )
-# Beside kind and node, by kind.
-_STEPS = {
-    "epoch": ("epoch",),
-    "slots": ("slots",),
-    "meet": ("peer", "host", "port", "bus_port"),
-    "replicate": ("primary",),
-}
 
 # What a command's document has when it failed before there was a result.
 _EMPTY: Mapping[str, Document] = {
@@ -193,7 +187,7 @@ def _plan(topology: Topology, plan: Plan) -> Document:
 
 
 def _step(step: Step) -> Document:
-    return _fields(step, "kind", "node", *_STEPS[step.kind])
+    return _fields(step, "kind", *(field.name for field in dataclasses.fields(step)))
 
 
 def _fields(source: object, *names: str) -> Document:

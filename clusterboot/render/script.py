@@ -37,7 +37,7 @@ must() { # NODE COMMAND...: the node has to answer OK
     [ "$answer" = OK ] || give_up "$(name "$1") answers $2 ${3:-} with: $answer"
 }
 
-fresh() { # NODE: it has to answer, to know nobody but itself, and to serve nothing
+fresh() { # NODE: it has to answer, to know no other node, and to serve no slots
     answer=$("$1" CLUSTER INFO) || answer="${answer:-no answer}"
     case "$answer" in
     *cluster_slots_assigned:0[!0-9]*cluster_known_nodes:1[!0-9]*) ;;
@@ -52,11 +52,11 @@ sees() { # NODE: how many nodes it is connected to and finds nothing wrong with,
         awk '$8 == "connected" && $3 !~ /handshake|noaddr|fail/ { n++ } END { print n + 0 }'
 }
 
-deadline() { # start the clock anew
+deadline() { # start the clock again
     end=$(($(date +%s) + ${CLUSTER_TIMEOUT:-TIMEOUT}))
 }
 
-pause() { # WHY: give up with that reason when the time is over
+pause() { # WHY: the reason to give up with when the time is over
     [ "$(date +%s)" -lt "$end" ] || give_up "out of time: $1"
     sleep 0.2 2>/dev/null || sleep 1
 }"""
@@ -100,7 +100,7 @@ def _blocks(topology: Topology, plan: Plan, file: str | None) -> Iterator[str]:
     passwords = _passwords(topology)
     source = f" of {_comment(file)}" if file else ""
     yield f"""#!/bin/sh
-# Forms the cluster{source} on fresh nodes, which know nobody and hold nothing:
+# Forms the cluster{source} on fresh nodes, which know no other node and hold no data:
 # {nodes}; {words.steps(plan.steps) or "nothing to do"}.
 # Unlike 'clusterboot up' it repairs nothing and cannot go on after it was cut off.
 set -eu"""
@@ -123,7 +123,7 @@ set -eu"""
         if steps and kind == "meet":
             sees = f'seen=$(sees "$node"); [ "$seen" -eq {total} ]'
             why = f'$(name "$node") sees $seen of {total} nodes; can the nodes reach each other\'s bus ports?'
-            gossip = "# Gossip carries the knowledge on: wait until everybody sees everybody."
+            gossip = "# Gossip does the rest: wait until every node sees all others."
             yield f"{gossip}\ndeadline\n{_wait(every, sees, why)}"
     if serving:
         serves = '"$node" CLUSTER INFO 2>/dev/null | grep -q "^cluster_state:ok"'

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TextIO
 
@@ -42,15 +42,15 @@ def error_lines(problems: Iterable[Problem]) -> list[str]:
     for problem in problems:
         if problem.file is not None:
             place = {"file": _from_workspace(problem.file), "line": problem.line, "col": problem.column}
-            lines.append(command("error", problem.message, {**place, "title": problem.code}))
+            lines.append(command("error", problem.message, **place, title=problem.code))
     return lines
 
 
-def command(name: str, message: str = "", properties: Mapping[str, object] | None = None) -> str:
+def command(name: str, message: str = "", **properties: object) -> str:
     """Return a workflow command, escaped as the runner's own toolkit does it (command.ts)."""
     shown = ",".join(
         f"{key}={_escaped(str(value)).replace(':', '%3A').replace(',', '%2C')}"
-        for key, value in (properties or {}).items()
+        for key, value in properties.items()
         if value is not None
     )
     return f"::{name}{' ' if shown else ''}{shown}::{_escaped(message)}"
