@@ -98,7 +98,7 @@ def _value(step: Step) -> str:
         case Replicate():
             return f"of {clean(step.primary)}"
         case Meet():
-            return meeting(step)
+            return _peer(step)
 
 
 def _draw(page: Page, meets: Sequence[Meet], most: int) -> None:
@@ -109,7 +109,7 @@ def _draw(page: Page, meets: Sequence[Meet], most: int) -> None:
         chained = end < len(meets) and meets[end].node == meets[start].peer
         while end < len(meets) and meets[end].node == (meets[end - 1].peer if chained else meets[start].node):
             end += 1
-        peers = [meeting(meet) for meet in meets[start : min(end, start + most)]]
+        peers = [_peer(meet) for meet in meets[start : min(end, start + most)]]
         if end - start > most:
             peers.append(f"{end - start - most} more")
         hub = clean(meets[start].node)
@@ -124,7 +124,7 @@ def _draw(page: Page, meets: Sequence[Meet], most: int) -> None:
         start = end
 
 
-def meeting(meet: Meet) -> str:
+def _peer(meet: Meet) -> str:
     """Return the node that a MEET names, with address and bus port where its name does not say them."""
     bus = f"@{meet.bus_port}" if meet.bus_port is not None else ""
     address = str(Endpoint(meet.host, meet.port))

@@ -108,7 +108,7 @@ def _add_problem(entry: Any, path: Path, values: Any, spot: Spot, problems: Prob
         hint = "give it a value" if field and field.is_required() else "give it a value, or leave it out"
     elif path == ("version",) and type(value) is int:
         code, hint = "topology-version", "write version: 1, or use a newer clusterboot"
-        message = f"version {_number(value)} is not known; this clusterboot reads version 1"
+        message = f"version {value} is not known; this clusterboot reads version 1"
     elif rule and (says.kind != "secret" or path[-1] == "password_file"):
         # The text of another rule for secrets may repeat the value (that of UnicodeEncodeError does).
         if path[-1] in ("host", "server_name") or (path[0] == "nodes" and len(path) == 2):
@@ -162,12 +162,8 @@ def _instead(value: Any, spot: Spot) -> str:
         made = "" if text.lower() == meaning else f" (what YAML makes of {quoted(text)})"
         return f", not {meaning}{made}"
     if isinstance(value, int | float):
-        return f", not the number {_number(text)}"
+        return f", not the number {cut(text, 40)}"
     return but_not(text) if text else ", not the empty text"
-
-
-def _number(text: object) -> str:
-    return quoted(str(text))[1:-1]
 
 
 def _hint(value: Any, spot: Spot, says: Says, path: Path) -> str | None:
