@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from ipaddress import ip_address
 from shlex import quote
 from textwrap import wrap
@@ -18,10 +19,8 @@ from clusterboot.render import words
 from clusterboot.render.safe import clean
 from clusterboot.topology import Auth, Node, Tls, Topology
 
-# Where a password comes from: env, file, literal or none, and its name, path or value.
-Credential = tuple[str, str]
-# The shell variable that holds it, and the lines that set the variable.
-Passwords = dict[Credential, tuple[str, str]]
+# For each source of a password, an Auth without user name: the variable that holds it, the lines that set it.
+Passwords = dict[Auth, tuple[str, str]]
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
@@ -158,9 +157,9 @@ def _command(step: Step, functions: dict[str, str]) -> str:
 
 def _node(node: Node, function: str, tls: Tls | None, passwords: Passwords) -> str:
     """Return a shell function that sends its arguments to one node as a command."""
-    user = node.auth.username if node.auth is not None else None
-    options: dict[str, object] = {"-h": node.host, "-p": node.port, "--user": user}
-    variable, _ = passwords.get(_credential(node.auth), ("", ""))
+    auth = node.auth or Auth()
+    options: dict[str, object] = {"-h": node.host, "-p": node.port, "--user": auth.username}
+    variable, _ = passwords.get(replace(auth, username=None), ("", ""))
     before = f'REDISCLI_AUTH="{variable}" ' if variable else ""
     if tls is not None:
         options |= {"--tls": "", "--cacert": tls.ca, "--cert": tls.cert, "--key": tls.key}
@@ -179,37 +178,28 @@ def _passwords(topology: Topology) -> Passwords:
     passwords: Passwords = {}
     asked = 0
     for node in topology.nodes:
-        credential = kind, value = _credential(node.auth)
-        if kind == "none" or credential in passwords:
+        auth = replace(node.auth or Auth(), username=None)
+        if auth == Auth() or auth in passwords:
             continue
         # Inside "${NAME:?…}": no quotes, braces and expansions.
         name = re.sub(r"[^A-Za-z0-9_.:,\[\] -]", "?", _comment(node.name))
         whose = f"the password of {name}"
         comment = ""
-        if kind == "file":
-            source = f"$(cat <{quote(value)})"
-        elif kind == "env" and _VARIABLE.fullmatch(value):
-            source = f'"${{{value}:?holds {whose}}}"'
+        if auth.password_file is not None:
+            source = f"$(cat <{quote(str(auth.password_file))})"
+        elif auth.password_env is not None and _VARIABLE.fullmatch(auth.password_env):
+            source = f'"${{{auth.password_env}:?holds {whose}}}"'
         else:
             asked += 1
             variable = "REDISCLI_AUTH" if asked == 1 else f"REDISCLI_AUTH_{asked}"
             comment = "# The topology has this password in plain text, so it is left out here.\n"
-            if kind == "env":
-                comment = f"# A shell cannot read the variable {_comment(value)} of the topology.\n"
+            if auth.password_env is not None:
+                name = _comment(auth.password_env)
+                comment = f"# A shell cannot read the variable {name} of the topology.\n"
             source = f'"${{{variable}:?set it to {whose}}}"'
         holder = f"password_{len(passwords) + 1}"
-        passwords[credential] = (f"${holder}", f"{comment}{holder}={source}")
+        passwords[auth] = (f"${holder}", f"{comment}{holder}={source}")
     return passwords
-
-
-def _credential(auth: Auth | None) -> Credential:
-    if auth is None:
-        return "none", ""
-    if auth.password_env is not None:
-        return "env", auth.password_env
-    if auth.password_file is not None:
-        return "file", str(auth.password_file)
-    return ("literal", auth.password.value) if auth.password is not None else ("none", "")
 
 
 def _wait(nodes: Sequence[str], condition: str, why: str) -> str:
