@@ -155,7 +155,7 @@ MODULES: dict[str, dict[str, set[str]]] = {
 ANYWHERE = {"addresses"}
 PACKAGES = {
     "yaml": {"topology/document", "topology/text"},
-    "pydantic": {"topology/fields", "topology/schema", "topology/validate", "topology/messages"},
+    "pydantic": {"topology/fields", "topology/schema", "topology/validate"},
     # The plugin hands tests a client of redis-py.
     "redis": {"wire/client", "wire/connection", "pytest_plugin"},
     "rich": {"render", "cli"},
