@@ -12,7 +12,7 @@ from clusterboot.errors import Exit, Problem, UsageError
 from clusterboot.local.binary import locate
 from clusterboot.local.server import CONFIG, Server, config, folder_name
 from clusterboot.local.spawned import decode, key_of
-from clusterboot.wording import count, shortened
+from clusterboot.wording import agree, count, shortened
 
 if TYPE_CHECKING:
     from clusterboot.topology.model import Node, Topology
@@ -110,8 +110,7 @@ def stale_servers(topology: Topology, *, file: Path, passwords: Mapping[str, str
     return tuple(
         Problem(
             "spawned-otherwise",
-            f"{count(len(names), 'spawned server')} {'runs' if len(names) == 1 else 'run'} {what}: "
-            f"{shortened(names)}.",
+            f"{count(len(names), 'spawned server')} {agree('runs', names)} {what}: {shortened(names)}.",
             node=names[0] if len(names) == 1 else None,
             hint=f"run 'clusterboot down {file}', then 'up --spawn' again: it starts new, empty servers",
             exit=Exit.DONE,

@@ -23,8 +23,7 @@ from clusterboot.local.failures import died, mute
 from clusterboot.local.launch import answers
 from clusterboot.local.server import LOG, Server, check_able, folder_name, prepare
 from clusterboot.throwaway.keeper import Keeper
-from clusterboot.throwaway.ports import HOST, free_ports
-from clusterboot.throwaway.shape import moved
+from clusterboot.throwaway.shape import HOST, free_ports, moved
 
 if TYPE_CHECKING:
     from clusterboot.core.results import UpResult

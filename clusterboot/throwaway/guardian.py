@@ -22,6 +22,7 @@ import os
 import signal
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 
 from clusterboot.throwaway import folders
 from clusterboot.throwaway.family import Family, adopt_orphans, die_with, send
@@ -81,7 +82,7 @@ class Guardian:
         self._handed = handed
         self._mask = mask
         self._adopts = adopt_orphans()
-        self._read = b""
+        self._input = open(control, "rb")  # noqa: SIM115
         self._servers: dict[int, int] = {}
         self._command = 0
         self._leads = False
@@ -119,13 +120,11 @@ class Guardian:
             send(os.killpg, pid, signal.SIGKILL)
         for pid in self._servers.values():
             os.waitpid(pid, 0)
-        try:
+        with suppress(ChildProcessError):
             # A server that is a script may have left processes behind.
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
             Family(self._adopts).end(0.0)
-        except ChildProcessError:
-            pass
         folders.remove(self._folder)
 
     def _reap(self, *_: object) -> None:
@@ -145,27 +144,16 @@ class Guardian:
                 self._tell(f"ended {port} {code}")
 
     def _lines(self) -> Iterator[tuple[str, int]]:
-        while True:
-            while b"\n" not in self._read:
-                if not self._more():
-                    return
-            line, _, self._read = self._read.partition(b"\n")
-            word, number = line.decode().split()
-            yield word, int(number)
-
-    def _more(self) -> bool:
-        try:
-            data = os.read(self._control, 65536)
-        except OSError:
-            return False
-        self._read += data
-        return bool(data)
+        # Reading fails if clusterboot was killed with lines unread.
+        with suppress(OSError):
+            for line in self._input:
+                word, number = line.decode().split()
+                yield word, int(number)
 
     def _tell(self, line: str) -> None:
-        try:
+        # If clusterboot is gone, reading the socket ends the loop.
+        with suppress(OSError):
             os.write(self._control, f"{line}\n".encode())
-        except OSError:
-            return  # clusterboot is gone; reading the socket ends the loop.
 
     def _start(self, port: int) -> None:
         if not self._servers:
@@ -193,10 +181,9 @@ class Guardian:
         self._tell(f"started {port} {pid}")
 
     def _begin(self, length: int) -> None:
-        while len(self._read) < length:
-            if not self._more():
-                return
-        packed, self._read = self._read[:length], self._read[length:]
+        packed = self._input.read(length)
+        if len(packed) < length:
+            return  # clusterboot was killed while it wrote them.
         given, ignored, count, path, *words = packed.split(b"\0")
         group, ignore = int(given), [int(number) for number in ignored.split()]
         parent = os.getpid()

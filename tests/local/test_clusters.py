@@ -23,7 +23,7 @@ from clusterboot.errors import Exit, NodeFailed, OutOfTime, Refused, UsageError
 from clusterboot.local import clusters, process
 from clusterboot.local.binary import find_server
 from clusterboot.local.clusters import Spawned, Stopped
-from clusterboot.local.spawned import SpawnedCluster, SpawnedNode, spawned_clusters
+from clusterboot.local.spawned import SpawnedCluster, SpawnedNode, key_named, key_of, spawned_clusters
 from clusterboot.topology.model import Announce, Auth, Node, Tls, Topology
 from clusterboot.topology.model import Servers as Settings
 from tests.harness import servers as harness
@@ -56,11 +56,12 @@ def file(tmp_path: Path) -> Path:
 
 
 def spawn(topology: Topology, file: Path, nodes: tuple[Node, ...] | None = None) -> Spawned:
-    return clusters.spawn(topology, topology.nodes if nodes is None else nodes, file=file, timeout=20)
+    nodes = topology.nodes if nodes is None else nodes
+    return clusters.spawn(topology, nodes, file=file, timeout=20, passwords={})
 
 
 def stop(topology: Topology, file: Path) -> Stopped | None:
-    return clusters.stop(topology, file=file, wait=5)
+    return clusters.stop(key_of(file, topology.nodes), wait=5)
 
 
 def the_cluster() -> SpawnedCluster:
@@ -92,7 +93,7 @@ def test_what_is_spawned_is_listed_reused_and_stopped_without_a_trace(
     nodes = tuple(Node(f"n{port}", "127.0.0.1", port) for port in free_ports(3))
     topology = Topology(nodes, servers=Settings(harness.binary(server_kind)))
     done = spawn(topology, file)
-    assert done == Spawned(names(topology), (), find_server(harness.binary(server_kind)).title)
+    assert done == Spawned(names(topology), find_server(harness.binary(server_kind)).title)
     ids = list(map(node_id, nodes))
 
     cluster = the_cluster()
@@ -101,7 +102,7 @@ def test_what_is_spawned_is_listed_reused_and_stopped_without_a_trace(
         (n.address, True) for n in nodes
     ]
 
-    assert spawn(topology, file) == Spawned((), names(topology), None)
+    assert spawn(topology, file) == Spawned()
     assert list(map(node_id, nodes)) == ids
 
     assert stop(topology, file) == Stopped(names(topology), ())
@@ -119,12 +120,12 @@ def test_servers_outlive_the_command_that_spawned_them(make: Make, file: Path) -
         from clusterboot.topology.model import *
         nodes = tuple(Node(name, "127.0.0.1", int(name.partition(":")[2])) for name in {names(topology)!r})
         topology = Topology(nodes, name="shop", servers=Servers({topology.servers.command!r}))
-        print(clusters.spawn(topology, nodes, file=Path({str(file)!r}), timeout=20).started)
+        print(clusters.spawn(topology, nodes, file=Path({str(file)!r}), timeout=20, passwords={{}}).started)
     """
     run_python(text)
     assert the_cluster().name == "shop"
     assert all(node.running for node in the_cluster().nodes)
-    assert spawn(topology, file).already == names(topology)
+    assert spawn(topology, file) == Spawned()
     assert stop(topology, file) == Stopped(names(topology), ())
 
 
@@ -161,11 +162,7 @@ def test_a_killed_server_comes_back_as_the_node_it_was_while_others_run(make: Ma
     before = node_id(lost)
     kill(the_cluster().nodes[1])
     assert [node.running for node in the_cluster().nodes] == [True, False, True]
-    assert spawn(topology, file) == Spawned(
-        (lost.name,),
-        (topology.nodes[0].name, topology.nodes[2].name),
-        find_server(topology.servers.command).title,
-    )
+    assert spawn(topology, file) == Spawned((lost.name,), find_server(topology.servers.command).title)
     assert node_id(lost) == before
     assert stop(topology, file) == Stopped((topology.nodes[0].name, topology.nodes[2].name, lost.name), ())
 
@@ -209,7 +206,7 @@ def test_another_process_with_the_pid_of_a_server_is_left_alone(forged: str, mak
     # In a session of its own like a server, so that only its identity can save it.
     with subprocess.Popen(["/bin/sleep", "1000"], start_new_session=True) as other:
         try:
-            now = process.identify(other.pid)
+            now = process.identify(other.pid, file.parent)
             assert now is not None
 
             def forge(data: dict[str, Any]) -> None:
@@ -236,7 +233,7 @@ def test_a_stopped_process_is_not_restarted_but_told_and_down_ends_it(
     told = rf"{names(topology)[0]} does not answer, but its spawned server runs \(process {stuck.pid}\)\."
     with pytest.raises(NodeFailed, match=told):
         spawn(topology, file)
-    monkeypatch.setattr(clusters, "_GRACE", 0.1)
+    monkeypatch.setattr(process, "_GRACE", 0.1)
     assert stop(topology, file) == Stopped(names(topology), ())
     assert left_running(state_folder) == []
 
@@ -246,10 +243,9 @@ def test_a_node_that_somebody_else_serves_is_left_to_them(
 ) -> None:
     topology = make(2)
     theirs = servers(any_server, 1, ports=[topology.nodes[0].port], password="theirs")
-    assert spawn(topology, file, topology.nodes[:1]).already == names(topology)[:1]
+    assert spawn(topology, file, topology.nodes[:1]) == Spawned()
     assert not state_folder.exists()
-    done = spawn(topology, file)
-    assert (done.started, done.already) == (names(topology)[1:], names(topology)[:1])
+    assert spawn(topology, file).started == names(topology)[1:]
     assert stop(topology, file) == Stopped(names(topology)[1:], ())
     assert theirs.call(0, "PING") == "PONG"
 
@@ -286,18 +282,18 @@ def test_servers_of_a_command_killed_before_it_wrote_down_their_pids_are_found(
         from pathlib import Path
         from clusterboot.local import clusters, launch
         from clusterboot.topology.model import *
-        def start(binary, wanted, *, timeout, begun):
+        def start(binary, wanted, *, timeout, record):
             launch.start(binary, wanted, timeout=timeout)
             os.kill(os.getpid(), signal.SIGKILL)
         clusters.start = start
         nodes = tuple(Node(name, "127.0.0.1", int(name.partition(":")[2])) for name in {names(topology)!r})
         topology = Topology(nodes, servers=Servers({topology.servers.command!r}))
-        clusters.spawn(topology, nodes, file=Path({str(file)!r}), timeout=20)
+        clusters.spawn(topology, nodes, file=Path({str(file)!r}), timeout=20, passwords={{}})
     """
     run_python(text, expect=-signal.SIGKILL)
     assert len(left_running(state_folder)) == 2
     assert [node.running for node in the_cluster().nodes] == [True, True]
-    assert spawn(topology, file).already == names(topology)
+    assert spawn(topology, file) == Spawned()
     assert stop(topology, file) == Stopped(names(topology), ())
     assert left_running(state_folder) == []
 
@@ -313,7 +309,7 @@ def test_an_interrupt_half_way_leaves_nothing(
         from clusterboot.topology.model import *
         nodes = tuple(Node(name, "127.0.0.1", int(name.partition(":")[2])) for name in {names(topology)!r})
         topology = Topology(nodes, servers=Servers({str(server)!r}))
-        clusters.spawn(topology, nodes, file=Path({str(file)!r}), timeout=60)
+        clusters.spawn(topology, nodes, file=Path({str(file)!r}), timeout=60, passwords={{}})
     """
     with subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(text)],
@@ -331,7 +327,6 @@ def test_two_spawns_of_one_file_at_a_time_start_each_server_once(make: Make, fil
     with ThreadPoolExecutor(3) as pool:
         results = list(pool.map(lambda _: spawn(topology, file), range(3)))
     assert sorted(result.started for result in results) == [(), (), names(topology)]
-    assert sorted(result.already for result in results) == [(), names(topology), names(topology)]
     assert stop(topology, file) == Stopped(names(topology), ())
 
 
@@ -379,7 +374,7 @@ def test_after_a_reboot_the_same_pid_and_start_mean_nothing(make: Make, file: Pa
     edit(file, lambda data: data.update(boot="before"))
     assert not the_cluster().nodes[0].running
     assert node.process is not None
-    assert process.end([(node.process, node.folder)], grace=5) == []
+    assert process.end([node.process]) == []
 
 
 def test_servers_of_another_machine_are_left_to_it(make: Make, file: Path, tmp_path: Path) -> None:
@@ -462,7 +457,7 @@ def test_a_password_of_the_topology_is_the_servers_and_not_in_the_record(
     assert call(topology.nodes[0].address, "PING", password="s3cret") == "PONG"
     assert "s3cret" not in json.dumps(records.read(str(file)))
     again = clusters.spawn(topology, topology.nodes, file=file, timeout=20, passwords=passwords)
-    assert again.already == names(topology)
+    assert again == Spawned()
     stop(topology, file)
 
 
@@ -481,7 +476,7 @@ def test_localhost_is_spawned_on_the_ipv4_loopback(make: Make, file: Path, free_
     topology = replace(make(1), nodes=(Node("a", "localhost", port),))
     spawn(topology, file)
     assert call(f"127.0.0.1:{port}", "PING") == "PONG"
-    assert spawn(topology, file).already == ("a",)
+    assert spawn(topology, file) == Spawned()
     stop(topology, file)
 
 
@@ -507,7 +502,7 @@ def test_time_spent_waiting_is_bounded_by_the_timeout(make: Make, file: Path, tm
     server = fake(tmp_path / "server", '[ "$1" = --version ] || sleep 100')
     topology = replace(make(1), servers=Settings(str(server)))
     with pytest.raises(OutOfTime) as caught:
-        clusters.spawn(topology, topology.nodes, file=file, timeout=0.1)
+        clusters.spawn(topology, topology.nodes, file=file, timeout=0.1, passwords={})
     assert caught.value.exit == Exit.NOT_READY
     assert spawned_clusters() == ((), ())
 
@@ -518,8 +513,8 @@ def test_a_cluster_is_stopped_by_its_name_or_by_the_path_of_a_file_that_is_gone(
     topology = make(2)
     file.unlink()
     spawn(topology, file)
-    assert clusters.stop_named("other", wait=5) is None
-    assert clusters.stop_named("orders", wait=5) == Stopped(names(topology), ())
+    assert clusters.stop(key_named("other"), wait=5) is None
+    assert clusters.stop(key_named("orders"), wait=5) == Stopped(names(topology), ())
     spawn(topology, file)
     for args, told in (
         ((file.with_name("none.yaml"),), "is neither a topology file nor the name of a spawned cluster."),
@@ -536,7 +531,7 @@ def test_a_name_that_two_clusters_have_stops_neither(make: Make, tmp_path: Path)
     for each in files:
         spawn(make(1), each)
     with pytest.raises(UsageError, match="2 spawned clusters are named orders"):
-        clusters.stop_named("orders", wait=5)
+        clusters.stop(key_named("orders"), wait=5)
     assert [cluster.nodes[0].running for cluster in spawned_clusters()[0]] == [True, True]
     for each in files:
-        assert clusters.stop_named(str(each), wait=5) is not None
+        assert clusters.stop(key_named(str(each)), wait=5) is not None

@@ -31,15 +31,15 @@ Ports = Callable[[int], list[int]]
 @pytest.fixture
 def begin() -> Iterator[Callable[..., list[Process]]]:
     """`launch.start`, whose servers end with the test."""
-    begun: list[tuple[Process, Path]] = []
+    begun: list[Process] = []
 
     def start(binary: Binary, wanted: Sequence[Server], timeout: float = 20) -> list[Process]:
         processes = launch.start(binary, wanted, timeout=timeout)
-        begun.extend(zip(processes, (server.folder for server in wanted), strict=True))
+        begun.extend(processes)
         return processes
 
     yield start
-    assert process.end(begun, grace=5) == []
+    assert process.end(begun) == []
 
 
 @pytest.fixture
@@ -268,7 +268,7 @@ def test_a_script_that_starts_the_server_is_ended_together_with_it(
     server = fake(tmp_path / "server", f'{harness.binary(any_server)} "$@"\necho over')
     one = wanted(1)
     (begun,) = begin(find_server(str(server)), one)
-    assert process.end([(begun, one[0].folder)], grace=5) == []
+    assert process.end([begun]) == []
     end = time.monotonic() + 10
     while left_running(one[0].folder):
         assert time.monotonic() < end, "the server behind the script was left running"
@@ -276,28 +276,29 @@ def test_a_script_that_starts_the_server_is_ended_together_with_it(
 
 
 def test_a_process_is_known_by_its_start_and_a_zombie_is_none() -> None:
+    here = Path.cwd()
     with subprocess.Popen(["/bin/sleep", "1000"]) as child:
-        now = process.identify(child.pid)
+        now = process.identify(child.pid, here)
         assert now is not None
-        assert process.identify(child.pid) == now
+        assert process.identify(child.pid, here) == now
         # What the systems without /proc go by.
         started = process._started_ps(child.pid)
         assert started
         assert process._started_ps(child.pid) == started
         child.kill()
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-        assert process.identify(child.pid) is None
+        assert process.identify(child.pid, here) is None
         assert process._started_ps(child.pid) is None
-    assert process.identify(child.pid) is None
+    assert process.identify(child.pid, here) is None
     assert process._started_ps(child.pid) is None
 
 
 def test_a_killed_server_does_not_run(begin: Begin, wanted: Wanted, any_server: str) -> None:
     one = wanted(1)
     (begun,) = begin(find_server(harness.binary(any_server)), one)
-    assert process.runs(begun, one[0].folder)
+    assert process.runs(begun)
     os.kill(begun.pid, 9)
     end = time.monotonic() + 10
-    while process.runs(begun, one[0].folder):
+    while process.runs(begun):
         assert time.monotonic() < end
         time.sleep(0.01)

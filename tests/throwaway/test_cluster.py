@@ -14,7 +14,7 @@ from clusterboot.errors import NodeFailed, UsageError
 from clusterboot.local.binary import find_server
 from clusterboot.throwaway import cluster, shape
 from clusterboot.throwaway.cluster import Throwaway
-from clusterboot.throwaway.ports import HOST, PORTS, free_ports
+from clusterboot.throwaway.shape import HOST, PORTS, free_ports
 from clusterboot.topology import load
 from tests.harness.resp import call
 from tests.harness.servers import any_kind, binary
