@@ -57,7 +57,7 @@ def up(shell: Shell, file: Path, options: UpOptions, connect: ConnectOptions) ->
     started, stale = _spawn(shell, topology, file, deadline, credentials) if options.spawn else (0, ())
 
     from clusterboot import bootstrap
-    from clusterboot.render import github
+    from clusterboot.render import github, json
 
     warnings = (*security_warnings(topology, file), *stale)
 
@@ -89,7 +89,16 @@ def up(shell: Shell, file: Path, options: UpOptions, connect: ConnectOptions) ->
         raise Interrupted(replace(first, hint=hint), *rest) from stopped
     except ClusterbootError as failed:
         return _fail(shell, failed)
-    return _show(shell, replace(result, started=started))
+    result = replace(result, started=started)
+    shell.summarise(lambda: github.summary(result))
+
+    def text(console: Console) -> None:
+        from clusterboot.render.text import up as draw
+
+        draw(console, result)
+
+    shell.result(lambda: json.up(result), text)
+    return Exit.DONE
 
 
 def _fail(shell: Shell, failed: ClusterbootError) -> Exit:
@@ -102,20 +111,6 @@ def _fail(shell: Shell, failed: ClusterbootError) -> Exit:
         return shell.fail("up", problems, json.failure("up", problems, failed.warnings, failed.exit))
     shell.summarise(lambda: github.summary(partial, problems))
     return shell.fail("up", problems, json.up(partial, problems, failed.exit))
-
-
-def _show(shell: Shell, result: UpResult) -> Exit:
-    from clusterboot.render import github, json
-
-    shell.summarise(lambda: github.summary(result))
-
-    def text(console: Console) -> None:
-        from clusterboot.render.text import up as draw
-
-        draw(console, result)
-
-    shell.result(lambda: json.up(result), text)
-    return Exit.DONE
 
 
 def _spawn(

@@ -89,7 +89,7 @@ def spawn(
             remove(key)
         root = records.make_servers_folder(key)
         known = {node.endpoint: node for node in before.nodes} if before else {}
-        announce = not (binary.kind == "Redis" and binary.before(4))
+        announce = not binary.is_redis_before(4)
         servers = [server_for(topology, node, root, passwords.get(node.name), announce) for node in silent]
         # Those that run were started by another clusterboot since the check above.
         running = [server for server in servers if (node := known.get(server.endpoint)) and node.running]

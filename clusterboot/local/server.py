@@ -122,7 +122,7 @@ def check_able(binary: Binary, servers: Sequence[Server]) -> None:
             Exit.USAGE,
         )
         for server in servers
-        if server.ports[1] != server.port + BUS_OFFSET and binary.kind == "Redis" and binary.before(7)
+        if server.ports[1] != server.port + BUS_OFFSET and binary.is_redis_before(7)
     ]
     if problems:
         raise UsageError(*problems)

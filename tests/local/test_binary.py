@@ -28,7 +28,7 @@ def test_a_path_is_taken_and_asked_for_its_version(server_kind: str) -> None:
     assert {"valkey91": "Valkey 9.1.", "redis62": "Redis 6.2.", "redis70": "Redis 7.0."}[
         server_kind
     ] in found.title
-    assert found.before(7) == (server_kind == "redis62")
+    assert found.is_redis_before(7) == (server_kind == "redis62")
 
 
 def test_a_relative_path_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +78,7 @@ def test_without_a_command_valkey_on_path_comes_before_redis(
     fake(tmp_path / "redis-server", "echo Redis server v=7.4.1 sha=0")
     assert find_server().title == "Redis 7.4.1"
     fake(tmp_path / "valkey-server", "echo Valkey server v=8.0.2 sha=0")
-    assert find_server() == Binary(str(tmp_path / "valkey-server"), "8.0.2", "Valkey")
+    assert find_server() == Binary(str(tmp_path / "valkey-server"), "Valkey", "8.0.2")
 
 
 def test_without_anything_on_path_the_embedded_server_is_found_and_its_package_not_imported(
