@@ -49,7 +49,7 @@ def run(shell: Shell, options: RunOptions) -> int:
         shell.fail("run", refused.problems)
         return child.FAILED
     # Before clusterboot sets handlers of its own.
-    ignored = child.ignored()
+    ignored = child.ignored_signals()
     return shell.guard("run", lambda: _run(shell, options, ignored), failed=child.FAILED)
 
 

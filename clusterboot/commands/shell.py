@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from clusterboot.commands.signals import catch_signals
-from clusterboot.commands.streams import unread, unwritable, write, writing
+from clusterboot.commands.streams import ignoring_closed_pipe, unwritable, write, writing
 from clusterboot.errors import SIGNALS, ClusterbootError, Exit, Problem, UsageError, worst
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Shell:
 
         file = os.environ.get("GITHUB_STEP_SUMMARY")
         if file and workflow.active():
-            # If it cannot be written, the cluster is none the worse.
+            # A summary that cannot be written is no error.
             with suppress(OSError), open(file, "a", encoding="utf-8") as stream:  # noqa: PTH123
                 stream.write(text())
 
@@ -99,7 +99,7 @@ class Shell:
         from clusterboot.render.problems import errors
 
         # If stderr cannot be written to either, only the exit status is left.
-        with unread(), suppress(OSError):
+        with ignoring_closed_pipe(), suppress(OSError):
             errors(self.console(stderr=True), problems)
 
     def guard(self, command: str, work: Callable[[], int], *, failed: int | None = None) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from clusterboot.commands.connect import ConnectOptions, connected, passwords, security_warnings
 from clusterboot.commands.shell import Shell
 from clusterboot.commands.signals import run_async
-from clusterboot.commands.streams import reader_gone, unread
+from clusterboot.commands.streams import ignoring_closed_pipe, reader_gone
 from clusterboot.errors import Exit, Interrupted, usage_error
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def status(shell: Shell, file: Path, options: ConnectOptions, *, watch: bool) ->
         from clusterboot.render.live import watch as screen
 
         async with contextlib.aclosing(looks()) as results:
-            with unread(), screen(shell.console(), WATCH_INTERVAL) as show:
+            with ignoring_closed_pipe(), screen(shell.console(), WATCH_INTERVAL) as show:
                 async for result in results:
                     show(result)
                     await asyncio.sleep(WATCH_INTERVAL)

@@ -120,12 +120,11 @@ def _spawn(
     from clusterboot.local.clusters import spawn
     from clusterboot.local.wanted import stale_servers
 
-    local = [node for node in topology.nodes if is_loopback(node.host)]
-    if not local:
+    if not any(is_loopback(node.host) for node in topology.nodes):
         message = "no node of this topology has a loopback address: there is nothing to spawn."
         raise usage_error(message, "leave out --spawn and start the servers yourself")
     secrets = {name: secret for name, (_, secret) in credentials.items() if secret is not None}
-    spawned = spawn(topology, local, file=file, timeout=deadline.left(), passwords=secrets)
+    spawned = spawn(topology, file=file, timeout=deadline.left(), passwords=secrets)
     if spawned.started:
         shell.note(f"started {count(len(spawned.started), 'local server')}: {spawned.server}")
     return len(spawned.started), stale_servers(topology, file=file, passwords=secrets)

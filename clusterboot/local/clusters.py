@@ -7,7 +7,7 @@ between, none is lost: each server writes its pid into its own folder.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from clusterboot.disk import records
 from clusterboot.errors import Exit, NodeFailed, Problem
 from clusterboot.local import process
 from clusterboot.local.binary import find_server
-from clusterboot.local.launch import answers, speaks, start
+from clusterboot.local.launch import answers, any_server_answers, start
 from clusterboot.local.server import PIDFILE, Server
 from clusterboot.local.spawned import (
     SpawnedCluster,
@@ -35,7 +35,7 @@ from clusterboot.local.wanted import check_spawnable, host_of, server_for
 
 if TYPE_CHECKING:
     from clusterboot.local.process import Process
-    from clusterboot.topology.model import Node, Topology
+    from clusterboot.topology.model import Topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,26 +54,20 @@ class Stopped:
     gone: tuple[str, ...]
 
 
-def spawn(
-    topology: Topology,
-    nodes: Sequence[Node],
-    *,
-    file: Path,
-    timeout: float,
-    passwords: Mapping[str, str],
-) -> Spawned:
-    """Start a local server for each of `nodes` that does not answer, and record them.
+def spawn(topology: Topology, *, file: Path, timeout: float, passwords: Mapping[str, str]) -> Spawned:
+    """Start a local server for each loopback node that does not answer, and record them.
 
-    The nodes belong to `topology`, which was read from `file`; `passwords` are by node name. While other
-    servers of the cluster run, one that died restarts as the same node, from its folder; otherwise all start
-    empty. On any error, whatever this call started is stopped and removed.
+    `topology` was read from `file`; `passwords` are by node name. While other servers of the cluster run, one
+    that died restarts as the same node, from its folder; otherwise all start empty. On any error, whatever
+    this call started is stopped and removed.
 
     Raises UsageError for what cannot be spawned or when there is no server; NodeFailed when a port is taken,
     a server dies, or an earlier spawned one does not answer; OutOfTime after `timeout` seconds; Refused for
     servers of another machine, and as in `clusterboot.disk.records.locked`.
     """
     end = time.monotonic() + timeout
-    silent = [node for node in nodes if not (is_loopback(node.host) and speaks(host_of(node), node.port))]
+    local = [node for node in topology.nodes if is_loopback(node.host)]
+    silent = [node for node in local if not any_server_answers(host_of(node), node.port)]
     if not silent:
         return Spawned()
     check_spawnable(topology, silent, passwords)

@@ -88,7 +88,7 @@ def _listens(host: str, port: int) -> bool:
         return True  # A listener whose queue is full does not answer.
 
 
-def died(server: Server, status: int, offset: int = 0) -> Problem:
+def exited(server: Server, status: int, offset: int = 0) -> Problem:
     """Return why a server exited: a port in use, or the end of its log, read from `offset` bytes on.
 
     `status` is its exit status, or minus the signal that killed it.
@@ -106,7 +106,7 @@ def died(server: Server, status: int, offset: int = 0) -> Problem:
     )
 
 
-def mute(server: Server, timeout: float) -> Problem:
+def not_answering(server: Server, timeout: float) -> Problem:
     """Return the problem of a server that runs and has not answered within `timeout` seconds."""
     lines = _last_lines(_log_tail(server, 0))
     return server.problem(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from clusterboot.errors import NodeFailed, OutOfTime, Problem
 from clusterboot.local import process
-from clusterboot.local.failures import check_ports, died, in_use, mute
+from clusterboot.local.failures import check_ports, exited, in_use, not_answering
 from clusterboot.local.server import CONFIG, LOG, Server, check_able, prepare
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def answers(server: Server) -> bool:
     raise NodeFailed(in_use(server, server.port))
 
 
-def speaks(host: str, port: int) -> bool:
+def any_server_answers(host: str, port: int) -> bool:
     """Return whether a Redis or Valkey server answers at an address, if only with an error such as NOAUTH."""
     try:
         with socket.create_connection((host, port), 1.0) as connection:
@@ -122,7 +122,7 @@ def _wait(pending: Sequence[_Started], end: float, timeout: float) -> None:
         for each in pending:
             status = process.exit_status(each.process.pid)
             if status is not None:
-                dead.append(died(each.server, status, each.log_offset))
+                dead.append(exited(each.server, status, each.log_offset))
             elif not answers(each.server):
                 silent.append(each)
         if dead:
@@ -130,7 +130,7 @@ def _wait(pending: Sequence[_Started], end: float, timeout: float) -> None:
         if not silent:
             return
         if time.monotonic() > end:
-            raise OutOfTime(*(mute(each.server, timeout) for each in silent))
+            raise OutOfTime(*(not_answering(each.server, timeout) for each in silent))
         pending = silent
         time.sleep(_POLL)
 

@@ -72,7 +72,10 @@ def exit_status(pid: int) -> int | None:
 
 
 def identify(pid: int, folder: Path) -> Process | None:
-    """Return the process that has this pid now, taken to work in `folder`; None if it is gone or a zombie."""
+    """Return the process with this pid, or None if there is none or it is a zombie.
+
+    `folder` is the working folder that `runs` expects.
+    """
     child = _children.get(pid)
     if child is not None and child.poll() is not None:
         return None

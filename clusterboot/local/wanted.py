@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clusterboot.addresses import Endpoint, is_loopback, is_loopback_address
+from clusterboot.addresses import Endpoint, is_loopback_address
 from clusterboot.disk import records
 from clusterboot.errors import Exit, Problem, UsageError
 from clusterboot.local.binary import locate
@@ -65,8 +65,6 @@ def check_spawnable(topology: Topology, nodes: Sequence[Node], passwords: Mappin
             "use one auth for all of them, or start them yourself",
         )
     for node in nodes:
-        if not is_loopback(node.host):
-            refuse(f"{node.name}: {node.host} is not a loopback address.", "start that server yourself", node)
         if node.auth is not None and node.auth.username not in (None, "default"):
             refuse(
                 f"{node.name}: a server with the user {node.auth.username} cannot be spawned yet.",

@@ -14,6 +14,7 @@ import signal
 import stat
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from clusterboot.errors import ClusterbootError, Exit, Problem
 from clusterboot.throwaway.keeper import Keeper
@@ -62,7 +63,7 @@ def find(name: str) -> str:
     raise NotStarted(name, reason if name else "")
 
 
-def ignored() -> frozenset[signal.Signals]:
+def ignored_signals() -> frozenset[signal.Signals]:
     """Return the signals that are ignored from the start, as with nohup: the command must ignore them too."""
     return frozenset(number for number in _FORWARDED if signal.getsignal(number) is signal.SIG_IGN)
 
@@ -90,23 +91,17 @@ def execute(
     events = select.poll()
     events.register(woken, select.POLLIN)
     events.register(keeper, select.POLLIN)
-    while keeper.over is None:
+    while keeper.exit_status is None:
         events.poll()
         keeper.listen()
-        if keeper.failed is not None:
-            raise NotStarted(command[0], os.strerror(keeper.failed).lower())
-        for number in _caught(woken):
-            # A signal from the terminal has reached the command too, if it has begun.
-            if not (number in _FROM_TERMINAL and keeper.command and _in_foreground()):
-                keeper.tell("signal", number)
-    return keeper.over if keeper.over >= 0 else 128 - keeper.over
-
-
-def _caught(woken: int) -> bytes:
-    try:
-        return os.read(woken, 256)
-    except BlockingIOError:
-        return b""
+        if keeper.exec_errno is not None:
+            raise NotStarted(command[0], os.strerror(keeper.exec_errno).lower())
+        with suppress(BlockingIOError):
+            for number in os.read(woken, 256):
+                # A signal from the terminal has reached the command too, if it has begun.
+                if not (number in _FROM_TERMINAL and keeper.command and _in_foreground()):
+                    keeper.tell("signal", number)
+    return keeper.exit_status if keeper.exit_status >= 0 else 128 - keeper.exit_status
 
 
 def _has_terminal() -> bool:

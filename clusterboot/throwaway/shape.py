@@ -40,7 +40,7 @@ def plain(primaries: int, replicas: int) -> Topology:
     return Topology(tuple(nodes), replicas=replicas)
 
 
-def moved(topology: Topology, ports: Sequence[int]) -> Topology:
+def on_ports(topology: Topology, ports: Sequence[int]) -> Topology:
     """Return the topology with its nodes, in order, on these loopback ports, and with placed roles and slots.
 
     A node named by its address is named by the new one.

@@ -55,9 +55,8 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def spawn(topology: Topology, file: Path, nodes: tuple[Node, ...] | None = None) -> Spawned:
-    nodes = topology.nodes if nodes is None else nodes
-    return clusters.spawn(topology, nodes, file=file, timeout=20, passwords={})
+def spawn(topology: Topology, file: Path) -> Spawned:
+    return clusters.spawn(topology, file=file, timeout=20, passwords={})
 
 
 def stop(topology: Topology, file: Path) -> Stopped | None:
@@ -120,7 +119,7 @@ def test_servers_outlive_the_command_that_spawned_them(make: Make, file: Path) -
         from clusterboot.topology.model import *
         nodes = tuple(Node(name, "127.0.0.1", int(name.partition(":")[2])) for name in {names(topology)!r})
         topology = Topology(nodes, name="shop", servers=Servers({topology.servers.command!r}))
-        print(clusters.spawn(topology, nodes, file=Path({str(file)!r}), timeout=20, passwords={{}}).started)
+        print(clusters.spawn(topology, file=Path({str(file)!r}), timeout=20, passwords={{}}).started)
     """
     run_python(text)
     assert the_cluster().name == "shop"
@@ -243,7 +242,7 @@ def test_a_node_that_somebody_else_serves_is_left_to_them(
 ) -> None:
     topology = make(2)
     theirs = servers(any_server, 1, ports=[topology.nodes[0].port], password="theirs")
-    assert spawn(topology, file, topology.nodes[:1]) == Spawned()
+    assert spawn(replace(topology, nodes=topology.nodes[:1]), file) == Spawned()
     assert not state_folder.exists()
     assert spawn(topology, file).started == names(topology)[1:]
     assert stop(topology, file) == Stopped(names(topology)[1:], ())
@@ -288,7 +287,7 @@ def test_servers_of_a_command_killed_before_it_wrote_down_their_pids_are_found(
         clusters.start = start
         nodes = tuple(Node(name, "127.0.0.1", int(name.partition(":")[2])) for name in {names(topology)!r})
         topology = Topology(nodes, servers=Servers({topology.servers.command!r}))
-        clusters.spawn(topology, nodes, file=Path({str(file)!r}), timeout=20, passwords={{}})
+        clusters.spawn(topology, file=Path({str(file)!r}), timeout=20, passwords={{}})
     """
     run_python(text, expect=-signal.SIGKILL)
     assert len(left_running(state_folder)) == 2
@@ -309,7 +308,7 @@ def test_an_interrupt_half_way_leaves_nothing(
         from clusterboot.topology.model import *
         nodes = tuple(Node(name, "127.0.0.1", int(name.partition(":")[2])) for name in {names(topology)!r})
         topology = Topology(nodes, servers=Servers({str(server)!r}))
-        clusters.spawn(topology, nodes, file=Path({str(file)!r}), timeout=60, passwords={{}})
+        clusters.spawn(topology, file=Path({str(file)!r}), timeout=60, passwords={{}})
     """
     with subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(text)],
@@ -379,7 +378,7 @@ def test_after_a_reboot_the_same_pid_and_start_mean_nothing(make: Make, file: Pa
 
 def test_servers_of_another_machine_are_left_to_it(make: Make, file: Path, tmp_path: Path) -> None:
     topology = make(2)
-    spawn(topology, file, topology.nodes[:1])
+    spawn(replace(topology, nodes=topology.nodes[:1]), file)
     edit(file, lambda data: data.update(boot="theirs", machine="far"))
     for act in (lambda: stop(topology, file), lambda: spawn(topology, file)):
         with pytest.raises(Refused, match="spawned on another machine, far"):
@@ -407,7 +406,7 @@ def test_a_record_of_the_wrong_shape_is_told_by_every_command(
     change: Callable[[dict[str, Any]], object], make: Make, file: Path
 ) -> None:
     topology = make(2)
-    spawn(topology, file, topology.nodes[:1])
+    spawn(replace(topology, nodes=topology.nodes[:1]), file)
     edit(file, change)
     for act in (lambda: stop(topology, file), lambda: spawn(topology, file)):
         with pytest.raises(Refused, match="cannot be understood") as caught:
@@ -420,7 +419,7 @@ def test_a_record_of_the_wrong_shape_is_told_by_every_command(
 
 def test_a_torn_record_is_told_by_every_command(make: Make, file: Path) -> None:
     topology = make(2)
-    spawn(topology, file, topology.nodes[:1])
+    spawn(replace(topology, nodes=topology.nodes[:1]), file)
     records.path(str(file)).write_text('{"schema": 1, "ke')
     for act in (lambda: stop(topology, file), lambda: spawn(topology, file)):
         with pytest.raises(Refused, match="it is not JSON"):
@@ -452,11 +451,11 @@ def test_a_password_of_the_topology_is_the_servers_and_not_in_the_record(
         topology, nodes=tuple(replace(n, auth=Auth(password_env="PW")) for n in topology.nodes)
     )
     passwords = dict.fromkeys(names(topology), "s3cret")
-    clusters.spawn(topology, topology.nodes, file=file, timeout=20, passwords=passwords)
+    clusters.spawn(topology, file=file, timeout=20, passwords=passwords)
     assert "NOAUTH" in call(topology.nodes[0].address, "CLUSTER", "INFO")
     assert call(topology.nodes[0].address, "PING", password="s3cret") == "PONG"
     assert "s3cret" not in json.dumps(records.read(str(file)))
-    again = clusters.spawn(topology, topology.nodes, file=file, timeout=20, passwords=passwords)
+    again = clusters.spawn(topology, file=file, timeout=20, passwords=passwords)
     assert again == Spawned()
     stop(topology, file)
 
@@ -482,16 +481,15 @@ def test_localhost_is_spawned_on_the_ipv4_loopback(make: Make, file: Path, free_
 
 def test_what_cannot_be_spawned_is_told_all_at_once(any_server: str, file: Path, state_folder: Path) -> None:
     nodes = (
-        Node("far", "192.0.2.1", 7001),
+        Node("a", "127.0.0.1", 7001),
         Node("ops", "127.0.0.1", 7002, auth=Auth("ops", password_env="PW")),
     )
     topology = Topology(nodes, tls=Tls(), servers=Settings(harness.binary(any_server)))
     with pytest.raises(UsageError) as caught:
-        clusters.spawn(topology, nodes, file=file, timeout=1, passwords={"ops": "s3cret"})
+        clusters.spawn(topology, file=file, timeout=1, passwords={"ops": "s3cret"})
     assert [problem.message for problem in caught.value.problems] == [
         "servers with TLS cannot be spawned yet.",
         "servers with different passwords cannot be spawned yet.",
-        "far: 192.0.2.1 is not a loopback address.",
         "ops: a server with the user ops cannot be spawned yet.",
     ]
     assert all(problem.hint for problem in caught.value.problems)
@@ -502,7 +500,7 @@ def test_time_spent_waiting_is_bounded_by_the_timeout(make: Make, file: Path, tm
     server = fake(tmp_path / "server", '[ "$1" = --version ] || sleep 100')
     topology = replace(make(1), servers=Settings(str(server)))
     with pytest.raises(OutOfTime) as caught:
-        clusters.spawn(topology, topology.nodes, file=file, timeout=0.1, passwords={})
+        clusters.spawn(topology, file=file, timeout=0.1, passwords={})
     assert caught.value.exit == Exit.NOT_READY
     assert spawned_clusters() == ((), ())
 

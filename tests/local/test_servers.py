@@ -143,7 +143,7 @@ def test_a_taken_port_is_named_and_nothing_is_started(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere TIME-WAIT keeps no port from a server")
-def test_a_port_that_only_an_ended_connection_holds_is_not_said_to_be_listened_on() -> None:
+def test_a_port_that_only_an_ended_connection_holds_is_not_said_to_be_listened_on(free_ports: Ports) -> None:
     with socket.create_server(("127.0.0.1", 0), reuse_port=False) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
         port = listener.getsockname()[1]
@@ -152,7 +152,7 @@ def test_a_port_that_only_an_ended_connection_holds_is_not_said_to_be_listened_o
             server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
             server.close()  # Who closes first is in TIME-WAIT afterwards.
             assert client.recv(1) == b""
-    one = Server("one", "127.0.0.1", port, Path("/nowhere"), bus_port=port + 1 if port < 65535 else port - 1)
+    one = Server("one", "127.0.0.1", port, Path("/nowhere"), bus_port=free_ports(1)[0])
     with pytest.raises(NodeFailed) as caught:
         check_ports([one])
     (problem,) = caught.value.problems

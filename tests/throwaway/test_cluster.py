@@ -103,7 +103,7 @@ def test_too_many_nodes_for_the_ports_is_a_sentence() -> None:
 
 def test_a_moved_topology_keeps_its_places_and_loses_its_addresses() -> None:
     topology = load(TOPOLOGY, "x.yaml")
-    moved = shape.moved(topology, [10001, 10002, 10003, 10004])
+    moved = shape.on_ports(topology, [10001, 10002, 10003, 10004])
     assert [node.name for node in moved.nodes] == ["a", "127.0.0.1:10002", "c", "127.0.0.1:10004"]
     names = dict(
         zip((node.name for node in topology.nodes), (node.name for node in moved.nodes), strict=True)

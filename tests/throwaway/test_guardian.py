@@ -43,11 +43,11 @@ def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
 def ended(keeper: Keeper) -> int:
     def over() -> bool:
         keeper.listen()
-        return keeper.over is not None
+        return keeper.exit_status is not None
 
     wait_until(over, "the command has ended")
-    assert keeper.over is not None
-    return keeper.over
+    assert keeper.exit_status is not None
+    return keeper.exit_status
 
 
 def runs(pid: int) -> bool:
@@ -105,10 +105,10 @@ def test_a_command_that_cannot_be_executed_is_told_by_its_error(begin: Start, tm
 
     def failed() -> bool:
         keeper.listen()
-        return keeper.failed is not None
+        return keeper.exec_errno is not None
 
     wait_until(failed, "it has failed")
-    assert keeper.failed == errno.EACCES
+    assert keeper.exec_errno == errno.EACCES
 
 
 @pytest.mark.parametrize("both", [False, True])
