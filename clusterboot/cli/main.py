@@ -1,4 +1,4 @@
-"""From the arguments of the process to its exit status, and the error messages of the parser."""
+"""Run the command line: order the arguments, run the command, report what the parser refuses."""
 
 from __future__ import annotations
 

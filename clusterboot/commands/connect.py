@@ -69,7 +69,7 @@ def standby(topology: Topology, credentials: Mapping[str, Credential], seconds: 
     """Return the helper process for a run of `seconds`, not started yet."""
     from clusterboot.loop.standby import Standby
 
-    # Longer than a run may take, so that it also ends if the run is stopped (SIGSTOP) and never ends.
+    # Longer than a run may take: it also acts if the run is stopped (SIGSTOP).
     return Standby(topology, credentials, seconds + 10.0)
 
 

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clusterboot import render
 from clusterboot.commands.connect import ConnectOptions, Deadline, connected, passwords, standby
 from clusterboot.commands.shell import Shell
 from clusterboot.commands.signals import run_async
 from clusterboot.errors import Exit, usage_error
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from clusterboot.topology import Topology
     from clusterboot.wire.client import Credential
 
@@ -30,7 +29,6 @@ def down(shell: Shell, file: Path, options: ConnectOptions, *, reset: bool, yes:
     from clusterboot.disk.topology_file import read
     from clusterboot.local.clusters import Stopped, stop
     from clusterboot.local.spawned import key_named, key_of
-    from clusterboot.render import json
 
     if flush and not reset:
         raise usage_error("--flush needs --reset.", "add --reset --yes to reset the nodes too")
@@ -60,12 +58,7 @@ def down(shell: Shell, file: Path, options: ConnectOptions, *, reset: bool, yes:
     stopped = stopped or Stopped((), ())
     result = DownResult(stopped.stopped, stopped.gone, reset_nodes, left)
 
-    def text(console: Console) -> None:
-        from clusterboot.render.text import down as draw
-
-        draw(console, result)
-
-    shell.result(lambda: json.down(result), text)
+    shell.result(lambda: render.json.down(result), lambda console: render.text.down(console, result))
     return Exit.DONE
 
 
@@ -89,9 +82,8 @@ async def _reset(
     flush: bool,
 ) -> tuple[str, ...]:
     from clusterboot.loop.reset import reset
-    from clusterboot.render.live import reporter
 
-    with reporter(shell.console(stderr=True), quiet=shell.quiet) as report:
+    with render.live.reporter(shell.console(stderr=True), quiet=shell.quiet) as report:
         async with connected(topology, credentials, deadline.left()) as fleet:
             seconds = deadline.left()
             helper = standby(topology, credentials, seconds)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clusterboot import render
 from clusterboot.commands.shell import Shell
 from clusterboot.commands.signals import check_interrupted, run_async
 from clusterboot.errors import ClusterbootError, Interrupted, UsageError, usage_error
@@ -129,12 +130,14 @@ def _keep_logs(cluster: Throwaway, folder: Path) -> None:
 
 def _write(file: Path, result: UpResult, url: str) -> None:
     """Write the addresses of the cluster in one step, because another program may wait for the file."""
-    from clusterboot.render import json
-
-    document = {"schema": json.SCHEMA, "url": url, "nodes": json.nodes(result.nodes, result.topology)}
+    document = {
+        "schema": render.json.SCHEMA,
+        "url": url,
+        "nodes": render.json.nodes(result.nodes, result.topology),
+    }
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        temporary.write_text(json.dumps(document) + "\n")
+        temporary.write_text(render.json.dumps(document) + "\n")
         temporary.replace(file)
     except OSError as error:
         with suppress(OSError):

@@ -33,17 +33,24 @@ def check_ports(servers: Sequence[Server]) -> None:
         for port, what in zip(server.ports, ("port", "bus port"), strict=True):
             owner = wanted.setdefault((server.host, port), f"the {what} of {server.name}")
             if owner != f"the {what} of {server.name}":
-                message = f"its {what} {port} is also {owner}."
-                hint = "give one of them other ports"
-                problems.append(server.problem("port-twice", message, hint, Exit.USAGE))
+                problem = server.problem(
+                    "port-twice",
+                    f"its {what} {port} is also {owner}.",
+                    hint="give one of them other ports",
+                    exit=Exit.USAGE,
+                )
             elif (error := bind_error(server.host, port)) is None:
                 continue
             elif error.errno == errno.EADDRINUSE:
-                problems.append(in_use(server, port))
+                problem = in_use(server, port)
             else:
                 reason = (error.strerror or str(error)).lower()
-                message = f"its {what} {port} cannot be used on {server.host}: {reason}."
-                problems.append(server.problem("port-unusable", message, "choose another host or port"))
+                problem = server.problem(
+                    "port-unusable",
+                    f"its {what} {port} cannot be used on {server.host}: {reason}.",
+                    hint="choose another host or port",
+                )
+            problems.append(problem)
     if problems:
         raise NodeFailed(*problems)
 
@@ -67,14 +74,14 @@ def in_use(server: Server, port: int) -> Problem:
         return server.problem(
             "port-in-use",
             f"its {what} {port} is in use on {server.host}.",
-            f"stop what listens there (lsof -i tcp:{port}), or choose another port",
+            hint=f"stop what listens there (lsof -i tcp:{port}), or choose another port",
         )
     # TIME-WAIT of a socket without SO_REUSEADDR, or the local end of an outgoing connection.
     return server.problem(
         "port-in-use",
         f"nothing listens on its {what} {port} of {server.host}, but the system still holds it for a recent "
         f"or an outgoing connection.",
-        "try again in a minute, or choose another port",
+        hint="try again in a minute, or choose another port",
     )
 
 
@@ -102,7 +109,7 @@ def exited(server: Server, status: int, offset: int = 0) -> Problem:
     return server.problem(
         "server-died",
         f"the server exited immediately ({how}){output}.",
-        "correct servers.config or --set, or choose another server",
+        hint="correct servers.config or --set, or choose another server",
     )
 
 
@@ -113,8 +120,8 @@ def not_answering(server: Server, timeout: float) -> Problem:
         "server-mute",
         f"the server runs but does not answer on port {server.port} after {round(timeout, 1):g} s"
         f"{f'; its log ends with: {lines}' if lines else ''}.",
-        "check servers.config or --set (bind, unixsocket), or give it more time with --timeout",
-        Exit.NOT_READY,
+        hint="check servers.config or --set (bind, unixsocket), or give it more time with --timeout",
+        exit=Exit.NOT_READY,
     )
 
 

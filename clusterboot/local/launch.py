@@ -107,9 +107,12 @@ def _launch(binary: Binary, server: Server) -> _Started:
         )
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        message = f"{binary.path} cannot be run: {reason}."
-        hint = "give the path of another server"
-        raise NodeFailed(server.problem("server-not-started", message, hint)) from error
+        problem = server.problem(
+            "server-not-started",
+            f"{binary.path} cannot be run: {reason}.",
+            hint="give the path of another server",
+        )
+        raise NodeFailed(problem) from error
     finally:
         os.close(log)
     return _Started(server, process.adopt(child, server.folder), offset)

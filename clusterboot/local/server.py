@@ -46,7 +46,7 @@ class Server:
         """The client port and the bus port."""
         return self.port, self.bus_port or self.port + BUS_OFFSET
 
-    def problem(self, code: str, message: str, hint: str, exit: Exit = Exit.NODE) -> Problem:  # noqa: A002
+    def problem(self, code: str, message: str, *, hint: str, exit: Exit = Exit.NODE) -> Problem:  # noqa: A002
         """Return a problem of this server; its message starts with the name."""
         return Problem(code, f"{self.name}: {message}", node=self.name, hint=hint, exit=exit)
 
@@ -106,8 +106,8 @@ def check_able(binary: Binary, servers: Sequence[Server]) -> None:
         server.problem(
             "setting-unusable",
             f"the setting {name!r} contains a line break or a control character.",
-            "correct servers.config or --set",
-            Exit.USAGE,
+            hint="correct servers.config or --set",
+            exit=Exit.USAGE,
         )
         for server in servers
         for name, value in server.settings
@@ -118,8 +118,8 @@ def check_able(binary: Binary, servers: Sequence[Server]) -> None:
             "bus-port-unsupported",
             f"{binary.title} cannot use the bus port {server.ports[1]}: before Redis 7.0 it is always the "
             f"port + {BUS_OFFSET}.",
-            "leave bus_port out, or use a newer server",
-            Exit.USAGE,
+            hint="leave bus_port out, or use a newer server",
+            exit=Exit.USAGE,
         )
         for server in servers
         if server.ports[1] != server.port + BUS_OFFSET and binary.is_redis_before(7)

@@ -35,14 +35,22 @@ class NotStarted(ClusterbootError):
     def __init__(self, name: str, reason: str = "") -> None:
         """Take the command, and why it cannot be executed; without a reason it was not found."""
         if reason:
-            self.status, code = NOT_EXECUTABLE, "command-not-executable"
-            message = f"the command {name} cannot be executed: {reason}."
-            hint = "run 'chmod +x' on it, or run it with its interpreter: -- sh FILE"
+            self.status = NOT_EXECUTABLE
+            problem = Problem(
+                "command-not-executable",
+                f"the command {name} cannot be executed: {reason}.",
+                hint="run 'chmod +x' on it, or run it with its interpreter: -- sh FILE",
+                exit=Exit.USAGE,
+            )
         else:
-            self.status, code = NOT_FOUND, "command-not-found"
-            message = f"{name}: command not found."
-            hint = "check its name; the command after -- is run without a shell"
-        super().__init__(Problem(code, message, hint=hint, exit=Exit.USAGE))
+            self.status = NOT_FOUND
+            problem = Problem(
+                "command-not-found",
+                f"{name}: command not found.",
+                hint="check its name; the command after -- is run without a shell",
+                exit=Exit.USAGE,
+            )
+        super().__init__(problem)
 
 
 def find(name: str) -> str:
