@@ -1,4 +1,4 @@
-"""Spawned clusters: remembered, reused, stopped exactly, and never more than those."""
+"""Spawned clusters: recorded, reused, and exactly their servers stopped."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def node_id(node: Node) -> str:
     return found
 
 
-def test_what_is_spawned_is_listed_reused_and_stopped_without_a_trace(
+def test_spawned_servers_are_listed_reused_and_stopped_without_leftovers(
     server_kind: str, free_ports: Ports, file: Path, state_folder: Path
 ) -> None:
     nodes = tuple(Node(f"n{port}", "127.0.0.1", port) for port in free_ports(3))
@@ -139,7 +139,9 @@ def run_python(text: str, expect: int = 0) -> None:
     assert done.returncode == expect, done.stderr
 
 
-def test_stopping_where_nothing_was_spawned_makes_nothing(make: Make, file: Path, state_folder: Path) -> None:
+def test_stopping_where_nothing_was_spawned_creates_nothing(
+    make: Make, file: Path, state_folder: Path
+) -> None:
     assert stop(make(1), file) is None
     assert not state_folder.exists()
 
@@ -154,7 +156,7 @@ def test_a_grown_topology_gets_the_new_servers_and_keeps_the_old(make: Make, fil
     assert stop(topology, file) == Stopped(names(topology), ())
 
 
-def test_a_killed_server_comes_back_as_the_node_it_was_while_others_run(make: Make, file: Path) -> None:
+def test_a_killed_server_restarts_as_the_same_node_while_others_run(make: Make, file: Path) -> None:
     topology = make(3)
     spawn(topology, file)
     lost = topology.nodes[1]
@@ -179,7 +181,7 @@ def wait_until(condition: Callable[[], bool], deadline: float = 10.0) -> None:
         time.sleep(0.01)
 
 
-def test_when_all_servers_are_gone_the_cluster_begins_anew(make: Make, file: Path) -> None:
+def test_when_no_server_runs_all_start_empty(make: Make, file: Path) -> None:
     topology = make(2)
     spawn(topology, file)
     before = list(map(node_id, topology.nodes))
@@ -190,7 +192,7 @@ def test_when_all_servers_are_gone_the_cluster_begins_anew(make: Make, file: Pat
     stop(topology, file)
 
 
-def test_stop_tells_stopped_servers_from_those_that_had_ended(make: Make, file: Path) -> None:
+def test_stop_separates_stopped_servers_from_those_that_had_ended(make: Make, file: Path) -> None:
     topology = make(2)
     spawn(topology, file)
     kill(the_cluster().nodes[0])
@@ -221,7 +223,7 @@ def test_another_process_with_the_pid_of_a_server_is_left_alone(forged: str, mak
             other.kill()
 
 
-def test_a_stopped_process_is_not_restarted_but_told_and_down_ends_it(
+def test_a_stopped_process_is_reported_not_restarted_and_down_ends_it(
     make: Make, file: Path, monkeypatch: pytest.MonkeyPatch, state_folder: Path
 ) -> None:
     topology = make(2)
@@ -229,15 +231,15 @@ def test_a_stopped_process_is_not_restarted_but_told_and_down_ends_it(
     stuck = the_cluster().nodes[0].process
     assert stuck is not None
     os.kill(stuck.pid, signal.SIGSTOP)
-    told = rf"{names(topology)[0]} does not answer, but its spawned server runs \(process {stuck.pid}\)\."
-    with pytest.raises(NodeFailed, match=told):
+    message = rf"{names(topology)[0]} does not answer, but its spawned server runs \(process {stuck.pid}\)\."
+    with pytest.raises(NodeFailed, match=message):
         spawn(topology, file)
     monkeypatch.setattr(process, "_GRACE", 0.1)
     assert stop(topology, file) == Stopped(names(topology), ())
     assert left_running(state_folder) == []
 
 
-def test_a_node_that_somebody_else_serves_is_left_to_them(
+def test_a_server_that_was_not_spawned_is_left_alone(
     make: Make, file: Path, any_server: str, servers: Callable[..., Servers], state_folder: Path
 ) -> None:
     topology = make(2)
@@ -272,7 +274,7 @@ def test_a_failed_spawn_leaves_nothing(make: Make, file: Path, tmp_path: Path, s
     assert [path.name for path in sorted(state_folder.rglob("*"))] == ["servers", "spawned"]
 
 
-def test_servers_of_a_command_killed_before_it_wrote_down_their_pids_are_found(
+def test_servers_of_a_command_killed_before_it_recorded_their_pids_are_found(
     make: Make, file: Path, state_folder: Path
 ) -> None:
     topology = make(2)
@@ -297,7 +299,7 @@ def test_servers_of_a_command_killed_before_it_wrote_down_their_pids_are_found(
     assert left_running(state_folder) == []
 
 
-def test_an_interrupt_half_way_leaves_nothing(
+def test_an_interrupted_spawn_leaves_nothing(
     make: Make, file: Path, tmp_path: Path, state_folder: Path
 ) -> None:
     server = fake(tmp_path / "server", '[ "$1" = --version ] || sleep 100')
@@ -321,7 +323,7 @@ def test_an_interrupt_half_way_leaves_nothing(
     assert [path.name for path in sorted(state_folder.rglob("*"))] == ["servers", "spawned"]
 
 
-def test_two_spawns_of_one_file_at_a_time_start_each_server_once(make: Make, file: Path) -> None:
+def test_concurrent_spawns_of_one_file_start_each_server_once(make: Make, file: Path) -> None:
     topology = make(4)
     with ThreadPoolExecutor(3) as pool:
         results = list(pool.map(lambda _: spawn(topology, file), range(3)))
@@ -342,7 +344,7 @@ def test_two_files_of_the_same_name_in_two_folders_are_two_clusters(make: Make, 
     assert stop(second, files[1]) == Stopped(names(second), ())
 
 
-def test_a_topology_file_that_was_moved_is_known_again(make: Make, file: Path, tmp_path: Path) -> None:
+def test_a_moved_topology_file_is_recognized(make: Make, file: Path, tmp_path: Path) -> None:
     topology, other = make(2), make(2)
     spawn(topology, file)
     moved = file.rename(tmp_path / "moved.yaml")
@@ -376,7 +378,7 @@ def test_after_a_reboot_the_same_pid_and_start_mean_nothing(make: Make, file: Pa
     assert process.end([node.process]) == []
 
 
-def test_servers_of_another_machine_are_left_to_it(make: Make, file: Path, tmp_path: Path) -> None:
+def test_servers_of_another_machine_are_left_alone(make: Make, file: Path, tmp_path: Path) -> None:
     topology = make(2)
     spawn(replace(topology, nodes=topology.nodes[:1]), file)
     edit(file, lambda data: data.update(boot="theirs", machine="far"))
@@ -402,7 +404,7 @@ def test_servers_of_another_machine_are_left_to_it(make: Make, file: Path, tmp_p
         lambda data: data["nodes"][0].update(host=7),
     ],
 )
-def test_a_record_of_the_wrong_shape_is_told_by_every_command(
+def test_a_record_of_the_wrong_shape_is_reported_by_every_command(
     change: Callable[[dict[str, Any]], object], make: Make, file: Path
 ) -> None:
     topology = make(2)
@@ -417,7 +419,7 @@ def test_a_record_of_the_wrong_shape_is_told_by_every_command(
     assert [problem.code for problem in problems] == ["state-record"]
 
 
-def test_a_torn_record_is_told_by_every_command(make: Make, file: Path) -> None:
+def test_a_truncated_record_is_reported_by_every_command(make: Make, file: Path) -> None:
     topology = make(2)
     spawn(replace(topology, nodes=topology.nodes[:1]), file)
     records.path(str(file)).write_text('{"schema": 1, "ke')
@@ -427,7 +429,7 @@ def test_a_torn_record_is_told_by_every_command(make: Make, file: Path) -> None:
     assert len(spawned_clusters()[1]) == 1
 
 
-def test_no_record_leads_out_of_the_folder_of_its_cluster(make: Make, file: Path, tmp_path: Path) -> None:
+def test_no_record_names_a_folder_outside_of_its_cluster(make: Make, file: Path, tmp_path: Path) -> None:
     victim = tmp_path / "victim-7001"
     victim.mkdir()
     topology = make(1)
@@ -443,7 +445,7 @@ def test_no_record_leads_out_of_the_folder_of_its_cluster(make: Make, file: Path
     assert victim.is_dir()
 
 
-def test_a_password_of_the_topology_is_the_servers_and_not_in_the_record(
+def test_a_password_of_the_topology_is_set_and_not_recorded(
     make: Make, file: Path, state_folder: Path
 ) -> None:
     topology = make(2)
@@ -479,7 +481,9 @@ def test_localhost_is_spawned_on_the_ipv4_loopback(make: Make, file: Path, free_
     stop(topology, file)
 
 
-def test_what_cannot_be_spawned_is_told_all_at_once(any_server: str, file: Path, state_folder: Path) -> None:
+def test_everything_that_cannot_be_spawned_is_reported_at_once(
+    any_server: str, file: Path, state_folder: Path
+) -> None:
     nodes = (
         Node("a", "127.0.0.1", 7001),
         Node("ops", "127.0.0.1", 7002, auth=Auth("ops", password_env="PW")),
@@ -514,17 +518,17 @@ def test_a_cluster_is_stopped_by_its_name_or_by_the_path_of_a_file_that_is_gone(
     assert clusters.stop(key_named("other"), wait=5) is None
     assert clusters.stop(key_named("orders"), wait=5) == Stopped(names(topology), ())
     spawn(topology, file)
-    for args, told in (
+    for args, message in (
         ((file.with_name("none.yaml"),), "is neither a topology file nor the name of a spawned cluster."),
         ((file, "--reset", "--yes"), "there is no such file"),
     ):
         outcome = clusterboot("down", *args, env={"COLUMNS": "300"})
-        assert (outcome.exit, told in outcome.err) == (2, True), outcome
+        assert (outcome.exit, message in outcome.err) == (2, True), outcome
     assert clusterboot("down", file, "-o", "json").json()["stopped"] == list(names(topology))
     assert spawned_clusters() == ((), ())
 
 
-def test_a_name_that_two_clusters_have_stops_neither(make: Make, tmp_path: Path) -> None:
+def test_an_ambiguous_name_stops_no_cluster(make: Make, tmp_path: Path) -> None:
     files = [tmp_path / folder / "orders.yaml" for folder in ("a", "b")]
     for each in files:
         spawn(make(1), each)
