@@ -1,4 +1,4 @@
-"""Who may import whom: the walls of the design, as data, checked by reading every module's imports.
+"""What each room and module may import: the walls of the design, as data, checked by reading all imports.
 
 A room is a package of clusterboot or a flat module. `ROOMS` says what each room may import; it is in order,
 so nothing imports what stands further down. In the rooms of `MODULES` the walls go by module as well.

@@ -175,6 +175,8 @@ def _unexplained(reasons: Sequence[Problem], verdict: Verdict, explained: _Expla
     for reason in reasons:
         if reason.code == "roles-disagree" and reason.peer in explained.nodes:
             continue  # news of a node that is away
+        if reason.code == "handshake" and any(reason.node in pair for pair in explained.pairs):
+            continue  # a refused node is met and dropped again
         if reason.code == "not-seen" and reason.node is not None:
             unseen = verdict.nodes[reason.node].unseen
             left = [name for name in unseen if not explained(reason.node, name)]

@@ -260,6 +260,18 @@ def test_a_node_that_was_told_to_forget_another_is_no_firewall(
     assert told(views(4, **lists), evidence) == [("forgotten", message)]
 
 
+def test_a_handshake_of_a_refused_node_is_no_reason_of_its_own() -> None:
+    """It is met and dropped again about once a second."""
+    found = views(4)
+    found["b"] = replace(
+        found["b"],
+        peers=(*found["b"].peers, replace(found["b"].peers[-1], id="f" * 40, flags=frozenset({"handshake"}))),
+    )
+    assert [code for code, _ in told(found)] == ["handshake"]
+    dropped = Evidence(forgot={"a"}, dropped={("a", "b")})
+    assert [code for code, _ in told(found, dropped)] == ["forgotten"]
+
+
 @pytest.mark.parametrize(
     ("what", "evidence"),
     [

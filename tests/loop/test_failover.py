@@ -23,7 +23,7 @@ class _Serving(ScriptedFleet):
 
 
 class _FailingOver(_Serving):
-    """Once d is told whom to replicate, c takes over from a."""
+    """Once d is told which node to replicate, c takes over from a."""
 
     def _do(self, name: str, command: Command) -> Reply:
         reply = super()._do(name, command)

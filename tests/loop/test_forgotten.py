@@ -47,7 +47,7 @@ def test_knowledge_on_one_side_only_is_repaired_while_others_connect_the_two(
 def test_who_was_told_to_forget_a_node_is_named_and_no_firewall(
     servers: Start, server_kind: str, tmp_path: Path
 ) -> None:
-    """Here a MEET does not help: nodes tell each other in every ping whom they were told to forget."""
+    """Here a MEET does not help: in every ping nodes tell each other which nodes they were told to forget."""
     nodes = servers(server_kind, 4)
     # It is brought in and dropped once a second: without slots it could be Ready for a moment.
     file = _named(nodes, tmp_path, replicas=1)

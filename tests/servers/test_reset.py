@@ -1,4 +1,4 @@
-"""`down --reset --yes`: live nodes become single and empty-handed, or nothing happens at all."""
+"""`down --reset --yes`: live nodes are reset to standalone, without slots, or nothing happens at all."""
 
 from __future__ import annotations
 
