@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from clusterboot import render
 from clusterboot.commands.signals import catch_signals
@@ -20,7 +20,7 @@ from clusterboot.errors import SIGNALS, ClusterbootError, Exit, Problem, UsageEr
 if TYPE_CHECKING:
     from rich.console import Console
 
-Document = dict[str, Any]
+    from clusterboot.render.json import Document
 
 _ISSUES = "https://github.com/clusterboot/clusterboot/issues"
 
