@@ -57,7 +57,6 @@ def down(shell: Shell, file: Path, options: ConnectOptions, *, reset: bool, yes:
             left = tuple(node.name for node in topology.nodes)
     stopped = stopped or Stopped((), ())
     result = DownResult(stopped.stopped, stopped.gone, reset_nodes, left)
-
     shell.result(lambda: render.json.down(result), lambda console: render.text.down(console, result))
     return Exit.DONE
 

@@ -22,7 +22,6 @@ def ls(shell: Shell) -> Exit:
         version = cluster.nodes[0].version if cluster.nodes else None
         rows.append(ClusterRow(cluster.name, str(cluster.file), version, servers))
     result = LsResult(tuple(rows), warnings=problems)
-
     shell.warn(result.warnings)
     shell.result(lambda: render.json.ls(result), lambda console: render.text.ls(console, result))
     return Exit.DONE

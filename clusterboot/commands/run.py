@@ -82,7 +82,7 @@ def _run_in_cluster(options: RunOptions, ignored: frozenset[signal.Signals]) -> 
         try:
             result = _form(cluster, options.timeout or max(60.0, len(topology.nodes)))
             if options.info is not None:
-                _write(options.info, result, cluster.url)
+                _write_info(options.info, result, cluster.url)
             env = {**os.environ, **cluster.environment}
             check_interrupted()
             status = child.execute(options.command, env, cluster.keeper, ignored)
@@ -128,7 +128,7 @@ def _keep_logs(cluster: Throwaway, folder: Path) -> None:
         print(f"clusterboot: the logs of the servers are in {folder}", file=sys.stderr)
 
 
-def _write(file: Path, result: UpResult, url: str) -> None:
+def _write_info(file: Path, result: UpResult, url: str) -> None:
     """Write the addresses of the cluster in one step, because another program may wait for the file."""
     document = {
         "schema": render.json.SCHEMA,

@@ -68,7 +68,6 @@ def status(shell: Shell, file: Path, options: ConnectOptions, *, watch: bool) ->
         return Exit.DONE
     result = run_async(once(options.seconds(topology)))
     result = replace(result, warnings=(*result.warnings, *security_warnings(topology, file)))
-
     shell.warn(result.warnings)
     shell.result(lambda: render.json.status(result), lambda console: render.text.status(console, result))
     return result.exit

@@ -16,7 +16,6 @@ def validate(shell: Shell, file: Path) -> Exit:
     result = plan_fresh(shell, file)
     warnings = security_warnings(result.topology, file)
     shell.warn(warnings)
-
     shell.result(
         lambda: render.json.validated(result, warnings=warnings),
         lambda console: render.text.validated(console, result, str(file)),

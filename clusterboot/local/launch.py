@@ -29,16 +29,12 @@ class _Started(NamedTuple):
 
 
 def start(
-    binary: Binary,
-    servers: Sequence[Server],
-    *,
-    timeout: float,
-    record: Callable[[Sequence[Process]], None] = lambda processes: None,
-) -> list[Process]:
-    """Start `servers` together and return their processes, in order, once every one answers.
+    binary: Binary, servers: Sequence[Server], *, timeout: float, record: Callable[[Sequence[Process]], None]
+) -> None:
+    """Start `servers` together and wait until every one answers.
 
-    They outlive this process. `record` is called with the processes as soon as they exist. On any error all
-    are stopped and the folders created here are removed.
+    They outlive this process. `record` is called with their processes, in order, as soon as they exist. On
+    any error all are stopped and the folders created here are removed.
 
     Raises NodeFailed when a port is taken or a server dies, UsageError when the server does not support a
     setting, OutOfTime when one does not answer within `timeout` seconds.
@@ -60,7 +56,6 @@ def start(
             for folder in created:
                 shutil.rmtree(folder, ignore_errors=True)
         raise
-    return [each.process for each in started]
 
 
 def answers(server: Server) -> bool:

@@ -284,7 +284,7 @@ def test_servers_of_a_command_killed_before_it_recorded_their_pids_are_found(
         from clusterboot.local import clusters, launch
         from clusterboot.topology.model import *
         def start(binary, wanted, *, timeout, record):
-            launch.start(binary, wanted, timeout=timeout)
+            launch.start(binary, wanted, timeout=timeout, record=lambda processes: None)
             os.kill(os.getpid(), signal.SIGKILL)
         clusters.start = start
         nodes = tuple(Node(name, "127.0.0.1", int(name.partition(":")[2])) for name in {names(topology)!r})

@@ -34,7 +34,8 @@ def begin() -> Iterator[Callable[..., list[Process]]]:
     begun: list[Process] = []
 
     def start(binary: Binary, wanted: Sequence[Server], timeout: float = 20) -> list[Process]:
-        processes = launch.start(binary, wanted, timeout=timeout)
+        processes: list[Process] = []
+        launch.start(binary, wanted, timeout=timeout, record=processes.extend)
         begun.extend(processes)
         return processes
 
