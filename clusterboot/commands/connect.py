@@ -6,7 +6,7 @@ import contextlib
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,13 +33,12 @@ class ConnectOptions:
         return self.timeout if self.timeout is not None else max(60.0, len(topology.nodes))
 
 
+@dataclass(frozen=True)
 class Deadline:
-    """The time limit of one command, which its parts share; it runs from the creation of this object."""
+    """The time limit of one command in seconds, from the creation of this object; its parts share it."""
 
-    def __init__(self, seconds: float) -> None:
-        """Take the limit in seconds."""
-        self.seconds = seconds
-        self._start = time.monotonic()
+    seconds: float
+    _start: float = field(default_factory=time.monotonic)
 
     def spent(self) -> float:
         """Return the seconds that have passed."""
@@ -77,7 +76,7 @@ def standby(topology: Topology, credentials: Mapping[str, Credential], seconds: 
     """Return the helper process for a run of `seconds`, not started yet."""
     from clusterboot.loop.standby import Standby
 
-    # Longer than a run may take, so that it also ends if the run is stopped (SIGSTOP) and never ends.
+    # Longer than a run may take: it also acts if the run is stopped (SIGSTOP).
     return Standby(topology, credentials, seconds + 10.0)
 
 

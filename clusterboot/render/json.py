@@ -134,7 +134,7 @@ def status(result: StatusResult, errors: Sequence[Problem] = ()) -> Document:
 
 def down(result: DownResult) -> Document:
     """Return the document of `down`."""
-    return _document("down", Exit.DONE, warnings=result.warnings, **_fields(result, *_EMPTY["down"]))
+    return _document("down", Exit.DONE, **_fields(result, *_EMPTY["down"]))
 
 
 def ls(result: LsResult) -> Document:

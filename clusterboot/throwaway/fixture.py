@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -99,21 +100,16 @@ def _tls(tls: Tls) -> dict[str, Any]:
 
 def _in_a_thread(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine in a new thread, because this one may already run an event loop."""
-    outcome: list[T] = []
-    failed: list[BaseException] = []
+    outcome: Future[T] = Future()
 
     def run() -> None:
         try:
-            outcome.append(asyncio.run(work))
+            outcome.set_result(asyncio.run(work))
         except BaseException as error:
-            failed.append(error)
+            outcome.set_exception(error)
 
-    thread = threading.Thread(target=run, name="clusterboot", daemon=True)
-    thread.start()
-    thread.join()
-    if failed:
-        raise failed[0]
-    return outcome[0]
+    threading.Thread(target=run, name="clusterboot", daemon=True).start()
+    return outcome.result()
 
 
 def _number(name: str, text: str) -> int:
