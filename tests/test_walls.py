@@ -66,7 +66,7 @@ ROOMS: dict[str, set[str]] = {
     "cli": {"errors", "commands"},
     "__main__": {"cli"},
 }
-# What most of `loop` may know. The nodes are behind a protocol: only `helper` and `standby` know the client.
+# What most of `loop` may know. The nodes are behind a protocol: only `helper` knows the client.
 _VIEWS = {"errors", "wording", "topology", "core", "diagnosis", "wire/replies"}
 # By module: the modules of the same room, other rooms, and single modules of other rooms.
 MODULES: dict[str, dict[str, set[str]]] = {
@@ -104,8 +104,7 @@ MODULES: dict[str, dict[str, set[str]]] = {
     },
     "wire": {
         "replies": {"errors"},
-        "resp": {"replies"},
-        "connection": {"replies", "resp"},
+        "connection": {"replies"},
         "resolve": {"errors", "topology"},
         "tls": {"errors", "topology"},
         "failures": {"errors", "topology", "tls"},
@@ -137,7 +136,7 @@ MODULES: dict[str, dict[str, set[str]]] = {
         "restore": {*_VIEWS, "observe", "configure"},
         "boost": {*_VIEWS, "observe", "configure", "restore"},
         "helper": {"wire/client", "restore"},
-        "standby": {"wire/client", "helper", "topology", "background"},
+        "standby": {"helper", "topology", "background"},
         "follow": {*_VIEWS, "observe", "meets", "run"},
         "investigate": {*_VIEWS, "observe", "wire/resolve"},
         "status": {*_VIEWS, "observe", "investigate"},
@@ -151,7 +150,7 @@ MODULES: dict[str, dict[str, set[str]]] = {
 ANYWHERE = {"addresses"}
 PACKAGES = {
     "yaml": {"topology/document", "topology/text"},
-    "pydantic": {"topology/fields", "topology/schema", "topology/validate", "topology/messages"},
+    "pydantic": {"topology/fields", "topology/schema", "topology/validate"},
     # The plugin hands tests a client of redis-py.
     "redis": {"wire/client", "wire/connection", "pytest_plugin"},
     "rich": {"render", "cli"},

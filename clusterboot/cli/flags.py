@@ -36,7 +36,7 @@ def _seconds(limit: str) -> Any:
     return typer.Option("--timeout", metavar="SECONDS", min=0.1, help=text, show_default=False)
 
 
-def _option(name: str, metavar: str | None, text: str) -> Any:
+def _option(name: str, text: str, metavar: str | None = None) -> Any:
     return typer.Option(name, metavar=metavar, help=text, show_default=False)
 
 
@@ -45,13 +45,13 @@ FileOrName = Annotated[
     Path, _topology("The topology file (YAML), or the name of a spawned cluster as 'ls' shows it.")
 ]
 Strategy = Annotated[
-    Literal["star", "chain"] | None, _option("--strategy", None, "How the nodes meet; overrides the file.")
+    Literal["star", "chain"] | None, _option("--strategy", "How the nodes meet; overrides the file.")
 ]
 Timeout = Annotated[float | None, _seconds("Time limit for the run.")]
 LookTimeout = Annotated[float | None, _seconds("Time limit for the run; with --watch, for each look.")]
 FormingTimeout = Annotated[float | None, _seconds("Time limit for forming the cluster.")]
 AskPass = Annotated[
-    bool, typer.Option("--ask-pass", help="Prompt for the password of nodes without one in the topology.")
+    bool, _option("--ask-pass", "Prompt for the password of nodes without one in the topology.")
 ]
 
 
@@ -76,8 +76,8 @@ def _globals(
         Literal["text", "json"], typer.Option("--output", "-o", help="Output format.")
     ] = "text",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
-    no_color: Annotated[bool, typer.Option("--no-color", help="No colour; NO_COLOR does the same.")] = False,
+    debug: Annotated[bool, _option("--debug", "Show tracebacks.")] = False,
+    no_color: Annotated[bool, _option("--no-color", "No colour; NO_COLOR does the same.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
@@ -97,9 +97,7 @@ def plan(
     topology: File,
     form: Annotated[
         Literal["table", "json", "commands"] | None,
-        _option(
-            "--format", None, "'commands' is a shell script of equivalent redis-cli commands. Default: table."
-        ),
+        _option("--format", "'commands' is a shell script of equivalent redis-cli commands. Default: table."),
     ] = None,
     strategy: Strategy = None,
 ) -> None:
@@ -111,21 +109,17 @@ def plan(
 def up(
     topology: File,
     dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Print the steps that are missing on the live nodes; change nothing."),
+        bool, _option("--dry-run", "Print the steps that are missing on the live nodes; change nothing.")
     ] = False,
     strategy: Strategy = None,
     meet_only: Annotated[
-        bool, typer.Option("--meet-only", help="Only join the nodes; assign no slots or replicas.")
+        bool, _option("--meet-only", "Only join the nodes; assign no slots or replicas.")
     ] = False,
     no_boost: Annotated[
-        bool, typer.Option("--no-boost", help="Do not lower the timers of fresh nodes; much slower.")
+        bool, _option("--no-boost", "Do not lower the timers of fresh nodes; much slower.")
     ] = False,
     spawn: Annotated[
-        bool,
-        typer.Option(
-            "--spawn", help="First start a local server for each loopback node that does not answer."
-        ),
+        bool, _option("--spawn", "First start a local server for each loopback node that does not answer.")
     ] = False,
     timeout: Timeout = None,
     ask_pass: AskPass = False,
@@ -138,7 +132,7 @@ def up(
 @_command()
 def status(
     topology: File,
-    watch: Annotated[bool, typer.Option("--watch", help="Refresh the report in place until Ctrl-C.")] = False,
+    watch: Annotated[bool, _option("--watch", "Refresh the report in place until Ctrl-C.")] = False,
     timeout: LookTimeout = None,
     ask_pass: AskPass = False,
 ) -> None:
@@ -150,11 +144,10 @@ def status(
 def down(
     topology: FileOrName,
     reset: Annotated[
-        bool,
-        typer.Option("--reset", help="Reset live nodes to standalone nodes without slots. Needs --yes."),
+        bool, _option("--reset", "Reset live nodes to standalone nodes without slots. Needs --yes.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Confirm --reset.")] = False,
-    flush: Annotated[bool, typer.Option("--flush", help="With --reset: also delete all keys.")] = False,
+    yes: Annotated[bool, _option("--yes", "Confirm --reset.")] = False,
+    flush: Annotated[bool, _option("--flush", "With --reset: also delete all keys.")] = False,
     timeout: Timeout = None,
     ask_pass: AskPass = False,
 ) -> None:
@@ -185,15 +178,15 @@ def run(
             "replace its addresses, and auth and TLS are left out."
         ),
     ] = None,
-    primaries: Annotated[int | None, _option("--primaries", "N", "Number of primaries. Default: 3.")] = None,
-    replicas: Annotated[int | None, _option("--replicas", "N", "Replicas per primary. Default: 1.")] = None,
-    server: Annotated[str | None, _option("--server", "PATH", "The server to start.")] = None,
+    primaries: Annotated[int | None, _option("--primaries", "Number of primaries. Default: 3.", "N")] = None,
+    replicas: Annotated[int | None, _option("--replicas", "Replicas per primary. Default: 1.", "N")] = None,
+    server: Annotated[str | None, _option("--server", "The server to start.", "PATH")] = None,
     settings: Annotated[
-        list[str] | None, _option("--set", "K=V", "A setting of all servers; can be repeated.")
+        list[str] | None, _option("--set", "A setting of all servers; can be repeated.", "K=V")
     ] = None,
-    info: Annotated[Path | None, _option("--info", "FILE", "Write the nodes to this file as JSON.")] = None,
+    info: Annotated[Path | None, _option("--info", "Write the nodes to this file as JSON.", "FILE")] = None,
     keep_logs: Annotated[
-        Path | None, _option("--keep-logs", "DIR", "Copy the servers' logs there if the run fails.")
+        Path | None, _option("--keep-logs", "Copy the servers' logs there if the run fails.", "DIR")
     ] = None,
     timeout: FormingTimeout = None,
 ) -> None:

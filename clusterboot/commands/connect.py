@@ -6,7 +6,7 @@ import contextlib
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +14,11 @@ from clusterboot.errors import Exit, Problem, usage_error
 
 if TYPE_CHECKING:
     from clusterboot.loop.standby import Standby
-    from clusterboot.topology import Topology
-    from clusterboot.wire.client import Credential, Fleet
+    from clusterboot.topology import Credential, Topology
+    from clusterboot.wire.client import Fleet
+
+# Seconds for connecting if starting clusterboot took all the time.
+_MIN_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
@@ -30,13 +33,12 @@ class ConnectOptions:
         return self.timeout if self.timeout is not None else max(60.0, len(topology.nodes))
 
 
+@dataclass(frozen=True)
 class Deadline:
-    """The time limit of one command, which its parts share; it runs from the creation of this object."""
+    """The time limit of one command in seconds, from the creation of this object; its parts share it."""
 
-    def __init__(self, seconds: float) -> None:
-        """Take the limit in seconds."""
-        self.seconds = seconds
-        self._start = time.monotonic()
+    seconds: float
+    _start: float = field(default_factory=time.monotonic)
 
     def spent(self) -> float:
         """Return the seconds that have passed."""
@@ -54,10 +56,15 @@ async def connected(
     """Yield a fleet and close it; `seconds` limit all its connects and requests."""
     import asyncio
 
+    # The clock runs while redis-py is imported, which takes seconds on a busy machine.
+    clock = asyncio.get_running_loop().time
+    start = clock()
     from clusterboot.wire.client import Fleet
 
-    # Before the deadline of the run, which can then still name the nodes that did not answer.
-    deadline = asyncio.get_running_loop().time() + 0.9 * seconds if seconds is not None else None
+    deadline = None
+    if seconds is not None:
+        # Before the deadline of the run, which can then still name the nodes that did not answer.
+        deadline = max(start + 0.9 * seconds, clock() + min(0.9 * seconds, _MIN_SECONDS))
     fleet = Fleet(topology, lambda node: credentials[node.name], deadline)
     try:
         yield fleet
@@ -69,7 +76,7 @@ def standby(topology: Topology, credentials: Mapping[str, Credential], seconds: 
     """Return the helper process for a run of `seconds`, not started yet."""
     from clusterboot.loop.standby import Standby
 
-    # Longer than a run may take, so that it also ends if the run is stopped (SIGSTOP) and never ends.
+    # Longer than a run may take: it also acts if the run is stopped (SIGSTOP).
     return Standby(topology, credentials, seconds + 10.0)
 
 

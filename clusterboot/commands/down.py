@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clusterboot import render
 from clusterboot.commands.connect import ConnectOptions, Deadline, connected, passwords, standby
 from clusterboot.commands.shell import Shell
 from clusterboot.commands.signals import run_async
 from clusterboot.errors import Exit, usage_error
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from clusterboot.topology import Topology
-    from clusterboot.wire.client import Credential
+    from clusterboot.topology import Credential, Topology
 
 # Seconds to wait for another clusterboot that works on the same spawned cluster.
 _LOCK_SECONDS = 10.0
@@ -29,8 +26,8 @@ def down(shell: Shell, file: Path, options: ConnectOptions, *, reset: bool, yes:
     """
     from clusterboot.core.results import DownResult
     from clusterboot.disk.topology_file import read
-    from clusterboot.local.clusters import stop, stop_named
-    from clusterboot.render import json
+    from clusterboot.local.clusters import Stopped, stop
+    from clusterboot.local.spawned import key_named, key_of
 
     if flush and not reset:
         raise usage_error("--flush needs --reset.", "add --reset --yes to reset the nodes too")
@@ -41,9 +38,10 @@ def down(shell: Shell, file: Path, options: ConnectOptions, *, reset: bool, yes:
             "--reset permanently removes every node of the topology from its cluster.",
             "add --yes if that is what you want",
         )
-    result = DownResult()
+    reset_nodes: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
     if not reset and _missing(file):
-        stopped = stop_named(str(file), wait=_LOCK_SECONDS)
+        stopped = stop(key_named(str(file)), wait=_LOCK_SECONDS)
         if stopped is None:
             message = f"{file} is neither a topology file nor the name of a spawned cluster."
             raise usage_error(message, "run 'clusterboot ls' to list the spawned clusters")
@@ -52,21 +50,13 @@ def down(shell: Shell, file: Path, options: ConnectOptions, *, reset: bool, yes:
         credentials = passwords(topology, options) if reset else {}
         deadline = Deadline(options.seconds(topology))
         if reset:
-            nodes = run_async(_reset(shell, topology, credentials, deadline, flush=flush))
-            result = replace(result, reset=nodes)
-        stopped = stop(topology, file=file, wait=min(_LOCK_SECONDS, deadline.left()))
+            reset_nodes = run_async(_reset(shell, topology, credentials, deadline, flush=flush))
+        stopped = stop(key_of(file, topology.nodes), wait=min(_LOCK_SECONDS, deadline.left()))
         if stopped is None and not reset:
-            result = replace(result, left=tuple(node.name for node in topology.nodes))
-    if stopped is not None:
-        result = replace(result, stopped=stopped.stopped, gone=stopped.gone)
-
-    def text(console: Console) -> None:
-        from clusterboot.render.text import down as draw
-
-        draw(console, result)
-
-    shell.warn(result.warnings)
-    shell.result(lambda: json.down(result), text)
+            left = tuple(node.name for node in topology.nodes)
+    stopped = stopped or Stopped((), ())
+    result = DownResult(stopped.stopped, stopped.gone, reset_nodes, left)
+    shell.result(lambda: render.json.down(result), lambda console: render.text.down(console, result))
     return Exit.DONE
 
 
@@ -90,9 +80,8 @@ async def _reset(
     flush: bool,
 ) -> tuple[str, ...]:
     from clusterboot.loop.reset import reset
-    from clusterboot.render.live import reporter
 
-    with reporter(shell.console(stderr=True), quiet=shell.quiet) as report:
+    with render.live.reporter(shell.console(stderr=True), quiet=shell.quiet) as report:
         async with connected(topology, credentials, deadline.left()) as fleet:
             seconds = deadline.left()
             helper = standby(topology, credentials, seconds)

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from clusterboot import render
 from clusterboot.commands.shell import Shell
 from clusterboot.errors import Exit
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 
 def ls(shell: Shell) -> Exit:
     """List the spawned clusters, and which of their servers run."""
     from clusterboot.core.results import ClusterRow, LsResult, ServerRow
     from clusterboot.local.spawned import spawned_clusters
-    from clusterboot.render import json
 
     clusters, problems = spawned_clusters()
     rows = []
@@ -27,12 +22,6 @@ def ls(shell: Shell) -> Exit:
         version = cluster.nodes[0].version if cluster.nodes else None
         rows.append(ClusterRow(cluster.name, str(cluster.file), version, servers))
     result = LsResult(tuple(rows), warnings=problems)
-
-    def text(console: Console) -> None:
-        from clusterboot.render.text import ls as draw
-
-        draw(console, result)
-
     shell.warn(result.warnings)
-    shell.result(lambda: json.ls(result), text)
+    shell.result(lambda: render.json.ls(result), lambda console: render.text.ls(console, result))
     return Exit.DONE

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal
 
+from clusterboot import render
 from clusterboot.commands.connect import security_warnings
 from clusterboot.commands.shell import Shell
 from clusterboot.commands.streams import write
 from clusterboot.errors import Exit, usage_error
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from clusterboot.core.results import Validated
-    from clusterboot.topology import Topology
-
-Strategy: TypeAlias = Literal["star", "chain"]
-PlanFormat: TypeAlias = Literal["table", "json", "commands"]
+    from clusterboot.topology import Strategy, Topology
 
 
-def plan(shell: Shell, file: Path, form: PlanFormat | None, strategy: Strategy | None) -> Exit:
+def plan(
+    shell: Shell, file: Path, form: Literal["table", "json", "commands"] | None, strategy: Strategy | None
+) -> Exit:
     """Print the plan for fresh nodes; a `form` of None is that of the other commands."""
-    from clusterboot.render import json
-
     if shell.json and form in ("table", "commands"):
         raise usage_error(f"--format {form} and -o json contradict each other.", "leave one of them out")
     if form == "json":
@@ -33,17 +29,12 @@ def plan(shell: Shell, file: Path, form: PlanFormat | None, strategy: Strategy |
     warnings = security_warnings(result.topology, file)
     shell.warn(warnings)
     if form == "commands":
-        from clusterboot.render.script import script
-
-        write(script(result.topology, result.plan, str(file)))
+        write(render.script.script(result.topology, result.plan, str(file)))
         return Exit.DONE
-
-    def text(console: Console) -> None:
-        from clusterboot.render.plan_text import plan as draw
-
-        draw(console, result)
-
-    shell.result(lambda: json.validated(result, "plan", warnings), text)
+    shell.result(
+        lambda: render.json.validated(result, "plan", warnings),
+        lambda console: render.plan_text.plan(console, result),
+    )
     return Exit.DONE
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clusterboot import render
 from clusterboot.commands.shell import Shell
 from clusterboot.commands.signals import check_interrupted, run_async
 from clusterboot.errors import ClusterbootError, Interrupted, UsageError, usage_error
@@ -49,7 +50,7 @@ def run(shell: Shell, options: RunOptions) -> int:
         shell.fail("run", refused.problems)
         return child.FAILED
     # Before clusterboot sets handlers of its own.
-    ignored = child.ignored()
+    ignored = child.ignored_signals()
     return shell.guard("run", lambda: _run(shell, options, ignored), failed=child.FAILED)
 
 
@@ -81,7 +82,7 @@ def _run_in_cluster(options: RunOptions, ignored: frozenset[signal.Signals]) -> 
         try:
             result = _form(cluster, options.timeout or max(60.0, len(topology.nodes)))
             if options.info is not None:
-                _write(options.info, result, cluster.url)
+                _write_info(options.info, result, cluster.url)
             env = {**os.environ, **cluster.environment}
             check_interrupted()
             status = child.execute(options.command, env, cluster.keeper, ignored)
@@ -127,14 +128,16 @@ def _keep_logs(cluster: Throwaway, folder: Path) -> None:
         print(f"clusterboot: the logs of the servers are in {folder}", file=sys.stderr)
 
 
-def _write(file: Path, result: UpResult, url: str) -> None:
+def _write_info(file: Path, result: UpResult, url: str) -> None:
     """Write the addresses of the cluster in one step, because another program may wait for the file."""
-    from clusterboot.render import json
-
-    document = {"schema": json.SCHEMA, "url": url, "nodes": json.nodes(result.nodes, result.topology)}
+    document = {
+        "schema": render.json.SCHEMA,
+        "url": url,
+        "nodes": render.json.nodes(result.nodes, result.topology),
+    }
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        temporary.write_text(json.dumps(document) + "\n")
+        temporary.write_text(render.json.dumps(document) + "\n")
         temporary.replace(file)
     except OSError as error:
         with suppress(OSError):

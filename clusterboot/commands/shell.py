@@ -10,16 +10,17 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
+from clusterboot import render
 from clusterboot.commands.signals import catch_signals
-from clusterboot.commands.streams import unread, unwritable, write, writing
+from clusterboot.commands.streams import ignoring_closed_pipe, unwritable, write, writing
 from clusterboot.errors import SIGNALS, ClusterbootError, Exit, Problem, UsageError, worst
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-Document = dict[str, Any]
+    from clusterboot.render.json import Document
 
 _ISSUES = "https://github.com/clusterboot/clusterboot/issues"
 
@@ -35,9 +36,7 @@ class Shell:
 
     def console(self, *, stderr: bool = False) -> Console:
         """Return a console for stdout, or for stderr."""
-        from clusterboot.render.page import console
-
-        return console(stderr=stderr, no_color=not self.color)
+        return render.page.console(stderr=stderr, no_color=not self.color)
 
     def result(self, document: Callable[[], Document], text: Callable[[Console], None]) -> None:
         """Print a result, as the one JSON document or as text (not if quiet).
@@ -45,9 +44,7 @@ class Shell:
         Raises UsageError if stdout cannot be written to: a full disk, or a closed stream.
         """
         if self.json:
-            from clusterboot.render.json import dumps
-
-            write(dumps(document()) + "\n")
+            write(render.json.dumps(document()) + "\n")
         elif not self.quiet:
             with writing():
                 text(self.console())
@@ -60,47 +57,36 @@ class Shell:
     def warn(self, problems: Sequence[Problem]) -> None:
         """Print warnings to stderr, unless quiet; with `-o json` they are in the document instead."""
         if problems and not self.json and not self.quiet:
-            from clusterboot.render.problems import warnings
-
-            warnings(self.console(stderr=True), problems)
+            render.problems.warnings(self.console(stderr=True), problems)
 
     @staticmethod
     def summarise(text: Callable[[], str]) -> None:
         """Append Markdown to the job summary of GitHub Actions, if this is such a job."""
-        from clusterboot.render import workflow
-
         file = os.environ.get("GITHUB_STEP_SUMMARY")
-        if file and workflow.active():
-            # If it cannot be written, the cluster is none the worse.
+        if file and render.workflow.active():
+            # A summary that cannot be written is no error.
             with suppress(OSError), open(file, "a", encoding="utf-8") as stream:  # noqa: PTH123
                 stream.write(text())
 
     def fail(self, command: str, problems: Sequence[Problem], document: Document | None = None) -> Exit:
         """Print why a command failed, to stderr or as the one JSON document; return the exit status."""
-        from clusterboot.render import workflow
-
-        if workflow.active():
-            for line in workflow.error_lines(problems):
+        if render.workflow.active():
+            for line in render.workflow.error_lines(problems):
                 print(line, file=sys.stderr)
         if self.json:
-            from clusterboot.render.json import dumps, failure
-
             try:
-                write(dumps(document or failure(command, problems)) + "\n")
+                write(render.json.dumps(document or render.json.failure(command, problems)) + "\n")
             except UsageError as unwritten:
-                self._print_errors(
-                    (*problems, *(unwritten.problems if problems != unwritten.problems else ()))
-                )
+                # A command that failed for the same reason has reported it.
+                self._print_errors(list(dict.fromkeys([*problems, *unwritten.problems])))
         else:
             self._print_errors(problems)
         return worst(problem.exit for problem in problems)
 
     def _print_errors(self, problems: Sequence[Problem]) -> None:
-        from clusterboot.render.problems import errors
-
         # If stderr cannot be written to either, only the exit status is left.
-        with unread(), suppress(OSError):
-            errors(self.console(stderr=True), problems)
+        with ignoring_closed_pipe(), suppress(OSError):
+            render.problems.errors(self.console(stderr=True), problems)
 
     def guard(self, command: str, work: Callable[[], int], *, failed: int | None = None) -> int:
         """Run a command and return its exit status; print its errors, and a defect as a request to report it.

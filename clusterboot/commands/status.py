@@ -8,15 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clusterboot import render
 from clusterboot.commands.connect import ConnectOptions, connected, passwords, security_warnings
 from clusterboot.commands.shell import Shell
 from clusterboot.commands.signals import run_async
-from clusterboot.commands.streams import reader_gone, unread
+from clusterboot.commands.streams import ignoring_closed_pipe, reader_gone
 from clusterboot.errors import Exit, Interrupted, usage_error
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from clusterboot.core.results import StatusResult
 
 WATCH_INTERVAL = 1.0  # seconds between two looks of --watch
@@ -28,7 +27,6 @@ def status(shell: Shell, file: Path, options: ConnectOptions, *, watch: bool) ->
 
     from clusterboot.disk.topology_file import read
     from clusterboot.loop.status import status as look
-    from clusterboot.render import json
 
     if watch and shell.json:
         raise usage_error("--watch shows text only.", "leave out --watch or -o json")
@@ -51,10 +49,8 @@ def status(shell: Shell, file: Path, options: ConnectOptions, *, watch: bool) ->
                 yield await look(topology, fleet, options.seconds(topology))
 
     async def keep_looking() -> None:
-        from clusterboot.render.live import watch as screen
-
         async with contextlib.aclosing(looks()) as results:
-            with unread(), screen(shell.console(), WATCH_INTERVAL) as show:
+            with ignoring_closed_pipe(), render.live.watch(shell.console(), WATCH_INTERVAL) as show:
                 async for result in results:
                     show(result)
                     await asyncio.sleep(WATCH_INTERVAL)
@@ -72,12 +68,6 @@ def status(shell: Shell, file: Path, options: ConnectOptions, *, watch: bool) ->
         return Exit.DONE
     result = run_async(once(options.seconds(topology)))
     result = replace(result, warnings=(*result.warnings, *security_warnings(topology, file)))
-
-    def text(console: Console) -> None:
-        from clusterboot.render.text import status as draw
-
-        draw(console, result)
-
     shell.warn(result.warnings)
-    shell.result(lambda: json.status(result), text)
+    shell.result(lambda: render.json.status(result), lambda console: render.text.status(console, result))
     return result.exit

@@ -42,14 +42,14 @@ def write(text: str) -> None:
 def writing() -> Iterator[None]:
     """Turn an error of stdout, such as a full disk, into UsageError; a reader that has gone is no error."""
     try:
-        with unread():
+        with ignoring_closed_pipe():
             yield
     except OSError as error:
         raise unwritable(error) from error
 
 
 @contextmanager
-def unread() -> Iterator[None]:
+def ignoring_closed_pipe() -> Iterator[None]:
     """Ignore that the reader of stdout has gone away (`| head`): the exit status stays the command's.
 
     rich exits with status 1 then, which would stand for a defect.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clusterboot import render
 from clusterboot.addresses import is_loopback
 from clusterboot.commands.connect import (
     ConnectOptions,
@@ -16,19 +17,16 @@ from clusterboot.commands.connect import (
     security_warnings,
     standby,
 )
-from clusterboot.commands.plan import Strategy, with_strategy
+from clusterboot.commands.plan import with_strategy
 from clusterboot.commands.shell import Shell
 from clusterboot.commands.signals import run_async
 from clusterboot.errors import ClusterbootError, Exit, Interrupted, usage_error
 from clusterboot.wording import count
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from clusterboot.core.results import UpResult
     from clusterboot.errors import Problem
-    from clusterboot.topology import Topology
-    from clusterboot.wire.client import Credential
+    from clusterboot.topology import Credential, Strategy, Topology
 
 
 @dataclass(frozen=True)
@@ -57,12 +55,11 @@ def up(shell: Shell, file: Path, options: UpOptions, connect: ConnectOptions) ->
     started, stale = _spawn(shell, topology, file, deadline, credentials) if options.spawn else (0, ())
 
     from clusterboot import bootstrap
-    from clusterboot.render import github
 
     warnings = (*security_warnings(topology, file), *stale)
 
     async def form() -> UpResult:
-        with github.reporter(shell.console(stderr=True), quiet=shell.quiet) as report:
+        with render.github.reporter(shell.console(stderr=True), quiet=shell.quiet) as report:
             async with connected(topology, credentials, deadline.left()) as fleet:
                 asked = bootstrap.Request(
                     topology,
@@ -89,33 +86,21 @@ def up(shell: Shell, file: Path, options: UpOptions, connect: ConnectOptions) ->
         raise Interrupted(replace(first, hint=hint), *rest) from stopped
     except ClusterbootError as failed:
         return _fail(shell, failed)
-    return _show(shell, replace(result, started=started))
+    result = replace(result, started=started)
+    shell.summarise(lambda: render.github.summary(result))
+    shell.result(lambda: render.json.up(result), lambda console: render.text.up(console, result))
+    return Exit.DONE
 
 
 def _fail(shell: Shell, failed: ClusterbootError) -> Exit:
     """Print why a run failed, and in JSON and the job summary also what it had done before."""
     from clusterboot.core.results import UpResult
-    from clusterboot.render import github, json
 
     problems, partial = failed.problems, failed.outcome
     if not isinstance(partial, UpResult):
-        return shell.fail("up", problems, json.failure("up", problems, failed.warnings, failed.exit))
-    shell.summarise(lambda: github.summary(partial, problems))
-    return shell.fail("up", problems, json.up(partial, problems, failed.exit))
-
-
-def _show(shell: Shell, result: UpResult) -> Exit:
-    from clusterboot.render import github, json
-
-    shell.summarise(lambda: github.summary(result))
-
-    def text(console: Console) -> None:
-        from clusterboot.render.text import up as draw
-
-        draw(console, result)
-
-    shell.result(lambda: json.up(result), text)
-    return Exit.DONE
+        return shell.fail("up", problems, render.json.failure("up", problems, failed.warnings, failed.exit))
+    shell.summarise(lambda: render.github.summary(partial, problems))
+    return shell.fail("up", problems, render.json.up(partial, problems, failed.exit))
 
 
 def _spawn(
@@ -125,12 +110,11 @@ def _spawn(
     from clusterboot.local.clusters import spawn
     from clusterboot.local.wanted import stale_servers
 
-    local = [node for node in topology.nodes if is_loopback(node.host)]
-    if not local:
+    if not any(is_loopback(node.host) for node in topology.nodes):
         message = "no node of this topology has a loopback address: there is nothing to spawn."
         raise usage_error(message, "leave out --spawn and start the servers yourself")
     secrets = {name: secret for name, (_, secret) in credentials.items() if secret is not None}
-    spawned = spawn(topology, local, file=file, timeout=deadline.left(), passwords=secrets)
+    spawned = spawn(topology, file=file, timeout=deadline.left(), passwords=secrets)
     if spawned.started:
         shell.note(f"started {count(len(spawned.started), 'local server')}: {spawned.server}")
     return len(spawned.started), stale_servers(topology, file=file, passwords=secrets)

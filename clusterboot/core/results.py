@@ -133,7 +133,6 @@ class DownResult:
     gone: tuple[str, ...] = ()
     reset: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
-    warnings: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,4 @@
-"""User names and passwords, read when a command is about to connect.
-
-A topology says where a password is: in an environment variable, in a file, at the prompt, or in the topology
-itself. Messages name the variable or file, never the value.
-"""
+"""User names and passwords, read when a command is about to connect; messages never show a value."""
 
 from __future__ import annotations
 
@@ -13,9 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from clusterboot.errors import Exit, Problem, UsageError
-from clusterboot.topology import Auth, Topology
-
-Credential = tuple[str | None, str | None]
+from clusterboot.topology import Auth, Credential, Topology
 
 MAX_PASSWORD_BYTES = 64 * 1024
 
@@ -26,18 +20,17 @@ def load(topology: Topology, asked: str | None = None) -> Mapping[str, Credentia
     `asked` is the password from the prompt, for all nodes without another source. Raises UsageError with
     every variable that is not set and every file that cannot be read.
     """
+    auths = {node.name: node.auth or Auth() for node in topology.nodes}
     found: dict[Auth, Credential] = {}
-    problems: dict[Problem, None] = {}
-    for node in topology.nodes:
-        auth = node.auth or Auth()
-        if auth not in found:
-            try:
-                found[auth] = (auth.username, _password(auth, asked))
-            except UsageError as missing:
-                problems |= dict.fromkeys(missing.problems)
+    problems: list[Problem] = []
+    for auth in dict.fromkeys(auths.values()):
+        try:
+            found[auth] = (auth.username, _password(auth, asked))
+        except UsageError as missing:
+            problems += missing.problems
     if problems:
-        raise UsageError(*problems)
-    return {node.name: found[node.auth or Auth()] for node in topology.nodes}
+        raise UsageError(*dict.fromkeys(problems))
+    return {name: found[auth] for name, auth in auths.items()}
 
 
 def warnings(topology: Topology, file: str) -> tuple[Problem, ...]:

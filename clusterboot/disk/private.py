@@ -1,7 +1,6 @@
-"""The state folder: where it is, and that nobody but its user can change what is in it.
+"""The state folder: `$CLUSTERBOOT_STATE`, `$XDG_STATE_HOME/clusterboot` or `~/.local/state/clusterboot`.
 
-It is `$CLUSTERBOOT_STATE`, else `$XDG_STATE_HOME/clusterboot`, else `~/.local/state/clusterboot`. It and the
-folders in it are 0700 and must belong to the user. No link inside it is followed.
+It and the folders in it are 0700 and must belong to the user. No link inside it is followed.
 """
 
 from __future__ import annotations

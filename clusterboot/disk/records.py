@@ -1,11 +1,10 @@
-"""Records of spawned clusters in the state folder. They outlive the command that writes them.
+"""Records of spawned clusters in the state folder.
 
     spawned/NAME.json   one record each, a JSON object (0600)
     spawned/NAME.lock   its lock, while a process works on it
     servers/NAME/       the folders of the spawned servers
 
-A record is replaced as a whole (written beside it, synced, renamed), so a crash leaves the old one or the new
-one. It is written only with its lock held; reading needs no lock.
+A record is replaced as a whole, so a crash leaves the old or the new one. Only writing needs the lock.
 """
 
 from __future__ import annotations
@@ -98,9 +97,8 @@ class Record:
 def locked(key: str, *, wait: float) -> Iterator[Record]:
     """Hold the lock of the record of `key`; waits up to `wait` seconds for another process to release it.
 
-    The lock ends with the process, however that ends. Raises Refused when another process keeps it, when the
-    state folder is not safe to use, or when a record cannot be understood; UsageError when the folder cannot
-    be made, read or written.
+    The lock ends with the process. Raises Refused when another process keeps it, the state folder is not safe
+    or a record cannot be understood; UsageError when the folder cannot be made, read or written.
     """
     end = time.monotonic() + wait
     file = path(key).with_suffix(".lock")
@@ -163,7 +161,7 @@ def corrupt(file: Path, why: str) -> Refused:
 
 
 def _parse(file: Path) -> Data | None:
-    """Return what is in the file of a record, its envelope included; None when there is no such file."""
+    """Return the content of a record's file, with its envelope; None when there is no such file."""
     try:
         # O_NONBLOCK: opening a FIFO would wait; it is refused below.
         descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)

@@ -15,6 +15,7 @@ _NO_FILE = "there is no such file"
 _REASONS = {
     errno.ENOENT: _NO_FILE,
     errno.ENOTDIR: _NO_FILE,
+    errno.EISDIR: "it is a directory; name the file in it",
     errno.EACCES: "you may not read it",
     errno.EPERM: "you may not read it",
     errno.ELOOP: "its symbolic links go in a circle",
@@ -33,25 +34,19 @@ def read(path: str | os.PathLike[str]) -> Topology:
 
 
 def _read(file: str) -> bytes:
-    try:
+    def opener(path: str, flags: int) -> int:
         # O_NONBLOCK: opening a FIFO without a writer would wait.
-        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
+
+    try:
+        with open(file, "rb", opener=opener) as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise _unreadable(file, "it is not a regular file; save the topology to one")
+            return stream.read(MAX_BYTES)
     except OSError as error:
         raise _unreadable(file, _REASONS.get(error.errno or 0, os.strerror(error.errno or 0))) from None
     except ValueError:
         raise _unreadable(file, "its name has characters that no file name can have") from None
-    try:
-        mode = os.fstat(descriptor).st_mode
-        if stat.S_ISDIR(mode):
-            raise _unreadable(file, "it is a directory; name the file in it")
-        if not stat.S_ISREG(mode):
-            raise _unreadable(file, "it is not a regular file; save the topology to one")
-        with os.fdopen(descriptor, "rb", closefd=False) as stream:
-            return stream.read(MAX_BYTES)
-    except OSError as error:
-        raise _unreadable(file, os.strerror(error.errno or 0)) from None
-    finally:
-        os.close(descriptor)
 
 
 def _unreadable(file: str, reason: str) -> TopologyError:

@@ -10,7 +10,6 @@ import stat
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from clusterboot.errors import Exit, Problem, UsageError
 
@@ -20,20 +19,20 @@ _VERSION = re.compile(r"\b(Redis|Valkey) server v=(\d+(?:\.\d+)*)")
 
 @dataclass(frozen=True, slots=True)
 class Binary:
-    """A server binary. If it does not report its version, that is empty and `kind` is "server"."""
+    """A server binary; `kind` is "Redis" or "Valkey", and empty like `version` if it does not report them."""
 
     path: str
-    version: str
-    kind: Literal["Redis", "Valkey", "server"]
+    kind: str = ""
+    version: str = ""
 
     @property
     def title(self) -> str:
         """Its name and version, such as "Valkey 9.1.2", or its path if it has none."""
         return f"{self.kind} {self.version}" if self.version else self.path
 
-    def before(self, *version: int) -> bool:
-        """Return whether it is certainly older than `version`."""
-        return bool(self.version) and tuple(map(int, self.version.split("."))) < version
+    def is_redis_before(self, major: int) -> bool:
+        """Return whether it is a Redis that is certainly older than this major version."""
+        return self.kind == "Redis" and int(self.version.partition(".")[0]) < major
 
 
 def find_server(command: str | None = None) -> Binary:
@@ -44,23 +43,16 @@ def find_server(command: str | None = None) -> Binary:
     """
     path = locate(command)
     try:
-        output = subprocess.run(
-            [path, "--version"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=10,
-            check=False,
-        ).stdout
+        done = subprocess.run(
+            [path, "--version"], stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False
+        )
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise _unusable(f"the server {path} cannot be run: {reason}.") from error
     except subprocess.TimeoutExpired:
         raise _unusable(f"the server {path} does not answer --version within 10 s.") from None
-    match = _VERSION.search(output.decode(errors="replace"))
-    if match is None:
-        return Binary(path, "", "server")
-    return Binary(path, match[2], "Valkey" if match[1] == "Valkey" else "Redis")
+    match = _VERSION.search(done.stdout.decode(errors="replace"))
+    return Binary(path, *match.groups()) if match else Binary(path)
 
 
 def locate(command: str | None) -> str:

@@ -6,10 +6,10 @@ between, none is lost: each server writes its pid into its own folder.
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from clusterboot.disk import records
 from clusterboot.errors import Exit, NodeFailed, Problem
 from clusterboot.local import process
 from clusterboot.local.binary import find_server
-from clusterboot.local.launch import answers, speaks, start
+from clusterboot.local.launch import answers, any_server_answers, start
 from clusterboot.local.server import PIDFILE, Server
 from clusterboot.local.spawned import (
     SpawnedCluster,
@@ -26,7 +26,6 @@ from clusterboot.local.spawned import (
     check_machine,
     decode,
     encode,
-    key_named,
     key_of,
     machine,
     remove,
@@ -36,21 +35,15 @@ from clusterboot.local.wanted import check_spawnable, host_of, server_for
 
 if TYPE_CHECKING:
     from clusterboot.local.process import Process
-    from clusterboot.topology.model import Node, Topology
-
-_GRACE = 3.0
+    from clusterboot.topology.model import Topology
 
 
 @dataclass(frozen=True, slots=True)
 class Spawned:
-    """What `spawn` did, by node name: started now, or already answering, spawned or not.
+    """The names of the nodes that `spawn` started, and their server, such as "Valkey 9.1.2"."""
 
-    `server` is what was started, such as "Valkey 9.1.2"; None if nothing was.
-    """
-
-    started: tuple[str, ...]
-    already: tuple[str, ...]
-    server: str | None
+    started: tuple[str, ...] = ()
+    server: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,30 +54,22 @@ class Stopped:
     gone: tuple[str, ...]
 
 
-def spawn(
-    topology: Topology,
-    nodes: Sequence[Node],
-    *,
-    file: Path,
-    timeout: float,
-    passwords: Mapping[str, str] | None = None,
-) -> Spawned:
-    """Start a local server for each of `nodes` that does not answer, and record them.
+def spawn(topology: Topology, *, file: Path, timeout: float, passwords: Mapping[str, str]) -> Spawned:
+    """Start a local server for each loopback node that does not answer, and record them.
 
-    The nodes belong to `topology`, which was read from `file`; `passwords` are by node name. While other
-    servers of the cluster run, one that died restarts as the same node, from its folder; otherwise all start
-    empty. On any error, whatever this call started is stopped and removed.
+    `topology` was read from `file`; `passwords` are by node name. While other servers of the cluster run, one
+    that died restarts as the same node, from its folder; otherwise all start empty. On any error, whatever
+    this call started is stopped and removed.
 
     Raises UsageError for what cannot be spawned or when there is no server; NodeFailed when a port is taken,
     a server dies, or an earlier spawned one does not answer; OutOfTime after `timeout` seconds; Refused for
     servers of another machine, and as in `clusterboot.disk.records.locked`.
     """
     end = time.monotonic() + timeout
-    passwords = passwords or {}
-    all_running = Spawned((), tuple(node.name for node in nodes), None)
-    silent = [node for node in nodes if not (is_loopback(node.host) and speaks(host_of(node), node.port))]
+    local = [node for node in topology.nodes if is_loopback(node.host)]
+    silent = [node for node in local if not any_server_answers(host_of(node), node.port)]
     if not silent:
-        return all_running
+        return Spawned()
     check_spawnable(topology, silent, passwords)
     binary = find_server(topology.servers.command)
     sweep()
@@ -92,73 +77,62 @@ def spawn(
     with records.locked(key, wait=timeout) as record:
         before = decode(key, record.read())
         check_machine(key, before)
-        root = records.make_servers_folder(key)
         if before is None or not any(node.running for node in before.nodes):
-            # None runs: the folders are left over from a crash or a reboot.
+            # The folders are left over from a crash or a reboot.
             before = None
-            for folder in root.iterdir():
-                shutil.rmtree(folder, ignore_errors=True)
+            remove(key)
+        root = records.make_servers_folder(key)
         known = {node.endpoint: node for node in before.nodes} if before else {}
-        announce = not (binary.kind == "Redis" and binary.before(4))
+        announce = not binary.is_redis_before(4)
         servers = [server_for(topology, node, root, passwords.get(node.name), announce) for node in silent]
         # Those that run were started by another clusterboot since the check above.
         running = [server for server in servers if (node := known.get(server.endpoint)) and node.running]
         _check_not_stuck(running, known)
         missing = [server for server in servers if server not in running]
         if not missing:
-            return all_running
-        kept = [node for node in known.values() if node.endpoint not in {each.endpoint for each in missing}]
+            return Spawned()
         for server in missing:
+            known.pop(server.endpoint, None)
             # `decode` may read it after a crash, and must find the pid of the new server only.
             (server.folder / PIDFILE).unlink(missing_ok=True)
+        name = topology.name or file.stem
+        kept = SpawnedCluster(name, file.resolve(), machine(), process.boot(), tuple(known.values()))
 
-        def remember(processes: Iterable[Process | None]) -> None:
+        def write(processes: Iterable[Process | None]) -> None:
             fresh = [
-                SpawnedNode(
-                    server.name, server.host, server.port, server.folder, now, binary.path, binary.title
-                )
-                for server, now in zip(missing, processes, strict=True)
+                SpawnedNode(each.name, each.host, each.port, each.folder, now, binary.path, binary.title)
+                for each, now in zip(missing, processes, strict=True)
             ]
-            name = topology.name or file.stem
-            cluster = SpawnedCluster(name, file.resolve(), machine(), process.boot(), (*kept, *fresh))
-            record.write(encode(cluster))
+            record.write(encode(replace(kept, nodes=(*kept.nodes, *fresh))))
 
-        try:
-            remember([None] * len(missing))
-            start(binary, missing, timeout=end - time.monotonic(), begun=remember)
-        except BaseException:
-            if before is not None:
-                record.write(encode(before))
-            else:
-                remove(key)
-                record.delete()
-            raise
-    started = tuple(server.name for server in missing)
-    return Spawned(started, tuple(node.name for node in nodes if node.name not in started), binary.title)
+        with _restored_on_error(record, key, before):
+            write([None] * len(missing))
+            start(binary, missing, timeout=end - time.monotonic(), record=write)
+    return Spawned(tuple(server.name for server in missing), binary.title)
 
 
-def stop(topology: Topology, *, file: Path, wait: float) -> Stopped | None:
-    """Stop every server spawned for this topology, and remove their folders and their record.
+@contextmanager
+def _restored_on_error(record: records.Record, key: str, before: SpawnedCluster | None) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        if before is not None:
+            record.write(encode(before))
+        else:
+            remove(key)
+            record.delete()
+        raise
 
-    Returns None if nothing was spawned. Another process that has the pid of a server is left alone. Waits up
-    to `wait` seconds for another clusterboot that works on the same cluster. Raises NodeFailed when a server
+
+def stop(key: str | None, *, wait: float) -> Stopped | None:
+    """Stop the spawned cluster with this key, and remove the folders of its servers and its record.
+
+    Returns None if there is none. Another process that has the pid of a server is left alone. Waits up to
+    `wait` seconds for another clusterboot that works on the same cluster. Raises NodeFailed when a server
     does not end (it stays on record), Refused as in `clusterboot.disk.records.locked`.
     """
-    return _stop(key_of(file, topology.nodes), wait)
-
-
-def stop_named(name: str, *, wait: float) -> Stopped | None:
-    """Stop the spawned cluster with this name, or of this topology file, which may be gone.
-
-    Returns None if there is none. Raises UsageError when several have the name, and as `stop` does.
-    """
-    key = key_named(name)
-    return None if key is None else _stop(key, wait)
-
-
-def _stop(key: str, wait: float) -> Stopped | None:
-    # Otherwise the lock would create the state folder.
-    if records.read(key) is None:
+    # Without a record, the lock would create the state folder.
+    if key is None or records.read(key) is None:
         return None
     with records.locked(key, wait=wait) as record:
         cluster = decode(key, record.read())
@@ -166,8 +140,7 @@ def _stop(key: str, wait: float) -> Stopped | None:
             return None
         check_machine(key, cluster)
         running = [node for node in cluster.nodes if node.running]
-        pairs = [(node.process, node.folder) for node in running if node.process is not None]
-        left = process.end(pairs, grace=_GRACE)
+        left = process.end([node.process for node in running if node.process is not None])
         problems = [
             Problem(
                 "server-not-stopped",

@@ -33,39 +33,37 @@ def check_ports(servers: Sequence[Server]) -> None:
         for port, what in zip(server.ports, ("port", "bus port"), strict=True):
             owner = wanted.setdefault((server.host, port), f"the {what} of {server.name}")
             if owner != f"the {what} of {server.name}":
-                problems.append(
-                    Problem(
-                        "port-twice",
-                        f"{server.name}: its {what} {port} is also {owner}.",
-                        node=server.name,
-                        hint="give one of them other ports",
-                        exit=Exit.USAGE,
-                    )
+                problem = server.problem(
+                    "port-twice",
+                    f"its {what} {port} is also {owner}.",
+                    hint="give one of them other ports",
+                    exit=Exit.USAGE,
                 )
-            elif (problem := _unbindable(server, port, what)) is not None:
-                problems.append(problem)
+            elif (error := bind_error(server.host, port)) is None:
+                continue
+            elif error.errno == errno.EADDRINUSE:
+                problem = in_use(server, port)
+            else:
+                reason = (error.strerror or str(error)).lower()
+                problem = server.problem(
+                    "port-unusable",
+                    f"its {what} {port} cannot be used on {server.host}: {reason}.",
+                    hint="choose another host or port",
+                )
+            problems.append(problem)
     if problems:
         raise NodeFailed(*problems)
 
 
-def _unbindable(server: Server, port: int, what: str) -> Problem | None:
-    family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
-    with socket.socket(family) as probe:
+def bind_error(host: str, port: int) -> OSError | None:
+    """Return why a server cannot bind a port now, or None if it can."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         # As the servers do: a port with connections in TIME-WAIT can be used.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((server.host, port))
+            probe.bind((host, port))
         except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                return in_use(server, port)
-            reason = (error.strerror or str(error)).lower()
-            return Problem(
-                "port-unusable",
-                f"{server.name}: its {what} {port} cannot be used on {server.host}: {reason}.",
-                node=server.name,
-                hint="choose another host or port",
-                exit=Exit.NODE,
-            )
+            return error
     return None
 
 
@@ -73,21 +71,17 @@ def in_use(server: Server, port: int) -> Problem:
     """Return the problem of a port of `server`, client or bus, that it cannot bind."""
     what = "bus port" if port == server.ports[1] else "port"
     if _listens(server.host, port):
-        return Problem(
+        return server.problem(
             "port-in-use",
-            f"{server.name}: its {what} {port} is in use on {server.host}.",
-            node=server.name,
+            f"its {what} {port} is in use on {server.host}.",
             hint=f"stop what listens there (lsof -i tcp:{port}), or choose another port",
-            exit=Exit.NODE,
         )
     # TIME-WAIT of a socket without SO_REUSEADDR, or the local end of an outgoing connection.
-    return Problem(
+    return server.problem(
         "port-in-use",
-        f"{server.name}: nothing listens on its {what} {port} of {server.host}, but the system still holds "
-        f"it for a recent or an outgoing connection.",
-        node=server.name,
+        f"nothing listens on its {what} {port} of {server.host}, but the system still holds it for a recent "
+        f"or an outgoing connection.",
         hint="try again in a minute, or choose another port",
-        exit=Exit.NODE,
     )
 
 
@@ -101,7 +95,7 @@ def _listens(host: str, port: int) -> bool:
         return True  # A listener whose queue is full does not answer.
 
 
-def died(server: Server, status: int, offset: int = 0) -> Problem:
+def exited(server: Server, status: int, offset: int = 0) -> Problem:
     """Return why a server exited: a port in use, or the end of its log, read from `offset` bytes on.
 
     `status` is its exit status, or minus the signal that killed it.
@@ -112,23 +106,20 @@ def died(server: Server, status: int, offset: int = 0) -> Problem:
     how = f"exit status {status}" if status >= 0 else f"killed by signal {-status}"
     lines = _last_lines(tail)
     output = f": {lines}" if lines else " with no output"
-    return Problem(
+    return server.problem(
         "server-died",
-        f"{server.name}: the server exited immediately ({how}){output}.",
-        node=server.name,
+        f"the server exited immediately ({how}){output}.",
         hint="correct servers.config or --set, or choose another server",
-        exit=Exit.NODE,
     )
 
 
-def mute(server: Server, timeout: float) -> Problem:
+def not_answering(server: Server, timeout: float) -> Problem:
     """Return the problem of a server that runs and has not answered within `timeout` seconds."""
     lines = _last_lines(_log_tail(server, 0))
-    return Problem(
+    return server.problem(
         "server-mute",
-        f"{server.name}: the server runs but does not answer on port {server.port} after "
-        f"{round(timeout, 1):g} s{f'; its log ends with: {lines}' if lines else ''}.",
-        node=server.name,
+        f"the server runs but does not answer on port {server.port} after {round(timeout, 1):g} s"
+        f"{f'; its log ends with: {lines}' if lines else ''}.",
         hint="check servers.config or --set (bind, unixsocket), or give it more time with --timeout",
         exit=Exit.NOT_READY,
     )

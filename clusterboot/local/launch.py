@@ -8,11 +8,11 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from clusterboot.errors import Exit, NodeFailed, OutOfTime, Problem
+from clusterboot.errors import NodeFailed, OutOfTime, Problem
 from clusterboot.local import process
-from clusterboot.local.failures import check_ports, died, in_use, mute
+from clusterboot.local.failures import check_ports, exited, in_use, not_answering
 from clusterboot.local.server import CONFIG, LOG, Server, check_able, prepare
 
 if TYPE_CHECKING:
@@ -20,20 +20,21 @@ if TYPE_CHECKING:
     from clusterboot.local.process import Process
 
 _POLL = 0.01
-_GRACE = 3.0
+
+
+class _Started(NamedTuple):
+    server: Server
+    process: Process
+    log_offset: int  # the length of its log before the start
 
 
 def start(
-    binary: Binary,
-    servers: Sequence[Server],
-    *,
-    timeout: float,
-    begun: Callable[[Sequence[Process]], None] = lambda processes: None,
-) -> list[Process]:
-    """Start `servers` together and return their processes, in order, once every one answers.
+    binary: Binary, servers: Sequence[Server], *, timeout: float, record: Callable[[Sequence[Process]], None]
+) -> None:
+    """Start `servers` together and wait until every one answers.
 
-    They outlive this process. `begun` is called with the processes as soon as they exist, so that the caller
-    can record them. On any error all are stopped and the folders created here are removed.
+    They outlive this process. `record` is called with their processes, in order, as soon as they exist. On
+    any error all are stopped and the folders created here are removed.
 
     Raises NodeFailed when a port is taken or a server dies, UsageError when the server does not support a
     setting, OutOfTime when one does not answer within `timeout` seconds.
@@ -42,20 +43,19 @@ def start(
     check_ports(servers)
     end = time.monotonic() + timeout
     created = [server.folder for server in servers if not server.folder.exists()]
-    processes: list[Process] = []
+    started: list[_Started] = []
     try:
         with process.uninterrupted():
-            offsets = [_launch(binary, server, processes) for server in servers]
-            begun(processes)
-        _wait(servers, processes, offsets, end, timeout)
+            for server in servers:
+                started.append(_launch(binary, server))  # noqa: PERF401 (kept when the next one fails)
+            record([each.process for each in started])
+        _wait(started, end, timeout)
     except BaseException:
         with process.uninterrupted():
-            folders = [server.folder for server in servers]
-            process.end(list(zip(processes, folders, strict=False)), grace=_GRACE)
+            process.end([each.process for each in started])
             for folder in created:
                 shutil.rmtree(folder, ignore_errors=True)
         raise
-    return processes
 
 
 def answers(server: Server) -> bool:
@@ -73,7 +73,7 @@ def answers(server: Server) -> bool:
     raise NodeFailed(in_use(server, server.port))
 
 
-def speaks(host: str, port: int) -> bool:
+def any_server_answers(host: str, port: int) -> bool:
     """Return whether a Redis or Valkey server answers at an address, if only with an error such as NOAUTH."""
     try:
         with socket.create_connection((host, port), 1.0) as connection:
@@ -83,8 +83,7 @@ def speaks(host: str, port: int) -> bool:
         return False
 
 
-def _launch(binary: Binary, server: Server, processes: list[Process]) -> int:
-    """Start one server and append its process; return the length of its log so far."""
+def _launch(binary: Binary, server: Server) -> _Started:
     prepare(server)
     log = os.open(server.folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
     try:
@@ -103,44 +102,33 @@ def _launch(binary: Binary, server: Server, processes: list[Process]) -> int:
         )
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise NodeFailed(
-            Problem(
-                "server-not-started",
-                f"{server.name}: {binary.path} cannot be run: {reason}.",
-                node=server.name,
-                hint="give the path of another server",
-                exit=Exit.NODE,
-            )
-        ) from error
+        problem = server.problem(
+            "server-not-started",
+            f"{binary.path} cannot be run: {reason}.",
+            hint="give the path of another server",
+        )
+        raise NodeFailed(problem) from error
     finally:
         os.close(log)
-    processes.append(process.adopt(child))
-    return offset
+    return _Started(server, process.adopt(child, server.folder), offset)
 
 
-def _wait(
-    servers: Sequence[Server],
-    processes: Sequence[Process],
-    offsets: Sequence[int],
-    end: float,
-    timeout: float,
-) -> None:
-    pending = list(zip(servers, processes, offsets, strict=True))
+def _wait(pending: Sequence[_Started], end: float, timeout: float) -> None:
     while True:
         dead: list[Problem] = []
-        silent = []
-        for server, begun, offset in pending:
-            status = process.exit_status(begun.pid)
+        silent: list[_Started] = []
+        for each in pending:
+            status = process.exit_status(each.process.pid)
             if status is not None:
-                dead.append(died(server, status, offset))
-            elif not answers(server):
-                silent.append((server, begun, offset))
+                dead.append(exited(each.server, status, each.log_offset))
+            elif not answers(each.server):
+                silent.append(each)
         if dead:
             raise NodeFailed(*dead)
         if not silent:
             return
         if time.monotonic() > end:
-            raise OutOfTime(*(mute(server, timeout) for server, _, _ in silent))
+            raise OutOfTime(*(not_answering(each.server, timeout) for each in silent))
         pending = silent
         time.sleep(_POLL)
 

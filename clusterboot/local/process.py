@@ -18,17 +18,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _POLL = 0.01
+# Seconds between SIGTERM and SIGKILL.
+_GRACE = 3.0
 # Children of this process, which stay zombies until they are polled.
 _children: dict[int, subprocess.Popen[bytes]] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One process: its pid, its start time as the system writes it, and the boot id."""
+    """One process: its pid, its start time as the system writes it, the boot id, and its working folder."""
 
     pid: int
     started: str
     boot: str
+    folder: Path
 
 
 @contextlib.contextmanager
@@ -56,11 +59,11 @@ def uninterrupted() -> Iterator[None]:
             signal.raise_signal(late)
 
 
-def adopt(child: subprocess.Popen[bytes]) -> Process:
+def adopt(child: subprocess.Popen[bytes], folder: Path) -> Process:
     """Return the process of a child; `exit_status` takes its pid from here on."""
     _children[child.pid] = child
     # It may have died already.
-    return identify(child.pid) or Process(child.pid, "", boot())
+    return identify(child.pid, folder) or Process(child.pid, "", boot(), folder)
 
 
 def exit_status(pid: int) -> int | None:
@@ -68,54 +71,60 @@ def exit_status(pid: int) -> int | None:
     return _children[pid].poll()
 
 
-def identify(pid: int) -> Process | None:
-    """Return the process that has this pid now, or None if there is none or it is a zombie."""
+def identify(pid: int, folder: Path) -> Process | None:
+    """Return the process with this pid, or None if there is none or it is a zombie.
+
+    `folder` is the working folder that `runs` expects.
+    """
     child = _children.get(pid)
     if child is not None and child.poll() is not None:
         return None
     started = _started_linux(pid) if sys.platform == "linux" else _started_ps(pid)
-    return None if started is None else Process(pid, started, boot())
+    return None if started is None else Process(pid, started, boot(), folder)
 
 
-def runs(process: Process, folder: Path) -> bool:
-    """Return whether this very process still runs, on Linux with `folder` as its working folder.
+def runs(process: Process) -> bool:
+    """Return whether this very process still runs; on Linux, its working folder is checked too.
 
     Containers that share a state folder can have the same boot id, but not the same pids.
     """
-    if identify(process.pid) != process:
+    if not _exists(process):
         return False
     if sys.platform != "linux":
         return True
+    cwd = Path(f"/proc/{process.pid}/cwd")
     try:
-        return Path(f"/proc/{process.pid}/cwd").samefile(folder)
+        return cwd.samefile(process.folder)
     except FileNotFoundError:
         # Its folder may have been removed.
         with contextlib.suppress(OSError):
-            return str(Path(f"/proc/{process.pid}/cwd").readlink()) == f"{folder} (deleted)"
+            return str(cwd.readlink()) == f"{process.folder} (deleted)"
         return False
     except PermissionError:
         return False  # It belongs to another user.
 
 
-def end(processes: Collection[tuple[Process, Path]], *, grace: float) -> list[Process]:
-    """End processes with their groups: SIGTERM, then SIGKILL after `grace` seconds; return what still runs.
+def _exists(process: Process) -> bool:
+    return identify(process.pid, process.folder) == process
 
-    Each comes with its folder and leads a group, because the server may be the child of a script. A process
-    that is no longer the same (see `runs`) is left alone.
+
+def end(processes: Collection[Process]) -> list[Process]:
+    """End processes with their groups: SIGTERM, then SIGKILL; return what still runs.
+
+    Each leads a group, because the server may be the child of a script. A process that is no longer the same
+    (see `runs`) is left alone.
     """
     for sent in (signal.SIGTERM, signal.SIGKILL):
-        left = [(process, folder) for process, folder in processes if runs(process, folder)]
-        for process, _ in left:
+        left = list(filter(runs, processes))
+        for process in left:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, sent)
-        until = time.monotonic() + grace
-        while left and time.monotonic() < until:
-            left = [(process, folder) for process, folder in left if identify(process.pid) == process]
-            if left:
-                time.sleep(_POLL)
+        until = time.monotonic() + _GRACE
+        while (left := list(filter(_exists, left))) and time.monotonic() < until:
+            time.sleep(_POLL)
         if not left:
             break
-    return [process for process, _ in left]
+    return left
 
 
 @functools.cache

@@ -46,6 +46,10 @@ class Server:
         """The client port and the bus port."""
         return self.port, self.bus_port or self.port + BUS_OFFSET
 
+    def problem(self, code: str, message: str, *, hint: str, exit: Exit = Exit.NODE) -> Problem:  # noqa: A002
+        """Return a problem of this server; its message starts with the name."""
+        return Problem(code, f"{self.name}: {message}", node=self.name, hint=hint, exit=exit)
+
     @property
     def secrets(self) -> tuple[str, ...]:
         """What must not be shown of the configuration file: the password, plain and quoted."""
@@ -99,10 +103,9 @@ def folder_name(host: str, port: int) -> str:
 def check_able(binary: Binary, servers: Sequence[Server]) -> None:
     """Raise UsageError for settings that no file can hold, and for bus ports that `binary` cannot use."""
     problems = [
-        Problem(
+        server.problem(
             "setting-unusable",
-            f"{server.name}: the setting {name!r} contains a line break or a control character.",
-            node=server.name,
+            f"the setting {name!r} contains a line break or a control character.",
             hint="correct servers.config or --set",
             exit=Exit.USAGE,
         )
@@ -111,16 +114,15 @@ def check_able(binary: Binary, servers: Sequence[Server]) -> None:
         if not (name + value).isprintable()
     ]
     problems += [
-        Problem(
+        server.problem(
             "bus-port-unsupported",
-            f"{server.name}: {binary.title} cannot use the bus port {server.ports[1]}: before Redis 7.0 "
-            f"it is always the port + 10000.",
-            node=server.name,
+            f"{binary.title} cannot use the bus port {server.ports[1]}: before Redis 7.0 it is always the "
+            f"port + {BUS_OFFSET}.",
             hint="leave bus_port out, or use a newer server",
             exit=Exit.USAGE,
         )
         for server in servers
-        if server.ports[1] != server.port + BUS_OFFSET and binary.kind == "Redis" and binary.before(7)
+        if server.ports[1] != server.port + BUS_OFFSET and binary.is_redis_before(7)
     ]
     if problems:
         raise UsageError(*problems)

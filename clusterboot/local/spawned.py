@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from clusterboot.topology.model import Node
 
 
-# What a record has of each node, beside its process.
-_FIELDS = {"name": str, "host": str, "port": int, "binary": str, "version": str}
+# What a record has of the cluster, and of each node beside its process.
+_CLUSTER_FIELDS = ("name", "file", "machine", "boot")
+_NODE_FIELDS = {"name": str, "host": str, "port": int, "binary": str, "version": str}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class SpawnedNode:
     @property
     def running(self) -> bool:
         """Whether this very server still runs; another process with its pid does not count."""
-        return self.process is not None and process.runs(self.process, self.folder)
+        return self.process is not None and process.runs(self.process)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,24 +65,21 @@ class SpawnedCluster:
 
 
 def spawned_clusters() -> tuple[tuple[SpawnedCluster, ...], tuple[Problem, ...]]:
-    """Return all spawned clusters by name, and a problem for each record that cannot be read."""
+    """Return all spawned clusters in order of their names, and a problem for each unreadable record."""
     clusters, problems = _readable()
-    ordered = sorted(clusters.values(), key=lambda cluster: (cluster.name, cluster.file))
-    return tuple(ordered), problems
+    return tuple(sorted(clusters.values(), key=lambda cluster: (cluster.name, cluster.file))), problems
 
 
 def _readable() -> tuple[dict[str, SpawnedCluster], tuple[Problem, ...]]:
-    """Return the spawned clusters by key, and a problem for each record that cannot be read."""
+    """Return the spawned clusters by key, and a problem for each unreadable record."""
     found, problems = records.read_all()
     clusters: dict[str, SpawnedCluster] = {}
     for key, data in found.items():
         try:
-            cluster = decode(key, data)
+            if cluster := decode(key, data):
+                clusters[key] = cluster
         except Refused as error:
             problems += error.problems
-        else:
-            assert cluster is not None, "a record has data"
-            clusters[key] = cluster
     return clusters, problems
 
 
@@ -103,21 +101,21 @@ def key_named(name: str) -> str | None:
     Raises UsageError when several clusters have the name.
     """
     path = Path(name).absolute()
-    found = {
+    files = {
         key: cluster.file
         for key, cluster in _readable()[0].items()
         if cluster.name == name or cluster.file == path
     }
-    if len(found) > 1:
+    if len(files) > 1:
         raise UsageError(
             Problem(
                 "name-ambiguous",
-                f"{len(found)} spawned clusters are named {name}: {', '.join(map(str, found.values()))}.",
+                f"{len(files)} spawned clusters are named {name}: {', '.join(map(str, files.values()))}.",
                 hint="give the topology file of the cluster that you mean",
                 exit=Exit.USAGE,
             )
         )
-    return next(iter(found), None)
+    return next(iter(files), None)
 
 
 def check_machine(key: str, cluster: SpawnedCluster | None) -> None:
@@ -159,18 +157,11 @@ def machine() -> str:
 def encode(cluster: SpawnedCluster) -> dict[str, Any]:
     """Return the record of a cluster, for `decode`."""
     nodes = [
-        {field: getattr(node, field) for field in _FIELDS}
+        {field: getattr(node, field) for field in _NODE_FIELDS}
         | {"pid": node.process and node.process.pid, "started": node.process and node.process.started}
         for node in cluster.nodes
     ]
-    file = str(cluster.file)
-    return {
-        "name": cluster.name,
-        "file": file,
-        "machine": cluster.machine,
-        "boot": cluster.boot,
-        "nodes": nodes,
-    }
+    return {field: str(getattr(cluster, field)) for field in _CLUSTER_FIELDS} | {"nodes": nodes}
 
 
 def decode(key: str, data: dict[str, Any] | None) -> SpawnedCluster | None:
@@ -182,15 +173,15 @@ def decode(key: str, data: dict[str, Any] | None) -> SpawnedCluster | None:
         return None
     root = records.servers_folder(key)
     try:
-        name, file, machine, boot = (_typed(data, each, str) for each in ("name", "file", "machine", "boot"))
+        name, file, machine, boot = (_typed(data, field, str) for field in _CLUSTER_FIELDS)
         nodes = []
         for each in _typed(data, "nodes", list):
-            fields = {field: _typed(each, field, kind) for field, kind in _FIELDS.items()}
+            fields = {field: _typed(each, field, kind) for field, kind in _NODE_FIELDS.items()}
             folder = root / folder_name(fields["host"], fields["port"])
             if each["pid"] is None:
                 now = _from_pidfile(folder)
             else:
-                now = Process(_typed(each, "pid", int), _typed(each, "started", str), boot)
+                now = Process(_typed(each, "pid", int), _typed(each, "started", str), boot, folder)
             nodes.append(SpawnedNode(**fields, folder=folder, process=now))
     except (KeyError, TypeError) as error:
         why = f"{error.args[0]!r} is missing or has a wrong value"
@@ -211,5 +202,5 @@ def _from_pidfile(folder: Path) -> Process | None:
         pid = int((folder / PIDFILE).read_text())
     except (OSError, ValueError):
         return None
-    now = process.identify(pid)
-    return now if now is not None and process.runs(now, folder) else None
+    now = process.identify(pid, folder)
+    return now if now is not None and process.runs(now) else None

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clusterboot.addresses import Endpoint, is_loopback, is_loopback_address
+from clusterboot.addresses import Endpoint, is_loopback_address
 from clusterboot.disk import records
 from clusterboot.errors import Exit, Problem, UsageError
 from clusterboot.local.binary import locate
 from clusterboot.local.server import CONFIG, Server, config, folder_name
 from clusterboot.local.spawned import decode, key_of
-from clusterboot.wording import count, shortened
+from clusterboot.wording import agree, count, shortened
 
 if TYPE_CHECKING:
     from clusterboot.topology.model import Node, Topology
@@ -65,8 +65,6 @@ def check_spawnable(topology: Topology, nodes: Sequence[Node], passwords: Mappin
             "use one auth for all of them, or start them yourself",
         )
     for node in nodes:
-        if not is_loopback(node.host):
-            refuse(f"{node.name}: {node.host} is not a loopback address.", "start that server yourself", node)
         if node.auth is not None and node.auth.username not in (None, "default"):
             refuse(
                 f"{node.name}: a server with the user {node.auth.username} cannot be spawned yet.",
@@ -110,8 +108,7 @@ def stale_servers(topology: Topology, *, file: Path, passwords: Mapping[str, str
     return tuple(
         Problem(
             "spawned-otherwise",
-            f"{count(len(names), 'spawned server')} {'runs' if len(names) == 1 else 'run'} {what}: "
-            f"{shortened(names)}.",
+            f"{count(len(names), 'spawned server')} {agree('runs', names)} {what}: {shortened(names)}.",
             node=names[0] if len(names) == 1 else None,
             hint=f"run 'clusterboot down {file}', then 'up --spawn' again: it starts new, empty servers",
             exit=Exit.DONE,

@@ -1,7 +1,7 @@
-"""Carrying out steps: each as the command it stands for, pipelined per node, all nodes at once.
+"""Sending steps as commands, pipelined per node, all nodes at once.
 
-A node that does not answer is not an error here: the next look shows the result. An error reply ends the
-run with node, command and reply, unless it is transient.
+A node that does not answer is no error here: the next look shows the result. An error reply ends the run
+unless it is transient.
 """
 
 from __future__ import annotations
@@ -72,47 +72,44 @@ async def forbidden(fleet: Asker, commands: Iterable[tuple[str, Command]]) -> li
 async def stranded(fleet: Asker, steps: Iterable[Step], views: Mapping[str, View]) -> list[Problem]:
     """Return a problem for every node with keys in an unassigned slot that another node is to get.
 
-    Clients would not find these keys any more. That needs a DELSLOTS on a node with keys, so nodes are asked
-    only if one has keys and slots are missing.
+    A DELSLOTS on a node with keys leads to that. Clients would not find these keys any more.
     """
     unassigned = [(slot, step.node) for step in steps if isinstance(step, AddSlots) for slot in step.slots]
     with_keys = [name for name, view in views.items() if view.keys and not view.me.replica]
-    if not unassigned:
-        return []
 
     async def ask(node: str) -> list[Problem]:
-        others = [(slot, heir) for slot, heir in unassigned if heir != node]
+        others = [(slot, new_owner) for slot, new_owner in unassigned if new_owner != node]
         for start in range(0, len(others), _MAX_COUNTED):
-            portion = others[start : start + _MAX_COUNTED]
-            sent = [("CLUSTER", "COUNTKEYSINSLOT", str(slot)) for slot, _ in portion]
+            batch = others[start : start + _MAX_COUNTED]
+            sent = [("CLUSTER", "COUNTKEYSINSLOT", str(slot)) for slot, _ in batch]
             replies = await fleet.ask(node, *sent)
-            for (slot, heir), line, reply in zip(portion, sent, replies, strict=True):
+            for (slot, new_owner), request, reply in zip(batch, sent, replies, strict=True):
                 if isinstance(reply, Rejected):
-                    return [explain(reply, node, line)]
+                    return [explain(reply, node, request)]
                 if reply:
-                    return [_stranded(node, slot, heir)]
+                    return [_stranded(node, slot, new_owner)]
         return []
 
     return [problem for problems in await asyncio.gather(*map(ask, with_keys)) for problem in problems]
 
 
-def _stranded(node: str, slot: int, heir: str) -> Problem:
+def _stranded(node: str, slot: int, new_owner: str) -> Problem:
     return Problem(
         "keys-elsewhere",
-        f"{node} holds keys in slot {slot}, which no node serves and which {heir} would get: clients would "
-        "not find them any more.",
+        f"{node} holds keys in slot {slot}, which no node serves and which {new_owner} would get: clients "
+        "would not find them any more.",
         node=node,
-        peer=heir,
+        peer=new_owner,
         hint=f"run 'CLUSTER ADDSLOTS {slot}' on {node}, and the same for every slot that was taken from it",
         exit=Exit.REFUSED,
     )
 
 
 class Actor:
-    """Sends steps and keeps what was done, in order.
+    """Sends steps. `done` are those that succeeded, in order.
 
-    `failures` are nodes that did not answer the last time, `refusals` steps that were refused the last time
-    for a transient reason.
+    `failures` are nodes that did not answer the last time, `refusals` steps that were last refused for a
+    transient reason.
     """
 
     def __init__(self, fleet: Asker, report: Reporter) -> None:
@@ -127,9 +124,8 @@ class Actor:
     ) -> set[Step]:
         """Send `steps`; returns those that were refused for a transient reason.
 
-        `again` and `extra` mark them in the record. Such steps are not in the first plan, so their
-        permissions were not probed, and a missing one is transient too. Raises NodeFailed with every other
-        error reply. Steps of a node that cannot be reached stay undone.
+        `again` and `extra` mark them in the record; a missing permission is transient for them, because it
+        was not probed. Raises NodeFailed with every other error reply. Nodes that do not answer are skipped.
         """
         by_node: dict[str, list[Step]] = defaultdict(list)
         for step in steps:
@@ -139,24 +135,24 @@ class Actor:
 
         async def send_to(node: str, mine: Sequence[Step]) -> None:
             for start in range(0, len(mine), _MAX_PIPELINED):
-                portion = mine[start : start + _MAX_PIPELINED]
-                sent = [command(step, views) for step in portion]
+                batch = mine[start : start + _MAX_PIPELINED]
+                sent = [command(step, views) for step in batch]
                 try:
                     replies = await self._fleet.ask(node, *sent)
                 except NodeFailed as failed:
                     self.failures[node] = failed.problems[0]
                     return
                 self.failures.pop(node, None)
-                for step, line, reply in zip(portion, sent, replies, strict=True):
+                for step, request, reply in zip(batch, sent, replies, strict=True):
                     self.refusals.pop(step, None)
                     if not isinstance(reply, Rejected):
                         self.done.append(Done(step, again=again, extra=extra))
                         self._report(self.done[-1])
                     elif reply.transient or ((again or extra) and reply.refuses_permission):
                         refused.add(step)
-                        self.refusals[step] = explain(reply, node, line)
+                        self.refusals[step] = explain(reply, node, request)
                     else:
-                        final.append(explain(reply, node, line))
+                        final.append(explain(reply, node, request))
 
         await asyncio.gather(*(send_to(node, mine) for node, mine in by_node.items()))
         if final:

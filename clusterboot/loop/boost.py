@@ -1,8 +1,8 @@
 """The boost: timers lowered on a cluster that does not serve yet, and restored before the run ends.
 
-Elections stay off (cluster-replica-no-failover) while timeouts are low, and until no primary is failing
-afterwards. `timers` says what is lowered and how the own values stay in the node, `restore` how they are
-restored. A helper process restores them if this one is killed.
+While timeouts are low, elections are off (cluster-replica-no-failover). `core.timers` has what is lowered and
+how a node keeps its original values, `restore` how they come back. A helper process does it if this one is
+killed.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ _SET_AGAIN_SECONDS = 5.0
 
 
 class Helper(Protocol):
-    """A process that restores settings when this one is gone and has not done it."""
+    """A process that restores settings if this one is gone and has not done it (`standby.Standby`)."""
 
     async def start(self) -> None:
-        """Start it, once; returns when it is ready. Raises OSError when it cannot be started."""
+        """Start it, once, and wait until it is ready; OSError when it cannot be started."""
 
     def dismiss(self) -> None:
-        """Tell it that nothing is left to restore; it ends."""
+        """End it: nothing is left to restore."""
 
 
 class Boost:
-    """The lowered settings of a run, and their way back.
+    """Lowers settings for a run, and restores them.
 
     `warnings` are about settings that were restored for another run or could not be restored; `left` is the
     problem of the latter.
@@ -57,7 +57,7 @@ class Boost:
         self._helper = helper
         self._configure = Configurator(fleet)
         self._own: dict[str, Settings] = {}  # of the nodes that this run has lowered
-        self._found: dict[str, None] = {}  # nodes that another run has left lowered
+        self._left_lowered: dict[str, None] = {}  # nodes that another run has left lowered
         self._low: dict[str, str] = {}
         self._restored: set[str] = set()
         self._reason: str | None = None
@@ -65,23 +65,23 @@ class Boost:
         self.left: Problem | None = None
 
     def notice(self, views: Mapping[str, View]) -> None:
-        """Note what another run has left lowered, so that it is restored."""
-        self._found |= dict.fromkeys(timers.left_lowered(views))
+        """Note nodes that another run has left lowered, to restore them."""
+        self._left_lowered |= dict.fromkeys(timers.left_lowered(views))
 
     @property
     def owes(self) -> bool:
         """Whether there is something to restore."""
-        return bool(self._own or self._found)
+        return bool(self._own or self._left_lowered)
 
     async def decline(self, reason: str, views: Mapping[str, View]) -> float:
         """Lower nothing, for `reason`; returns the node timeout now in force, in seconds.
 
-        If a node holds keys, the cluster is in use, and what another run left lowered is restored at once:
-        this run may take long. A half-built cluster without keys keeps it until the end.
+        If a node holds keys, the cluster is in use: what another run left lowered is restored now, not at the
+        end of this run.
         """
         self._reason = reason
         in_force = [view.node_timeout for view in views.values()]
-        if self._found and any(view.keys for view in views.values()):
+        if self._left_lowered and any(view.keys for view in views.values()):
             restoring = Restoring(self._fleet, self._names)
             with suppress(TimeoutError):  # the end of the run tries again
                 async with asyncio.timeout(_DECLINED_SECONDS):
@@ -136,10 +136,10 @@ class Boost:
     async def nudge(self) -> bool:
         """Let every node of a large cluster ping almost all others at once; False if that is not needed.
 
-        A ping carries roles, and a node sends one to each node that no other has vouched for during half
-        its timeout (clusterProcessGossipSection renews pong_received). With a timeout that stays low all
-        nodes vouch for all others all the time, and a view can stay stale for minutes. With one that is low
-        for a fraction of a second after some quiet seconds the nodes ask for themselves.
+        A ping carries roles. A node pings each node that no other has vouched for during half its timeout
+        (clusterProcessGossipSection renews pong_received). With a constantly low timeout all nodes vouch for
+        all others, and a view can stay stale for minutes. A timeout that is lowered for a fraction of a
+        second, after some quiet seconds, makes the nodes ping by themselves.
         """
         low = timers.nudged(len(self._names))
         if low is None or not self._own:
@@ -174,7 +174,7 @@ class Boost:
     async def _set_again(self, name: str, own: Settings, timeout: int, *, expected: int) -> int:
         """Set another low timeout and return it, or 0 if the `expected` one is not in force any more.
 
-        Another run may have restored the node meanwhile, which must not be lowered again then.
+        In that case another run may have restored the node, which must stay so.
         """
         wanted = timers.to_lower(own, timeout)
         assert wanted is not None, "it was lowered before"
@@ -190,8 +190,8 @@ class Boost:
     async def restore(self) -> bool:
         """Restore everything, and wait for nodes that do not answer; the caller bounds it.
 
-        Returns whether all was calm: after a wait the cluster may not be Ready any more. Raises NodeFailed
-        when a node refuses it, and so keeps lowered settings.
+        Returns whether all was calm: if not, the cluster may not be Ready any more. Raises NodeFailed when a
+        node refuses and so keeps lowered settings.
         """
         restoring = Restoring(self._fleet, self._names, self._own)
         await restoring.run(linger=inf)
@@ -236,7 +236,7 @@ class Boost:
             self._helper.dismiss()
 
     def _note_restored(self, restoring: Restoring) -> None:
-        others = [name for name in restoring.restored if name in self._found and name not in self._own]
+        others = [name for name in restoring.restored if name in self._left_lowered and name not in self._own]
         if others:
             message = (
                 f"{count(len(others), 'node')} had lowered settings of another run, active or interrupted; "
@@ -262,13 +262,11 @@ class Boost:
 
     def report(self) -> BoostReport:
         """Return what was lowered and restored so far."""
-        lowered_here = set(self._own or self._found)
+        lowered_here = set(self._own or self._left_lowered)
         settings = {}
         if marks := {timers.mark(own) for own in self._own.values()} - {None}:
-            settings = {
-                **self._low,
-                timers.BARRIER: str(marks.pop()) if len(marks) == 1 else "another on each node",
-            }
+            mark = str(marks.pop()) if len(marks) == 1 else "another on each node"
+            settings = {**self._low, timers.BARRIER: mark}
         return BoostReport(
             used=bool(self._own),
             settings=settings,

@@ -1,8 +1,8 @@
 """Reading and setting several settings of a node in one step: all of them, or none.
 
-Servers since Redis 7.0 take several settings in one CONFIG GET or CONFIG SET. Older ones take one in a
-command; MULTI and EXEC around them keep other clients out, but the rest is set where one is refused, so what
-was set is taken back then. For users who may not run MULTI the commands run one by one.
+Redis 7.0 and later take several settings in one CONFIG GET or CONFIG SET. Older servers take one per command,
+so MULTI and EXEC keep other clients out. If one is refused there, the others are set, and restored here.
+Where a user may not run MULTI, the commands run one by one.
 """
 
 from __future__ import annotations
@@ -27,10 +27,9 @@ class Configurator:
     async def read(
         self, name: str, *more: Command, ahead: Sequence[Command] = ()
     ) -> tuple[dict[str, str], list[Reply]]:
-        """Return the settings that a node has, and the replies to `ahead` and `more`.
+        """Return the settings of a node, and the replies to `ahead` and `more`; raises as `Asker.ask` does.
 
-        `ahead` is sent before reading, `more` after it, all in one pipeline. Raises NodeFailed when the node
-        does not answer.
+        `ahead` is sent before reading, `more` after it, in one pipeline.
         """
         if name not in self._old:
             get = ("CONFIG", "GET", *SETTINGS)
@@ -48,7 +47,7 @@ class Configurator:
     async def put(self, name: str, settings: Mapping[str, str]) -> tuple[dict[str, str], str | None]:
         """Set `settings`; returns all settings as they are then, and why these are not set, or None.
 
-        A node that was never read counts as one since Redis 7.0. Raises NodeFailed as `read` does.
+        A node that was never read counts as one since Redis 7.0. Raises as `Asker.ask` does.
         """
         before: Mapping[str, str] = {}
         sets: Sequence[Command] = [("CONFIG", "SET", *(word for each in settings.items() for word in each))]

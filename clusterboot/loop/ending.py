@@ -26,10 +26,9 @@ def outcome(run: Run, plan: Plan | None = None) -> UpResult:
 
     `plan` is what was missing at first; only after `assess` has set a goal.
     """
-    goal = run.goal
+    goal, boost = run.goal, run.boost_report
     assert goal is not None, "there is no outcome before the first look"
     assert run.verdict is not None, "the first look ends with a verdict"
-    boost = run.boost_report
     return UpResult(
         topology=run.topology,
         target=goal.target,
@@ -73,8 +72,8 @@ async def restore_settings(run: Run, boost: Boost) -> bool:
 async def end_early(run: Run, boost: Boost, ended: BaseException) -> BaseException:
     """Restore what is lowered, by this run or one before it; returns what the run is to raise after `ended`.
 
-    A dry run restores nothing, and only warns. Takes `boost.GRACE` seconds; meanwhile the reasons why a run
-    is out of time are found out. An error tells the warnings of the run, and its outcome if it did a step.
+    A dry run only warns. Takes `boost.GRACE` seconds at most; an error gets the warnings of the run, and its
+    outcome if it did a step.
     """
     boost.notice(run.views)
     if run.asked.dry_run:
@@ -109,21 +108,16 @@ async def _out_of_time(run: Run) -> OutOfTime:
         return OutOfTime(head, *run.away.values())
     met = [(done.step.node, done.step.peer) for done in run.actor.done if isinstance(done.step, Meet)]
     await _last_look(run)
-    left = run.deadline + GRACE - now()
-    seconds = max(0.2, min(1.0, left))
+    seconds = max(0.2, min(1.0, run.deadline + GRACE - now()))
     reasons = await why(run.fleet, run.topology, run.views, run.verdict, met, seconds=seconds, fresh=False)
     return OutOfTime(head, *dict.fromkeys((*run.actor.failures.values(), *_refusals(run), *reasons)))
 
 
 async def _last_look(run: Run) -> None:
-    """Look at the nodes once more: the look before may have waited for one of them until the deadline.
-
-    Large clusters take too long for that.
-    """
+    """Look once more, unless the cluster is large: the last look may have waited for a node until the end."""
     if run.goal is None or len(run.names) > SMALL:
         return
-    until = now() + _LOOK_SECONDS
-    observed = await survey(run.fleet, run.names, run.seen, until=until)
+    observed = await survey(run.fleet, run.names, run.seen, until=now() + _LOOK_SECONDS)
     run.views = {**run.views, **observed.views}
     away = {name: problem for name, problem in observed.away.items() if name not in run.views}
     run.verdict = run.goal.judge.verdict(run.views, away)

@@ -1,7 +1,4 @@
-"""Following a forming cluster: look again and again, let replicas follow their primaries, until Ready.
-
-There is no deadline in here: the caller bounds the whole run.
-"""
+"""Following a forming cluster: look, and send REPLICATE to replicas, until Ready. The caller bounds it."""
 
 from __future__ import annotations
 
@@ -42,8 +39,8 @@ class Followed(Enum):
 async def follow(run: Run, goal: Goal, patience: float, nudge: Nudge) -> Followed:
     """Look and send REPLICATE until one snapshot of all nodes, taken after the last change, is Ready.
 
-    Ends early if nothing has moved for `patience` seconds, and if a node that serves has taken another role
-    than planned. `run.views` and `run.verdict` are those of the last look.
+    Ends early if nothing has changed for `patience` seconds, or if a serving node takes another role than
+    planned. `run.views` and `run.verdict` are of the last look.
     """
     watch = Watch(run.fleet, goal.views, goal.judge, run.seen)
     small = len(watch.views) <= SMALL
@@ -70,7 +67,9 @@ async def follow(run: Run, goal: Goal, patience: float, nudge: Nudge) -> Followe
             return Followed.READY
         if not observed.away and _role_changed(serving, verdict, watch.views):
             return Followed.ROLES_CHANGED
-        attached = await _attach(run, [step for step in pending if readiness.of(step, watch.views)])
+        ready = [step for step in pending if readiness.of(step, watch.views)]
+        refused = await run.actor.send(sorted(ready, key=lambda step: step.node), watch.views)
+        attached = {step for step in ready if step not in refused and step.node not in run.actor.failures}
         if attached:
             pending -= attached
             watch.unsettle()
@@ -97,19 +96,8 @@ async def _look(watch: Watch, judge: Judge, *, snapshot: bool) -> tuple[Observed
     return observed, verdict
 
 
-async def _attach(run: Run, steps: list[Replicate]) -> set[Replicate]:
-    """Send REPLICATEs; returns those that were accepted."""
-    if not steps:
-        return set()
-    refused = await run.actor.send(sorted(steps, key=lambda step: step.node), run.views)
-    return {step for step in steps if step not in refused and step.node not in run.actor.failures}
-
-
 def _serving(verdict: Verdict, views: Views) -> dict[str, bool]:
-    """Return the nodes of a cluster that serves which are as planned, and whether each is a replica.
-
-    Nodes that do not serve yet become it later; asking all of them would be N² work on large clusters.
-    """
+    """Return which nodes of a serving cluster are as planned, and whether each is a replica."""
     return {
         name: views[name].me.replica
         for name, health in verdict.nodes.items()
@@ -118,11 +106,10 @@ def _serving(verdict: Verdict, views: Views) -> dict[str, bool]:
 
 
 def _role_changed(serving: Mapping[str, bool], verdict: Verdict, views: Views) -> bool:
-    """Whether one of the nodes that were as planned says now that it has another role.
+    """Whether a node that was as planned says that it has another role, and its failover is over.
 
-    A failover did that, and steps planned around the old role would only be refused. The failover is over
-    when no two nodes claim the same slots any more: before that no plan is possible. Slots that are moved
-    meanwhile change no role, and need no new plan.
+    Steps planned for the old role would be refused. While two nodes claim the same slots, no plan is
+    possible. Slots that are moved meanwhile change no role, and need no new plan.
     """
     stale = (name for name in serving if (health := verdict.nodes.get(name)) and name in health.stale)
     if not any(views[name].me.replica != serving[name] for name in stale):
@@ -131,12 +118,11 @@ def _role_changed(serving: Mapping[str, bool], verdict: Verdict, views: Views) -
 
 
 class _ReplicaReadiness:
-    """Tells which replicas know their primary by now, so that they can be told to replicate it.
+    """Tells which replicas know their primary by now and can replicate it.
 
-    In a small cluster the views say it. In a large one a view is not read just for that: the number of nodes
-    that it knows says how likely it is, and the server answers 'Unknown node' if the guess was too early. The
-    sooner a node is a replica, the more links are made after that, and every new link carries its role to
-    the other end at once, where an old one waits for the next ping.
+    In a small cluster the views say it. In a large one the number of nodes that a replica knows says how
+    likely it is, and the server replies 'Unknown node' to a guess that was too early. Early is good: a new
+    link carries the role of a node at once, an old one with the next ping.
     """
 
     def __init__(self, ids: Mapping[str, str], *, small: bool) -> None:

@@ -1,13 +1,11 @@
 """The helper process: restores lowered settings when clusterboot is gone and has not done it.
 
-clusterboot starts it before anything is lowered, in a session of its own, and holds the other end of its
-standard input (`loop.standby`). A byte there says that all is restored; the end of input without it says
-that clusterboot is gone. The helper needs no own values: they are in the nodes. In its first second it
-imports next to nothing; it runs with `-I -S`, and its command line does not name clusterboot.
+clusterboot starts it before anything is lowered, in a session of its own, and kills it when all is restored
+(`loop.standby`). If its standard input ends before that, clusterboot is gone. The original values are in the
+nodes. In its first second the helper imports next to nothing.
 
-Input: a length in 8 bytes; so many bytes of marshalled (sys.path, seconds, pickled (topology, credentials));
-the byte. `seconds` is how long clusterboot may take: one that is stopped counts as gone. Output: one byte
-when the helper is ready.
+Input: marshalled (sys.path, seconds, pickled (topology, credentials)). `seconds` is how long clusterboot may
+take: one that is stopped counts as gone. Output: one byte when ready.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 
-READY, DISMISSED = b"r", b"d"
+READY = b"r"
 # How long it tries nodes that do not answer, in seconds.
 _LINGER_SECONDS = 60.0
 # A run that takes longer, in seconds, makes it import and read what restoring needs: what clusterboot is
@@ -39,32 +37,21 @@ def main() -> None:
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
     os.write(1, READY)
-    size = int.from_bytes(_read(8), "big")
-    given = _read(size)
-    if not size or len(given) < size:
+    try:
+        sys.path[:], seconds, rest = marshal.load(sys.stdin.buffer)  # noqa: S302 (from our own parent)
+    except EOFError:
         return  # clusterboot was gone before it lowered anything
-    sys.path[:], seconds, rest = marshal.loads(given)  # noqa: S302 (from our own parent)
     restore = None
-    message = _message(_SHORT_RUN)
-    if message is None:
+    if not _input_ends(_SHORT_RUN):
         with suppress(Exception):  # it is tried again when it is needed
             restore = _prepare(rest)
-        message = _message(min(seconds, _MAX_WAIT))
-    if message != DISMISSED:
-        (restore or _prepare(rest))()
+        _input_ends(min(seconds, _MAX_WAIT))
+    (restore or _prepare(rest))()
 
 
-def _message(seconds: float) -> bytes | None:
-    """Return what clusterboot sends within `seconds`: None for nothing, b"" for its end."""
-    readable, _, _ = select.select([0], [], [], seconds)
-    return os.read(0, 1) if readable else None
-
-
-def _read(size: int) -> bytes:
-    data = b""
-    while len(data) < size and (more := os.read(0, size - len(data))):
-        data += more
-    return data
+def _input_ends(seconds: float) -> bool:
+    """Wait up to `seconds` for the end of clusterboot; nothing else is sent to a helper that is ready."""
+    return bool(select.select([0], [], [], seconds)[0])
 
 
 def _prepare(given: bytes) -> Callable[[], None]:

@@ -1,11 +1,9 @@
-"""What a run that is not Ready asks once more, to find out why: quickly, and changing nothing.
+"""What nodes are asked once more to find out why a cluster is not Ready, all within a second.
 
-- CLUSTER LINKS says whether a node ever made a connection to a bus port; a TCP connection from here to that
-  port, closed at once, says what this machine gets; tls-cluster says whether a node's bus speaks TLS.
-- errorstats of a primary says whether it refused logins of replicas, INFO replication what they wait for.
-- commandstats says whether a node was told to forget another one.
-
-All of it is asked at the same time and within a second; what is not answered by then is left out.
+- CLUSTER LINKS: whether a node ever made a connection to a bus port. A TCP connection from here: whether the
+  port takes connections from this machine. tls-cluster: whether the bus of a node speaks TLS.
+- errorstats of a primary: whether it refused logins of replicas. INFO replication: what they wait for.
+- commandstats: whether a node was told to forget another one.
 """
 
 from __future__ import annotations
@@ -53,8 +51,8 @@ async def why(
 ) -> tuple[Problem, ...]:
     """Return every reason why the cluster is not Ready, the causes first; takes `seconds` at most.
 
-    `met` are the pairs for which a MEET was accepted in this run. Without `fresh`, nodes may have fallen
-    silent since the views were made. Changes nothing and raises nothing.
+    `met` are the pairs for which a MEET was accepted in this run. Unless `views` are `fresh`, nodes may have
+    fallen silent since. Changes nothing and raises nothing.
     """
     end = now() + seconds
     away = {reason.node for reason in verdict.reasons if reason.exit is Exit.NODE}
@@ -76,10 +74,7 @@ async def why(
 
 
 async def silent(fleet: Asker, names: Iterable[str], seconds: float) -> list[Problem]:
-    """Return a problem for each node that does not answer any more or is loading its data.
-
-    Asks the first 500 nodes at most, as many as can answer in that time.
-    """
+    """Return a problem for each of the first 500 nodes that does not answer any more or is loading data."""
 
     async def ask(name: str) -> Problem | None:
         try:
@@ -153,11 +148,8 @@ class _Inquiry:
             )
             if not isinstance(links, list):
                 return
-            where = {
-                line.id: Endpoint(line.ip, line.bus_port or line.port + BUS_OFFSET)
-                for line in lines
-                if not line.myself
-            }
+            others = [line for line in lines if not line.myself]
+            where = {line.id: Endpoint(line.ip, line.bus_port or line.port + BUS_OFFSET) for line in others}
             made = dict.fromkeys(where.values(), False)
             for link in links:
                 words = [str(word) for word in link] if isinstance(link, list) else []

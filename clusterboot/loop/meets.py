@@ -1,8 +1,4 @@
-"""The MEETs of one run: when each pair was sent one, and those beyond the minimal plan.
-
-Extra MEETs go from newcomers to a serving cluster, and between nodes that look for each other at old
-addresses (`core.extra_meets`).
-"""
+"""The MEETs of one run: when each pair was sent one, and the extra ones (`core.extra_meets`)."""
 
 from __future__ import annotations
 
@@ -24,7 +20,7 @@ _PAIR_SECONDS = 0.3
 # The same between nodes with old addresses in a large cluster: views are old there, and the pair is most
 # likely connected by now.
 _LARGE_PAIR_SECONDS = 60.0
-# Nodes of a large cluster that are read whole in each round while a node joins it.
+# Nodes of a large cluster that are read in full in each round while a node joins it.
 _SAMPLE = 32
 
 
@@ -82,17 +78,17 @@ class ExtraMeets:
 
     async def send(self, verdict: Verdict, attaching: Mapping[str, str]) -> None:
         """Send the next batch; `attaching` maps nodes that have yet to become replicas to their primaries."""
-        meets = [*self._of_newcomers(verdict, attaching), *self._of_moved()]
+        meets = [*self._for_newcomers(verdict, attaching), *self._for_moved()]
         self._sent.note_extra(meets)
         await self._actor.send(meets, self._watch.views, extra=True)
 
-    def _of_moved(self) -> list[Meet]:
+    def _for_moved(self) -> list[Meet]:
         lost = moved_meets(self._nodes, self._watch.views) if self._moved else ()
         self._moved = bool(lost)
         resting = self._sent.resting(_PAIR_SECONDS if self._small else _LARGE_PAIR_SECONDS) if lost else ()
         return [meet for meet in lost if (meet.node, meet.peer) not in resting]
 
-    def _of_newcomers(self, verdict: Verdict, attaching: Mapping[str, str]) -> Iterator[Meet]:
+    def _for_newcomers(self, verdict: Verdict, attaching: Mapping[str, str]) -> Iterator[Meet]:
         if not self._joining:
             return
         if not self._connected:

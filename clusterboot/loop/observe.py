@@ -1,9 +1,8 @@
 """Looking at nodes: what is asked, and how the replies become views.
 
-`survey` asks everything of every node at once. `Watch` looks again and again while a cluster forms. It reads
-small clusters whole in every round. On large ones the counts in CLUSTER INFO tell which nodes may be
-complete; of those it reads a sample whole, which grows while all of it is complete, and at last it confirms
-with one snapshot of all nodes.
+`survey` asks every node everything. `Watch` looks repeatedly while a cluster forms: at a small cluster it
+reads every node in full. In a large one CLUSTER INFO tells which nodes may be complete; a growing sample of
+those is read in full, and one snapshot of all nodes confirms the result.
 """
 
 from __future__ import annotations
@@ -80,9 +79,9 @@ def now() -> float:
 async def survey(
     fleet: Asker, names: Iterable[str], seen: Seen | None = None, *, until: float | None = None
 ) -> Observed:
-    """Ask every node everything, all at once; a node that fails is `away` with the reason.
+    """Ask every node everything, all at once.
 
-    So is a node that is loading its data, and one that has not answered everything by `until` (loop time).
+    A node that fails, is loading its data or has not answered everything by `until` (loop time) is `away`.
     """
     seen = {} if seen is None else seen
     first_gate = asyncio.Semaphore(_MAX_FIRST_REPLIES)
@@ -129,7 +128,7 @@ async def _each(names: Iterable[str], look: Callable[[str], Awaitable[View]]) ->
 
 
 def _without_info(name: str, refused: Rejected, role: Reply, keys: Reply) -> tuple[dict[str, str], int]:
-    """Return what INFO would tell most of all, and the number of keys; NodeFailed if that is refused too."""
+    """Return the most important fields of INFO, and the number of keys; NodeFailed if refused too."""
     if isinstance(keys, Rejected) and keys.startswith("LOADING"):
         raise NodeFailed(loading(name))
     if isinstance(role, Rejected) or isinstance(keys, Rejected):
@@ -229,13 +228,11 @@ class Watch:
         if len(left) <= self._sample:
             return left
         half = self._sample // 2
-        wanted = len(self._judge.ids)
-        maybe = [
-            name
-            for name in left[half:]
-            if views[name].known >= wanted and (views[name].state_ok or self._judge.mesh_only)
-        ]
-        return left[:half] + maybe[-half:]
+
+        def maybe_complete(view: View) -> bool:
+            return view.known >= len(self._judge.ids) and (view.state_ok or self._judge.mesh_only)
+
+        return left[:half] + [name for name in left[half:] if maybe_complete(views[name])][-half:]
 
     async def snapshot(self) -> Observed:
         """Read every node whole, all at once: only such a look may find the cluster Ready."""
@@ -253,8 +250,8 @@ class Watch:
 
     async def _glance(self, name: str) -> View:
         view = self.views[name]
-        commands = (CLUSTER_INFO,) if view.in_sync and not view.me.replica else (CLUSTER_INFO, _link(view))
-        cluster, *link = await self._fleet.ask(name, *commands)
+        more = () if view.in_sync and not view.me.replica else (_link(view),)
+        cluster, *link = await self._fleet.ask(name, CLUSTER_INFO, *more)
         _accept(name, CLUSTER_INFO, cluster)
         return _with_link(replace(view, cluster=parse_fields(text(cluster))), *link)
 
@@ -270,12 +267,9 @@ class Watch:
         self._rounds += 1
         observed = await _each(names, read)
         self.views |= observed.views
-        for name, view in observed.views.items():
-            self._read_in[name] = self._rounds
-            if self._judge.node(view).ready:
-                self._complete.add(name)
-            else:
-                self._complete.discard(name)
+        self._read_in |= dict.fromkeys(observed.views, self._rounds)
+        self._complete -= observed.views.keys()
+        self._complete |= {name for name, view in observed.views.items() if self._judge.node(view).ready}
         return observed
 
 

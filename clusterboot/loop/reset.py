@@ -1,7 +1,7 @@
 """Resetting live nodes to standalone nodes without slots: `down --reset`.
 
-RESET HARD gives each node a new id, so that no old peer can bring it back; SOFT keeps the id and is undone by
-peers that still know it. The result is checked when every handshake that was under way must have expired.
+RESET HARD gives each node a new id; with SOFT, peers that still know the old one would undo the reset. The
+result is checked when every handshake that was under way has expired.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ async def reset(
 ) -> tuple[str, ...]:
     """Reset every node of the topology; returns their names.
 
-    Raises NodeFailed when a node is away, and Refused when nodes know strangers, or hold keys and `flush` is
-    not given, with all of them before anything is changed; OutOfTime after `timeout` seconds.
+    Changes nothing and raises NodeFailed when a node is away, Refused when nodes know strangers, or hold keys
+    and `flush` is not given. Raises OutOfTime after `timeout` seconds.
     """
     names = tuple(node.name for node in topology.nodes)
     boost = Boost(fleet, names, helper)
@@ -83,22 +83,20 @@ async def _out_of_time(fleet: Asker, names: Iterable[str], timeout: float) -> Ou
 
 
 async def _refuse(topology: Topology, fleet: Asker, views: Views, *, flush: bool) -> None:
-    """Raise everything that forbids a reset: half a reset is worse than none."""
+    """Raise everything that forbids a reset."""
     problems = [each for each in preflight.refusals(topology, views) if each.code == "stranger"]
-    hint = "add --flush to delete them too"
     if not flush:
-        problems += [
-            Problem(
-                "has-keys", f"{name} holds {count(view.keys, 'key')}.", name, hint=hint, exit=Exit.REFUSED
-            )
-            for name, view in views.items()
-            if view.keys
-        ]
+        problems += [_has_keys(name, view.keys) for name, view in views.items() if view.keys]
     if not problems:
         wanted = [(name, command) for name, view in views.items() for command in _commands(view)]
         problems = await forbidden(fleet, wanted)
     if problems:
         raise from_problems(problems)
+
+
+def _has_keys(node: str, keys: int) -> Problem:
+    hint = "add --flush to delete them too"
+    return Problem("has-keys", f"{node} holds {count(keys, 'key')}.", node, hint=hint, exit=Exit.REFUSED)
 
 
 async def _reset(fleet: Asker, views: Views, boost: Boost) -> None:

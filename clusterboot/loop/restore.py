@@ -1,10 +1,9 @@
 """Restoring what a boost has lowered, from the marks in the nodes alone: after a run, and after a killed one.
 
-First timeouts, and elections last: with a low timeout a node that stalls is taken for failed, and a replica
-that may be elected takes over from a primary that is only slow. So restoring waits a little for calm while
-timers are still low, then restores the timeouts, then gives each node the rest in one step: a replica as
-soon as no node finds its primary failing. A primary that is still failing after twice its timeout is dead,
-and a failover is right.
+With a low timeout a slow node counts as failed, and a replica that may be elected replaces a primary that is
+only slow. So restoring waits briefly for calm, restores the timeouts, and then the rest of each node in one
+step; for a replica, once no node finds its primary failing. A primary that is still failing after twice its
+timeout is dead, and a failover is right.
 """
 
 from __future__ import annotations
@@ -50,8 +49,8 @@ class _State:
 class Restoring:
     """One attempt to restore all nodes of a fleet that are marked.
 
-    `restored` are the nodes that have their own values again, `left` the others, with the reason: both are
-    true at any moment, also when `run` was cancelled. `waited` says that not all was calm.
+    `restored` are the nodes that have their own values again, `left` the others, with the reason; both hold
+    at any time, also after `run` was cancelled. `waited` says that not all was calm.
     """
 
     def __init__(

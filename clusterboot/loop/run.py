@@ -27,6 +27,8 @@ from clusterboot.topology import Topology
 
 # Seconds after the deadline in which the first look names the nodes that did not answer.
 LATE_SECONDS = 0.4
+# Seconds for the first look if starting clusterboot took all the time.
+_MIN_SECONDS = 0.1
 # The pause before a node that is away is asked again, in seconds.
 _RETRY_SECONDS = 0.2
 
@@ -35,8 +37,8 @@ _RETRY_SECONDS = 0.2
 class Request:
     """What a run of `up` is asked to do.
 
-    The run may take `timeout` seconds, of which `spent` are over (for starting servers). Without a `helper`
-    the next run restores what a killed one leaves lowered. `warnings` are already known and reported first.
+    It may take `timeout` seconds, of which `spent` are over (for starting servers). Without a `helper` the
+    next run restores what a killed one leaves lowered. `warnings` are reported first.
     """
 
     topology: Topology
@@ -63,7 +65,8 @@ class Run:
         self.fleet = asked.fleet
         self.report = asked.report
         self.start = now() - asked.spent
-        self.deadline = self.start + asked.timeout
+        # Never over before the first look: the limits of the connections have to end first.
+        self.deadline = max(self.start + asked.timeout, now() + _MIN_SECONDS)
         self.actor = Actor(self.fleet, self.report)
         self.meets = SentMeets()
         self.seen: Seen = {}
@@ -97,10 +100,9 @@ class Goal:
 async def first_look(run: Run) -> Views:
     """Look at every node, and wait until none is loading its data.
 
-    Raises NodeFailed with every node that cannot be used, and TimeoutError if nodes are still loading at the
-    deadline.
+    Raises NodeFailed with every node that cannot be used; TimeoutError if one still loads at the deadline.
     """
-    # Later than the bounds of a single answer, which tell more about a node than that it was too late.
+    # Later than the limits of connections and answers, whose errors say more about a node.
     until = run.deadline + LATE_SECONDS
     observed = _usable(run, await survey(run.fleet, run.names, run.seen, until=until))
     if observed.away:
@@ -134,7 +136,7 @@ async def _recheck(run: Run, views: Views) -> Views:
 
 
 async def full_look(run: Run, goal: Goal) -> Views:
-    """Look until all nodes answer in one look: one that restarts is waited for. The caller bounds it."""
+    """Look until all nodes answer in one look, so wait for those that restart; the caller bounds it."""
     while True:
         observed = await survey(run.fleet, run.names, run.seen)
         if not observed.away:
@@ -149,15 +151,15 @@ async def full_look(run: Run, goal: Goal) -> Views:
 def assess(run: Run, views: Views, *, stuck: bool = False) -> Goal:
     """Compare a full look with the topology; returns the target and the plan, which `run` keeps too.
 
-    `stuck` says that nothing has moved for so long that gossip alone will not help. Raises the exception of
-    everything that forbids to go on.
+    `stuck`: nothing has changed for so long that gossip alone will not help. Raises everything that forbids
+    going on.
     """
     first = run.goal is None
     if first:
         run.warn(set_by_users(views))
     adopted = adopt(run.topology, views)
     problems = preflight.refusals(run.topology, views)
-    # A server that is listed twice looks like two clusters too: only the cause is told then.
+    # A server that is listed twice looks like two clusters too; only the cause is reported.
     if not any(problem.code in ("same-server", "same-id") for problem in problems):
         problems += tuple(
             each for each in adopted.refusals if each in run.confirmed or not needs_recheck([each])

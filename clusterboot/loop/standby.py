@@ -1,4 +1,4 @@
-"""This end of the helper process (`loop.helper`): starts it, and dismisses it when all is restored."""
+"""This end of the helper process (`loop.helper`): starts it, and ends it when all is restored."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 
 from clusterboot.background import python_command
 from clusterboot.loop import helper
-from clusterboot.topology import Topology
-from clusterboot.wire.client import Credential
+from clusterboot.topology import Credential, Topology
 
 # Max seconds for its start on a busy machine.
 _START_SECONDS = 10.0
@@ -35,14 +33,13 @@ class Standby:
         process = _popen()
         assert process.stdin is not None
         assert process.stdout is not None
-        # Passwords go through the pipe alone: other users can read arguments and the environment.
-        data = marshal.dumps((sys.path, self._seconds, pickle.dumps(self._given)))
         try:
             with process.stdout as ready:
                 await _readable(ready.fileno())
                 if ready.read(1) != helper.READY:
                     raise OSError("it did not start")
-            process.stdin.write(len(data).to_bytes(8, "big") + data)
+            # Passwords go through the pipe alone: other users can read arguments and the environment.
+            marshal.dump((sys.path, self._seconds, pickle.dumps(self._given)), process.stdin)
             process.stdin.flush()
         except BaseException:
             process.kill()
@@ -51,18 +48,15 @@ class Standby:
         self._process = process
 
     def dismiss(self) -> None:
-        """Tell the helper that all is restored; it ends at once."""
+        """Kill the helper, because all is restored: a busy machine may let it react only after seconds."""
         process, self._process = self._process, None
-        if process is None or process.stdin is None:
-            return
-        with suppress(OSError), process.stdin as pipe:
-            pipe.write(helper.DISMISSED)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(1.0)
+        if process is not None:
+            with process:
+                process.kill()
 
 
 def _popen() -> subprocess.Popen[bytes]:
-    """Start the helper: not in a thread, which cannot start either where processes are at their limit."""
+    """Start the helper. Not in a thread: none can start where processes are at their limit."""
     words, env = python_command("clusterboot.loop.helper.main")
     pipe = subprocess.PIPE
     # It stays in our working folder: paths of certificates may be relative to it.
@@ -72,10 +66,8 @@ def _popen() -> subprocess.Popen[bytes]:
 
 
 async def _readable(number: int) -> None:
-    """Wait until there is something to read from a descriptor, or its other end is closed.
-
-    By the event loop, since select takes no descriptor above 1,023 and there is one for each node.
-    """
+    """Wait until there is something to read from a descriptor, or its other end is closed."""
+    # select takes no descriptor above 1,023, and there is one for each node.
     loop = asyncio.get_running_loop()
     readable = asyncio.Event()
     loop.add_reader(number, readable.set)

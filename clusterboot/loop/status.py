@@ -24,8 +24,7 @@ _CORRECT_FIRST = "correct what is named above first, then run 'clusterboot up': 
 async def status(topology: Topology, fleet: Asker, within: float | None = None) -> StatusResult:
     """Look once at every node and judge the answers; changes nothing and raises nothing.
 
-    A node that has not answered everything `within` seconds is away. Finding out why the cluster is not
-    Ready takes up to a second more.
+    A node that has not answered everything `within` seconds is away. The reasons take up to a second more.
     """
     until = None if within is None else now() + within
     observed = await survey(fleet, (node.name for node in topology.nodes), until=until)
@@ -64,7 +63,7 @@ async def _confirmed(
 
 
 def _beside(refusals: Sequence[Problem], reasons: Iterable[Problem], views: Views) -> Iterator[Problem]:
-    """Yield the reasons that do not follow from what `up` would refuse, with hints that hold beside it."""
+    """Yield the reasons that do not follow from `refusals`, with hints that fit beside them."""
     ours = {view.id for view in views.values()}
     ghosts = any(problem.code == "ghost" for problem in refusals)
     for reason in reasons:

@@ -1,22 +1,19 @@
-"""What GitHub Actions shows of a run: a log that folds by phases, and a summary of the job."""
+"""A run under GitHub Actions: a log with a group for each phase, and the summary of the job."""
 
 from __future__ import annotations
 
 import re
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from contextlib import suppress
 
+from rich.console import Console
+
+from clusterboot.core.results import NodeRow, UpResult
+from clusterboot.errors import Problem
 from clusterboot.render import live, plan_text, words, workflow
-from clusterboot.render.lines import GONE, Lines
-from clusterboot.render.run_state import Clock, RunReporter
+from clusterboot.render.reporter import GONE, Clock, Lines, RunReporter
 from clusterboot.render.safe import clean
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from clusterboot.core.results import NodeRow, UpResult
-    from clusterboot.errors import Problem
 
 # GitHub cuts a summary at 1 MiB; a picture of hundreds of nodes cannot be read.
 MAX_ROWS, _MAX_DRAWN = 200, 60
@@ -24,16 +21,14 @@ _STATES = {"ok": "ok", "fail": "cluster_state:fail", "away": "does not answer", 
 
 
 def reporter(console: Console, *, quiet: bool = False, clock: Clock = time.monotonic) -> RunReporter:
-    """Return the reporter of a run: one whose log folds under GitHub Actions, else the one of `live`."""
-    return (
-        Groups(console, clock)
-        if workflow.active() and not quiet
-        else live.reporter(console, quiet=quiet, clock=clock)
-    )
+    """Return the reporter of a run: `Groups` under GitHub Actions, else that of `live`."""
+    if workflow.active() and not quiet:
+        return Groups(console, clock)
+    return live.reporter(console, quiet=quiet, clock=clock)
 
 
 class Groups(Lines):
-    """The plain lines of a log, each phase a group that GitHub folds; warnings stand outside of the folds."""
+    """Plain lines, each phase in a group that GitHub folds; warnings are annotations."""
 
     def __init__(self, console: Console, clock: Clock) -> None:
         super().__init__(console, clock)
@@ -45,14 +40,15 @@ class Groups(Lines):
         self._close()
 
     def begin(self) -> None:
-        """Begin a phase in a group of its own."""
+        """Begin a group for the phase."""
         self._close()
         self._write(workflow.command("group", self.title()))
         self._open = True
+        super().begin()
 
     def warn(self, problem: Problem) -> None:
         """Write a warning as an annotation."""
-        self._write(workflow.command("warning", problem.message, {"title": problem.code}))
+        self._write(workflow.command("warning", problem.message, title=problem.code))
 
     def _close(self) -> None:
         if self._open:
@@ -60,11 +56,9 @@ class Groups(Lines):
             self._write(workflow.command("endgroup"))
 
     def _write(self, line: str) -> None:
-        try:
+        with suppress(*GONE):
             self._stream.write(f"{line}\n")
             self._stream.flush()
-        except GONE:
-            return
 
 
 def summary(result: UpResult, errors: Sequence[Problem] = ()) -> str:
@@ -73,12 +67,8 @@ def summary(result: UpResult, errors: Sequence[Problem] = ()) -> str:
     shape = plan_text.shape(result.topology, result.target, meet_only=result.mesh_only)
     how = "nothing was changed" if result.dry_run else f"after {words.seconds(result.seconds)}"
     state = "Ready" if result.ready else "a full mesh" if result.verdict.ready else "not Ready"
-    lines = [
-        f"### {'✅' if result.verdict.ready else '❌'} Cluster{name}: {state}",
-        "",
-        f"{shape}; {how}.",
-        "",
-    ]
+    mark = "✅" if result.verdict.ready else "❌"
+    lines = [f"### {mark} Cluster{name}: {state}", "", f"{shape}; {how}.", ""]
     lines += [f"- {_cell(error.message)}" for error in errors[:MAX_ROWS]]
     named = any(row.name != row.address for row in result.nodes)
     header = ["node", *(["address"] if named else []), "role", "slots", "state", "version"]
@@ -97,26 +87,19 @@ def summary(result: UpResult, errors: Sequence[Problem] = ()) -> str:
 
 def _picture(rows: Sequence[NodeRow]) -> list[str]:
     """Primaries with their slots, and an arrow from each to its replicas."""
-    number = {row.name: index for index, row in enumerate(rows)}
-    lines = ["flowchart LR"]
+    ids = {row.name: f"n{number}" for number, row in enumerate(rows)}
+    nodes, arrows = [], []
     for row in rows:
+        # Mermaid knows entities by number between # and ;.
+        label = re.sub(r"[^A-Za-z0-9 .:\[\]/_-]", lambda match: f"#{ord(match[0])};", clean(row.name))
         slots = f"<br/>{words.slots(row.slots)}" if row.slots else ""
-        lines.append(f'  n{number[row.name]}["{_label(row.name)}{slots}"]')
-    lines += [
-        f"  n{number[row.primary]} --> n{number[row.name]}"
-        for row in rows
-        if row.primary is not None and row.primary in number
-    ]
-    return lines
+        nodes.append(f'  {ids[row.name]}["{label}{slots}"]')
+        if row.primary in ids:
+            arrows.append(f"  {ids[row.primary]} --> {ids[row.name]}")
+    return ["flowchart LR", *nodes, *arrows]
 
 
 def _cell(text: str) -> str:
     """Return text for a table cell, in which nothing is Markdown or HTML."""
-    return (
-        re.sub(r"([\\`*_{}\[\]()#+!|~$@])", r"\\\1", clean(text)).replace("&", "&amp;").replace("<", "&lt;")
-    )
-
-
-def _label(text: str) -> str:
-    """Return text for a label of Mermaid, which knows entities by number between # and ;."""
-    return re.sub(r"[^A-Za-z0-9 .:\[\]/_-]", lambda found: f"#{ord(found[0])};", clean(text))
+    text = re.sub(r"([\\`*_{}\[\]()#+!|~$@])", r"\\\1", clean(text))
+    return text.replace("&", "&amp;").replace("<", "&lt;")

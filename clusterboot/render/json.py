@@ -1,4 +1,4 @@
-"""The one JSON document of each command: pure functions from results to plain data (docs/json.md).
+"""The one JSON document of each command: pure functions from results to data for JSON (docs/json.md).
 
 Keys may be added, their meaning never changes. Every document of a command has all of that command's
 keys, also when the command failed.
@@ -6,29 +6,18 @@ keys, also when the command failed.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from clusterboot.core.results import NodeRow
+from clusterboot.core.plan import Plan, Step
+from clusterboot.core.results import DownResult, LsResult, NodeRow, StatusResult, UpResult, Validated
 from clusterboot.errors import Exit, Problem, worst
 from clusterboot.render import words
 from clusterboot.slots import Slots
-
-if TYPE_CHECKING:
-    from clusterboot.core.events import Done
-    from clusterboot.core.placement import Placement
-    from clusterboot.core.plan import Plan, Step
-    from clusterboot.core.results import (
-        BoostReport,
-        DownResult,
-        LsResult,
-        StatusResult,
-        UpResult,
-        Validated,
-    )
-    from clusterboot.topology import Topology
+from clusterboot.topology import Topology
 
 SCHEMA = 1
 
@@ -46,13 +35,6 @@ _NODE = (
     *("name", "address", "ip", "id", "role", "primary"),
     *("slots", "version", "state", "unseen", "unseen_by"),
 )
-# Beside kind and node, by kind.
-_STEPS = {
-    "epoch": ("epoch",),
-    "slots": ("slots",),
-    "meet": ("peer", "host", "port", "bus_port"),
-    "replicate": ("primary",),
-}
 
 # What a command's document has when it failed before there was a result.
 _EMPTY: Mapping[str, Document] = {
@@ -74,25 +56,6 @@ _EMPTY: Mapping[str, Document] = {
 }
 
 
-def document(
-    command: str,
-    exit: Exit | int,  # noqa: A002 (the key of the contract)
-    errors: Sequence[Problem] = (),
-    warnings: Sequence[Problem] = (),
-    **fields: Any,
-) -> Document:
-    """Return the document of a command: the common keys first, then `fields`."""
-    return {
-        "schema": SCHEMA,
-        "command": command,
-        "ok": int(exit) == 0,
-        "exit": int(exit),
-        "errors": [problem(each) for each in errors],
-        "warnings": [problem(each) for each in warnings],
-        **fields,
-    }
-
-
 def dumps(doc: Document) -> str:
     """Return a document as valid UTF-8 text without characters that a terminal would obey."""
     text = json.dumps(doc, ensure_ascii=False, indent=2, allow_nan=False)
@@ -103,85 +66,89 @@ def failure(
     command: str,
     errors: Sequence[Problem],
     warnings: Sequence[Problem] = (),
-    exit: Exit | None = None,  # noqa: A002
+    status: Exit | None = None,
 ) -> Document:
     """Return the document of a command that failed without a result; its own keys are empty.
 
-    `exit` overrides the exit status of the problems.
+    The exit status is `status`, else that of the errors.
     """
-    status = worst(error.exit for error in errors) if exit is None else exit
-    return document(command, status, errors, warnings, **_EMPTY.get(command, {}))
+    status = worst(error.exit for error in errors) if status is None else status
+    return _document(command, status, errors, warnings, **_EMPTY.get(command, {}))
 
 
 def validated(result: Validated, command: str = "validate", warnings: Sequence[Problem] = ()) -> Document:
     """Return the document of `validate`, or of `plan`, which has the same keys."""
-    return document(
+    topology, spots = result.topology, result.placement.spots
+    rows = []
+    for node in topology.nodes:
+        spot = spots[node.name]
+        rows.append(NodeRow(node.name, node.address, None, spot.role, spot.primary, spot.slots, None, None))
+    return _document(
         command,
         Exit.DONE,
-        warnings=(*result.topology.warnings, *result.placement.warnings, *warnings),
-        nodes=fresh_nodes(result.topology, result.placement),
-        placement=placement(result.placement),
-        plan=plan(result.topology, result.plan),
+        warnings=(*topology.warnings, *result.placement.warnings, *warnings),
+        nodes=nodes(rows, topology),
+        placement={name: _fields(spot, "role", "primary", "slots") for name, spot in spots.items()},
+        plan=_plan(topology, result.plan),
     )
 
 
-def up(result: UpResult, errors: Sequence[Problem] = (), exit: Exit | None = None) -> Document:  # noqa: A002
+def up(result: UpResult, errors: Sequence[Problem] = (), status: Exit | None = None) -> Document:
     """Return the document of `up`; `errors` are what ended a run that did not reach its goal.
 
-    The exit status is that of the errors, else DONE where the goal was reached or the run was dry.
+    The exit status is `status` or that of the errors, else DONE if the goal was reached or the run was dry.
     """
-    if exit is None:
-        exit = worst(error.exit for error in errors)  # noqa: A001
-    if exit is Exit.DONE and not (result.verdict.ready or result.dry_run):
-        exit = Exit.NOT_READY  # noqa: A001
+    if status is None:
+        status = worst(error.exit for error in errors)
+    if status is Exit.DONE and not (result.verdict.ready or result.dry_run):
+        status = Exit.NOT_READY
+    boost = result.boost
     fields: Document = {
         "ready": result.ready,
         "mesh": result.verdict.mesh,
         "nodes": nodes(result.nodes, result.topology),
-        "steps": [done(each) for each in result.steps],
+        "steps": [{**_step(done.step), "again": done.again, "extra": done.extra} for done in result.steps],
         "repaired": result.repaired,
         "extra_meets": result.extra_meets,
-        "boost": boost(result.boost),
+        "boost": _fields(boost, "used", "settings", "nodes", "restored", "reason") if boost else None,
         "seconds": round(result.seconds, 3),
     }
     if result.dry_run:
-        fields |= {"dry_run": True, "plan": plan(result.topology, result.plan)}
-    return document("up", exit, errors, result.warnings, **fields)
+        fields |= {"dry_run": True, "plan": _plan(result.topology, result.plan)}
+    return _document("up", status, errors, result.warnings, **fields)
 
 
 def status(result: StatusResult, errors: Sequence[Problem] = ()) -> Document:
     """Return the document of `status`; its exit status is that of the errors, else of the verdict."""
-    verdict = result.verdict
-    return document(
+    return _document(
         "status",
         worst(error.exit for error in errors) or result.exit,
         errors,
         result.warnings,
         ready=result.ready,
-        mesh=verdict.mesh,
-        reasons=[problem(reason) for reason in verdict.reasons],
+        mesh=result.verdict.mesh,
+        reasons=[problem(reason) for reason in result.verdict.reasons],
         nodes=nodes(result.nodes, result.topology),
     )
 
 
 def down(result: DownResult) -> Document:
     """Return the document of `down`."""
-    return document("down", Exit.DONE, warnings=result.warnings, **_fields(result, *_EMPTY["down"]))
+    return _document("down", Exit.DONE, **_fields(result, *_EMPTY["down"]))
 
 
 def ls(result: LsResult) -> Document:
     """Return the document of `ls`."""
     clusters = [
         {
-            "name": cluster.name,
-            "file": cluster.file,
+            **_fields(cluster, "name", "file"),
             "version": words.server(cluster.version),
             "running": cluster.running,
             "nodes": [_fields(server, "address", "pid", "running") for server in cluster.servers],
         }
         for cluster in result.clusters
     ]
-    return document("ls", Exit.DONE, warnings=result.warnings, clusters=clusters)
+    return _document("ls", Exit.DONE, warnings=result.warnings, clusters=clusters)
 
 
 def problem(found: Problem) -> Document:
@@ -195,50 +162,34 @@ def nodes(rows: Sequence[NodeRow], topology: Topology) -> list[Document]:
     return [{**_fields(row, *_NODE), "zone": zones.get(row.name)} for row in rows]
 
 
-def fresh_nodes(topology: Topology, target: Placement) -> list[Document]:
-    """Return the nodes of a topology with their planned places; nothing else is known yet."""
-    rows = []
-    for node in topology.nodes:
-        spot = target.spots[node.name]
-        rows.append(NodeRow(node.name, node.address, None, spot.role, spot.primary, spot.slots, None, None))
-    return nodes(rows, topology)
+def _document(
+    command: str,
+    status: Exit,
+    errors: Sequence[Problem] = (),
+    warnings: Sequence[Problem] = (),
+    **fields: Any,
+) -> Document:
+    """Return the document of a command: the common keys first, then `fields`."""
+    return {
+        "schema": SCHEMA,
+        "command": command,
+        "ok": status is Exit.DONE,
+        "exit": int(status),
+        "errors": [problem(each) for each in errors],
+        "warnings": [problem(each) for each in warnings],
+        **fields,
+    }
 
 
-def placement(found: Placement) -> Document:
-    """Return role, primary and slots by node name."""
-    return {name: _fields(spot, "role", "primary", "slots") for name, spot in found.spots.items()}
+def _plan(topology: Topology, plan: Plan) -> Document:
+    steps = [_step(step) for step in plan.steps]
+    return {"strategy": topology.strategy, "groups": plan.groups, "steps": steps}
 
 
-def plan(topology: Topology, found: Plan) -> Document:
-    """Return a plan: how nodes meet, how many groups know each other already, and the steps in order."""
-    steps = [step(each) for each in found.steps]
-    return {"strategy": topology.strategy, "groups": found.groups, "steps": steps}
+def _step(step: Step) -> Document:
+    return _fields(step, "kind", *(field.name for field in dataclasses.fields(step)))
 
 
-def step(found: Step) -> Document:
-    """Return one step; `kind` says which other keys it has."""
-    return _fields(found, "kind", "node", *_STEPS[found.kind])
-
-
-def done(found: Done) -> Document:
-    """Return a step that was done: `again` repairs a lost one, `extra` goes beyond the plan."""
-    return {**step(found.step), "again": found.again, "extra": found.extra}
-
-
-def boost(found: BoostReport | None) -> Document | None:
-    """Return which timers the boost lowered, and on how many nodes they were restored."""
-    if found is None:
-        return None
-    return _fields(found, "used", "settings", "nodes", "restored", "reason")
-
-
-def _fields(found: object, *names: str) -> Document:
-    return {name: _plain(getattr(found, name)) for name in names}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Slots):
-        return str(value)
-    if isinstance(value, Mapping):
-        return dict(value)
-    return list(value) if isinstance(value, tuple) else value
+def _fields(source: object, *names: str) -> Document:
+    values = {name: getattr(source, name) for name in names}
+    return {name: str(value) if isinstance(value, Slots) else value for name, value in values.items()}

@@ -1,7 +1,7 @@
-"""Shows a run while it works: a small screen on a terminal, plain lines elsewhere, nothing when quiet.
+"""A run while it works: a small screen on a terminal, plain lines elsewhere, nothing when quiet.
 
-rich redraws the screen from a thread, so that the clock goes on while a node is silent. An event only
-changes what the next frame shows.
+A thread of rich redraws the screen, so the clock goes on while a node is silent; events only change what the
+next frame shows.
 """
 
 from __future__ import annotations
@@ -9,23 +9,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
 
 from clusterboot.core.events import Event, Warned
+from clusterboot.core.results import StatusResult
 from clusterboot.render import words
-from clusterboot.render.lines import GONE, Lines, warn, write
 from clusterboot.render.page import BAD, DIM, GOOD, HEAD, OPTIONAL, WARN, Column, Page, Part
-from clusterboot.render.run_state import Clock, RunReporter
+from clusterboot.render.reporter import GONE, Clock, Lines, RunReporter, warn
 from clusterboot.render.safe import clean
 from clusterboot.render.text import add_status
 
 if TYPE_CHECKING:
-    from typing import Self
-
-    from rich.console import Console
     from rich.live import Live
-
-    from clusterboot.core.results import StatusResult
 
 FRAMES = 10  # per second
 MAX_ROWS = 16  # nodes with a line each; of more nodes only those that are not ready are named
@@ -62,15 +59,13 @@ class Screen(RunReporter):
     def __exit__(self, *exc: object) -> None:
         super().__exit__(*exc)
         self._over = True
-        try:
+        with suppress(*GONE):
             if self.live is not None:
                 self.live.stop()
-        except GONE:
-            return
-        if spent := self.spent():
-            page = Page(self._console)
-            page.line((spent, DIM), hang=0)
-            write(page)
+            if spent := self.spent():
+                page = Page(self._console)
+                page.line((spent, DIM), hang=0)
+                page.print()
 
     def __call__(self, event: Event, /) -> None:
         """Take one event."""
@@ -148,9 +143,9 @@ def _add_nodes(page: Page, run: RunReporter) -> None:
 def watch(
     console: Console, interval: float, clock: Clock = time.monotonic
 ) -> Iterator[Callable[[StatusResult], None]]:
-    """Give a function that shows a status again and again: in place on a terminal, else on change.
+    """Yield a function that shows a status: redrawn in place on a terminal, elsewhere printed on change.
 
-    `interval` are the seconds between two looks; the screen says so, and how long ago the last one was.
+    The screen also shows `interval`, the seconds between two looks, and the time since the last one.
     """
     live: Live | None = None
     shown, last = Page(console), ""
@@ -165,18 +160,17 @@ def watch(
 
     def show(result: StatusResult) -> None:
         nonlocal live, shown, last, looked
-        page = Page(console)
-        add_status(page, result)
-        shown, looked = page, clock()
+        shown, looked = Page(console), clock()
+        add_status(shown, result)
         if drawable(console):
             live = live or _start(console, draw, transient=False)
         else:
             with console.capture() as capture:
-                page.print()
+                shown.print()
             if capture.get() != last:
                 if last:
-                    page.parts.insert(0, page.text())
-                page.print()
+                    console.print()
+                shown.print()
             last = capture.get()
 
     try:
@@ -187,7 +181,7 @@ def watch(
 
 
 def _start(console: Console, draw: Callable[[], Page], *, transient: bool) -> Live:
-    """Start a live screen that redraws itself; it stands still where its stream is gone."""
+    """Start a live screen that redraws itself; it stops redrawing when its stream is gone."""
     from rich.control import Control
     from rich.live import Live
     from rich.segment import ControlType

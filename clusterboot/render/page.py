@@ -11,15 +11,14 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, cast
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.segment import Segment, Segments
+from rich.text import Text
 
 from clusterboot.render import workflow
 from clusterboot.render.safe import spell
-
-if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
-    from rich.segment import Segment
-    from rich.text import Text
 
 Part = str | tuple[str, str]  # a text, or a text and its style
 
@@ -36,8 +35,6 @@ def console(*, stderr: bool = False, no_color: bool = False) -> Console:
     With `no_color`, or NO_COLOR set to anything (https://no-color.org), not even bold is written: every
     screen says in words what its colours say.
     """
-    from rich.console import Console
-
     plain = no_color or bool(os.environ.get("NO_COLOR"))
     stream = sys.stderr if stderr else sys.stdout
     return Console(
@@ -83,8 +80,6 @@ class Page:
 
     def table(self, *columns: Column, indent: int = 2) -> None:
         """Add a table; columns without a single text are left out."""
-        from rich.text import Text
-
         lines = Text("\n", no_wrap=True, overflow="ellipsis")
         titled = any(column.title for column in columns)
         shown = []
@@ -98,8 +93,6 @@ class Page:
 
     def text(self, *parts: Part) -> Text:
         """Return text that is safe for the console."""
-        from rich.text import Text
-
         text = Text(overflow="ignore")
         for part in parts:
             shown, how = (part, "") if isinstance(part, str) else part
@@ -114,8 +107,6 @@ class Page:
 
     def print(self, *, repeat: bool = False) -> None:
         """Write everything at once; with `repeat` also the first line at the end, if it scrolls away."""
-        from rich.segment import Segments
-
         console = self.console
         lines = self._lines(console.options, self.parts)
         if repeat and console.is_terminal and len(lines) >= console.height:
@@ -128,9 +119,6 @@ class Page:
         yield from _trimmed(self.drawn)
 
     def _lines(self, options: ConsoleOptions, parts: Sequence[RenderableType]) -> list[list[Segment]]:
-        from rich.console import Group
-        from rich.segment import Segment
-
         if not self.console.is_terminal:
             options = options.update(width=_UNBOUNDED)
         lines = list(Segment.split_lines(self.console.render(Group(*parts), options)))
@@ -141,8 +129,6 @@ class Page:
 
 def _trimmed(lines: list[list[Segment]]) -> Iterator[Segment]:
     """Return lines without the spaces that fill the last column: a narrower window would wrap them."""
-    from rich.segment import Segment
-
     for line in lines:
         while line and not line[-1].text.rstrip(" "):
             line.pop()
@@ -158,8 +144,6 @@ class _Paragraph:
     hang: int | None
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        from rich.text import Text
-
         if self.hang is None or self.text.cell_len <= options.max_width:
             yield Text("", overflow="ignore", no_wrap=True).append_text(self.text)
             return

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+from rich.console import Console
 
 from clusterboot.addresses import Endpoint
+from clusterboot.core.placement import Placement
 from clusterboot.core.plan import AddSlots, Meet, Plan, Replicate, SetEpoch, Step
+from clusterboot.core.results import Validated
 from clusterboot.render import tables, words
 from clusterboot.render.page import DIM, HEAD, Column, Page, Part
 from clusterboot.render.safe import clean
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from clusterboot.core.placement import Placement
-    from clusterboot.core.results import Validated
-    from clusterboot.topology import Topology
+from clusterboot.topology import Topology
 
 MAX_STEPS = 6  # of each kind in the plan of a big cluster
 
@@ -26,12 +24,15 @@ def plan(console: Console, result: Validated) -> None:
     topology, target = result.topology, result.placement
     big = len(topology.nodes) > tables.MAX_NODES
     page = Page(console)
-    page.line(("Plan for fresh nodes: ", HEAD), summary(topology, target, result.plan))
+    page.line(("Plan for fresh nodes: ", HEAD), summary(result))
     page.line()
     if big:
         tables.places(page, topology, target)
         if topology.slots != "none":
-            page.line((f"  {_sizes(target)}", DIM))
+            sizes = [len(spot.slots) for spot in target.spots.values() if spot.slots]
+            low, high = min(sizes, default=0), max(sizes, default=0)
+            each = words.count(low, "slot") if low == high else f"{low} to {high} slots"
+            page.line((f"  {each} per primary", DIM))
     else:
         tables.planned(page, topology, target)
     page.line()
@@ -42,11 +43,11 @@ def plan(console: Console, result: Validated) -> None:
     page.print()
 
 
-def summary(topology: Topology, target: Placement, found: Plan) -> str:
+def summary(result: Validated) -> str:
     """Return a cluster and how it is made: "6 nodes, 3 primaries, 3 replicas, star of 5 MEETs"."""
-    meets = len(found.meets)
-    how = f"{topology.strategy} of {words.count(meets, 'MEET')}" if meets else "no MEET"
-    return f"{shape(topology, target)}, {how}"
+    meets = len(result.plan.meets)
+    how = f"{result.topology.strategy} of {words.count(meets, 'MEET')}" if meets else "no MEET"
+    return f"{shape(result.topology, result.placement)}, {how}"
 
 
 def shape(topology: Topology, target: Placement, *, meet_only: bool = False) -> str:
@@ -66,8 +67,6 @@ def shape(topology: Topology, target: Placement, *, meet_only: bool = False) -> 
 
 def steps(page: Page, found: Plan, *, big: bool) -> None:
     """Add the steps by kind, in the order in which they are sent; of a `big` plan only the first of each."""
-    from rich.cells import cell_len
-
     most = MAX_STEPS if big else len(found.steps)
     page.line(("Steps, in order", HEAD))
     for kind, name in words.STEPS.items():
@@ -78,7 +77,7 @@ def steps(page: Page, found: Plan, *, big: bool) -> None:
             _draw(page, found.meets, most)
             continue
         rows = [(clean(step.node), _value(step)) for step in same[:most]]
-        wide = 6 + sum(max((cell_len(row[index]) for row in rows), default=0) for index in (0, 1))
+        wide = 6 + sum(max(map(cell_len, column)) for column in zip(*rows, strict=True))
         if kind == "replicate" and page.console.is_terminal and wide > page.console.width:
             # Names that are cut to fit would all look alike: the second goes below the first, both whole.
             for replica, primary in rows:
@@ -99,18 +98,18 @@ def _value(step: Step) -> str:
         case Replicate():
             return f"of {clean(step.primary)}"
         case Meet():
-            return meeting(step)
+            return _peer(step)
 
 
 def _draw(page: Page, meets: Sequence[Meet], most: int) -> None:
-    """Add one drawing per chain and per hub, in the order of the steps."""
+    """Add a drawing for each chain and each hub, in the order of the steps."""
     start = 0
     while start < len(meets):
         end = start + 1
         chained = end < len(meets) and meets[end].node == meets[start].peer
         while end < len(meets) and meets[end].node == (meets[end - 1].peer if chained else meets[start].node):
             end += 1
-        peers = [meeting(meet) for meet in meets[start : min(end, start + most)]]
+        peers = [_peer(meet) for meet in meets[start : min(end, start + most)]]
         if end - start > most:
             peers.append(f"{end - start - most} more")
         hub = clean(meets[start].node)
@@ -125,17 +124,10 @@ def _draw(page: Page, meets: Sequence[Meet], most: int) -> None:
         start = end
 
 
-def meeting(meet: Meet) -> str:
+def _peer(meet: Meet) -> str:
     """Return the node that a MEET names, with address and bus port where its name does not say them."""
     bus = f"@{meet.bus_port}" if meet.bus_port is not None else ""
     address = str(Endpoint(meet.host, meet.port))
     if address == meet.peer:
         return f"{clean(meet.peer)}{bus}"
     return f"{clean(meet.peer)} ({clean(address + bus)})"
-
-
-def _sizes(target: Placement) -> str:
-    """How many slots a primary gets."""
-    sizes = [len(spot.slots) for spot in target.spots.values() if spot.slots]
-    low, high = min(sizes, default=0), max(sizes, default=0)
-    return f"{words.count(low, 'slot')} per primary" if low == high else f"{low} to {high} slots per primary"

@@ -1,22 +1,19 @@
-"""Problems as text: `error: sentence` and the next step below it, or `file:line:col: sentence`.
+"""Problems as text: `error: sentence` with its hint below, or `file:line:col: sentence`.
 
-A file that cannot be read as a whole has no line to point at: `error: file: sentence`. Names are never
-cut here: the reader of an error has to find the node.
+A file that cannot be read at all has no line to point at: `error: file: sentence`. Names are never cut: the
+reader of an error has to find the node.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
+from rich.console import Console
+
+from clusterboot.errors import Problem
 from clusterboot.render.page import BAD, DIM, WARN, Page, Part
 from clusterboot.render.safe import MAX_HINT, MAX_MESSAGE, clean
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from clusterboot.errors import Problem
 
 MAX_ALIKE = 10  # problems with the same code; a network that fails gives hundreds
 _MAX_LINES = 30  # of one message
@@ -95,6 +92,7 @@ def _first_of_each_code(problems: Sequence[Problem]) -> Iterator[tuple[Problem, 
             yield problem, 0
             continue
         seen[problem.code] += 1
-        if seen[problem.code] <= MAX_ALIKE:
-            last = seen[problem.code] == MAX_ALIKE
-            yield problem, number[problem.code] - MAX_ALIKE if last else 0
+        if seen[problem.code] < MAX_ALIKE:
+            yield problem, 0
+        elif seen[problem.code] == MAX_ALIKE:
+            yield problem, number[problem.code] - MAX_ALIKE

@@ -1,8 +1,8 @@
-"""Makes text from files and from the network safe to show; every line that is printed goes through it.
+"""Text from files and from the network made safe to show; every line that is printed goes through here.
 
-A terminal obeys escape sequences, and text that runs backwards or is invisible misleads a reader, so every
-character that is not plain and printable is spelled out: ESC is shown as \\x1b, the right-to-left override
-as \\u202e (see Boucher and Anderson, "Trojan Source", 2021).
+A terminal obeys escape sequences, and invisible or right-to-left text misleads readers. So every character
+that is not plain and printable is escaped: ESC as \\x1b, the right-to-left override as \\u202e (see
+Boucher and Anderson, "Trojan Source", 2021).
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ _MAX_MARKS = 2
 
 
 def clean(text: str, limit: int = MAX_NAME) -> str:
-    """Return `text` on one line of at most `limit` characters, whatever is invisible or active spelled out.
+    """Return `text` on one line of at most `limit` characters, with invisible and active ones escaped.
 
-    Spelled out are control and format characters (bidi overrides, zero-width characters), surrogates,
-    private and unassigned code points, every space but the plain one, and combining marks that pile up.
-    A text that is too long loses its middle, where an ellipsis shows it.
+    These are control and format characters (bidi overrides, zero-width characters), surrogates, private and
+    unassigned code points, every space but the plain one, and combining marks that pile up. An ellipsis
+    replaces the middle of a text that is too long.
     """
     if len(text) > 2 * limit:
         text = f"{text[:limit]}{text[-limit:]}"
@@ -32,7 +32,7 @@ def clean(text: str, limit: int = MAX_NAME) -> str:
 
 
 def spell(text: str) -> str:
-    """Return `text` with whatever is invisible or active spelled out as Python would write it."""
+    """Return `text` with invisible and active characters escaped as in Python."""
     if text.isascii() and text.isprintable():
         return text
     shown: list[str] = []

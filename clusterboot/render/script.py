@@ -1,30 +1,26 @@
 """A plan as a POSIX shell script of redis-cli lines that does the same on fresh nodes.
 
-The script works with redis-cli and servers from 6.2 on (so ADDSLOTS, not ADDSLOTSRANGE, which is newer),
-holds no password and no node id, and is checked against real servers in tests/render/test_script.py.
-redis-cli exits with 0 when a server refuses a command, so every answer is looked at. Everything that
-comes from the topology is quoted, and in comments spelled out in ASCII, so that it cannot become code.
+The script works with redis-cli and servers from 6.2 on, and holds no password and no node id. redis-cli
+exits with 0 when a server refuses a command, so the script checks every answer. Everything that comes from
+the topology is quoted, and escaped to ASCII in comments, so that it cannot become code.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from ipaddress import ip_address
 from shlex import quote
 from textwrap import wrap
-from typing import TYPE_CHECKING
 
 from clusterboot.core.plan import AddSlots, Meet, Plan, Replicate, SetEpoch, Step
 from clusterboot.render import words
 from clusterboot.render.safe import clean
+from clusterboot.topology import Auth, Node, Tls, Topology
 
-if TYPE_CHECKING:
-    from clusterboot.slots import Slots
-    from clusterboot.topology import Auth, Node, Tls, Topology
-
-# Where a password comes from: env, file, literal or none, and its name, path or value.
-Credential = tuple[str, str]
+# For each source of a password, an Auth without user name: the variable that holds it, the lines that set it.
+Passwords = dict[Auth, tuple[str, str]]
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
@@ -40,7 +36,7 @@ must() { # NODE COMMAND...: the node has to answer OK
     [ "$answer" = OK ] || give_up "$(name "$1") answers $2 ${3:-} with: $answer"
 }
 
-fresh() { # NODE: it has to answer, to know nobody but itself, and to serve nothing
+fresh() { # NODE: it has to answer, to know no other node, and to serve no slots
     answer=$("$1" CLUSTER INFO) || answer="${answer:-no answer}"
     case "$answer" in
     *cluster_slots_assigned:0[!0-9]*cluster_known_nodes:1[!0-9]*) ;;
@@ -55,11 +51,11 @@ sees() { # NODE: how many nodes it is connected to and finds nothing wrong with,
         awk '$8 == "connected" && $3 !~ /handshake|noaddr|fail/ { n++ } END { print n + 0 }'
 }
 
-deadline() { # start the clock anew
+deadline() { # start the clock again
     end=$(($(date +%s) + ${CLUSTER_TIMEOUT:-TIMEOUT}))
 }
 
-pause() { # WHY: give up with that reason when the time is over
+pause() { # WHY: the reason to give up with when the time is over
     [ "$(date +%s)" -lt "$end" ] || give_up "out of time: $1"
     sleep 0.2 2>/dev/null || sleep 1
 }"""
@@ -81,88 +77,6 @@ _ROLES = r"""replicas() { # NODE: how many replicas it knows of
 }"""
 
 
-def script(topology: Topology, plan: Plan, file: str | None = None) -> str:
-    """Return the script for a plan of fresh nodes; a comment names `file`."""
-    return "\n\n".join(filter(None, _blocks(topology, plan, file))) + "\n"
-
-
-def _blocks(topology: Topology, plan: Plan, file: str | None) -> Iterator[str]:
-    functions = {node.name: f"node_{number}" for number, node in enumerate(topology.nodes, 1)}
-    every = list(functions.values())
-    nodes = words.count(len(every), "node")
-    serving = any(isinstance(step, AddSlots) for step in plan.steps)
-    replicas = [functions[step.node] for step in plan.steps if isinstance(step, Replicate)]
-    passwords = dict(_passwords(topology))
-    source = f" of {_comment(file)}" if file else ""
-    yield f"""#!/bin/sh
-# Forms the cluster{source} on fresh nodes, which know nobody and hold nothing:
-# {nodes}; {words.steps(plan.steps) or "nothing to do"}.
-# Unlike 'clusterboot up' it repairs nothing and cannot go on after it was cut off.
-set -eu"""
-    yield "\n".join(line for _, lines in passwords.values() for line in lines)
-    calls = [_node(node, functions[node.name], topology.tls, passwords) for node in topology.nodes]
-    yield "\n".join((_NODES, *calls))
-    names = [
-        f"    {functions[node.name]}) printf %s {quote(_comment(node.name))} ;;" for node in topology.nodes
-    ]
-    yield "\n".join(
-        ("name() { # NODE: what the topology calls it", '    case "$1" in', *names, "    esac", "}")
-    )
-    yield _FUNCTIONS.replace("TIMEOUT:-TIMEOUT", f"TIMEOUT:-{max(60, len(every))}")
-    yield "" if all(_numeric(step.host) for step in plan.meets) else _RESOLVE
-    yield _ROLES if replicas else ""
-    yield "\n".join(
-        (
-            "# Nothing is changed before every node has answered and is fresh.",
-            *_each(every, '    fresh "$node"'),
-        )
-    )
-    for kind, heading in _HEADINGS.items():
-        steps = [_command(step, functions) for step in plan.steps if step.kind == kind]
-        if steps:
-            yield "\n".join((f"# {heading}", *steps))
-        if steps and kind == "meet":
-            why = '$(name "$node") sees $seen of LEN nodes; can the nodes reach each other\'s bus ports?'
-            yield "\n".join(
-                (
-                    "# Gossip carries the knowledge on: wait until everybody sees everybody.",
-                    "deadline",
-                    *_wait(
-                        every,
-                        f'seen=$(sees "$node"); [ "$seen" -eq {len(every)} ]',
-                        why.replace("LEN", str(len(every))),
-                    ),
-                )
-            )
-    if serving:
-        yield "\n".join(
-            (
-                f"# Wait until every node answers clients{' and knows every replica' if replicas else ''}.",
-                "deadline",
-                *_wait(
-                    every,
-                    '"$node" CLUSTER INFO 2>/dev/null | grep -q "^cluster_state:ok"',
-                    '$(name "$node") still says cluster_state:fail',
-                ),
-                *(_wait_for_replicas(every, replicas) if replicas else ()),
-            )
-        )
-    yield f"echo {quote(nodes + (': Ready' if serving else ': a full mesh'))}"
-
-
-def _wait_for_replicas(nodes: list[str], replicas: list[str]) -> Iterator[str]:
-    yield from _wait(
-        nodes,
-        f'known=$(replicas "$node"); [ "$known" -eq {len(replicas)} ]',
-        f'$(name "$node") knows $known of {len(replicas)} replicas',
-    )
-    yield from _wait(
-        replicas,
-        '"$node" INFO replication 2>/dev/null | grep -q "^master_link_status:up"',
-        '$(name "$node") is not in sync with its primary',
-    )
-
-
 _HEADINGS = {
     "epoch": "Primaries get config epochs of their own, so that they need not sort them out later.",
     "slots": "Slots: ADDSLOTS, because ADDSLOTSRANGE needs 7.0.",
@@ -171,13 +85,66 @@ _HEADINGS = {
 }
 
 
+def script(topology: Topology, plan: Plan, file: str | None = None) -> str:
+    """Return the script for a plan of fresh nodes; a comment names `file`."""
+    return "\n\n".join(filter(None, _blocks(topology, plan, file))) + "\n"
+
+
+def _blocks(topology: Topology, plan: Plan, file: str | None) -> Iterator[str]:
+    functions = {node.name: f"node_{number}" for number, node in enumerate(topology.nodes, 1)}
+    every, total = list(functions.values()), len(functions)
+    nodes = words.count(total, "node")
+    serving = any(isinstance(step, AddSlots) for step in plan.steps)
+    replicas = [functions[step.node] for step in plan.steps if isinstance(step, Replicate)]
+    passwords = _passwords(topology)
+    source = f" of {_comment(file)}" if file else ""
+    yield f"""#!/bin/sh
+# Forms the cluster{source} on fresh nodes, which know no other node and hold no data:
+# {nodes}; {words.steps(plan.steps) or "nothing to do"}.
+# Unlike 'clusterboot up' it repairs nothing and cannot go on after it was cut off.
+set -eu"""
+    yield "\n".join(lines for _, lines in passwords.values())
+    calls = [_node(node, functions[node.name], topology.tls, passwords) for node in topology.nodes]
+    yield "\n".join((_NODES, *calls))
+    names = [f"    {function}) printf %s {quote(_comment(name))} ;;" for name, function in functions.items()]
+    yield "\n".join(
+        ("name() { # NODE: what the topology calls it", '    case "$1" in', *names, "    esac", "}")
+    )
+    yield _FUNCTIONS.replace("TIMEOUT:-TIMEOUT", f"TIMEOUT:-{max(60, total)}")
+    yield "" if all(_numeric(step.host) for step in plan.meets) else _RESOLVE
+    yield _ROLES if replicas else ""
+    nothing = "# Nothing is changed before every node has answered and is fresh."
+    yield "\n".join((nothing, _each(every, '    fresh "$node"')))
+    for kind, heading in _HEADINGS.items():
+        steps = [_command(step, functions) for step in plan.steps if step.kind == kind]
+        if steps:
+            yield "\n".join((f"# {heading}", *steps))
+        if steps and kind == "meet":
+            sees = f'seen=$(sees "$node"); [ "$seen" -eq {total} ]'
+            why = f'$(name "$node") sees $seen of {total} nodes; can the nodes reach each other\'s bus ports?'
+            gossip = "# Gossip does the rest: wait until every node sees all others."
+            yield f"{gossip}\ndeadline\n{_wait(every, sees, why)}"
+    if serving:
+        serves = '"$node" CLUSTER INFO 2>/dev/null | grep -q "^cluster_state:ok"'
+        waits = [_wait(every, serves, '$(name "$node") still says cluster_state:fail')]
+        if replicas:
+            knows = f'known=$(replicas "$node"); [ "$known" -eq {len(replicas)} ]'
+            waits.append(_wait(every, knows, f'$(name "$node") knows $known of {len(replicas)} replicas'))
+            in_sync = '"$node" INFO replication 2>/dev/null | grep -q "^master_link_status:up"'
+            waits.append(_wait(replicas, in_sync, '$(name "$node") is not in sync with its primary'))
+        also = " and knows every replica" if replicas else ""
+        yield "\n".join((f"# Wait until every node answers clients{also}.", "deadline", *waits))
+    yield f"echo {quote(nodes + (': Ready' if serving else ': a full mesh'))}"
+
+
 def _command(step: Step, functions: dict[str, str]) -> str:
     node = functions[step.node]
     match step:
         case SetEpoch():
             return f"must {node} CLUSTER SET-CONFIG-EPOCH {step.epoch}"
         case AddSlots():
-            return f"must {node} CLUSTER ADDSLOTS {_slots(step.slots)}"
+            ranges = [str(low) if low == high else f"$(seq {low} {high})" for low, high in step.slots.ranges]
+            return f"must {node} CLUSTER ADDSLOTS {' '.join(ranges)}"
         case Meet():
             # An assignment ends the script when resolving fails; inside the arguments it would go on.
             resolved = "" if _numeric(step.host) else f"ip=$(resolve {quote(step.host)})\n"
@@ -188,16 +155,12 @@ def _command(step: Step, functions: dict[str, str]) -> str:
             return f'must {node} CLUSTER REPLICATE "$({functions[step.primary]} CLUSTER MYID)"'
 
 
-def _slots(slots: Slots) -> str:
-    return " ".join(str(low) if low == high else f"$(seq {low} {high})" for low, high in slots.ranges)
-
-
-def _node(
-    node: Node, function: str, tls: Tls | None, passwords: dict[Credential, tuple[str, list[str]]]
-) -> str:
+def _node(node: Node, function: str, tls: Tls | None, passwords: Passwords) -> str:
     """Return a shell function that sends its arguments to one node as a command."""
-    auth = node.auth
-    options: dict[str, object] = {"-h": node.host, "-p": node.port, "--user": auth and auth.username}
+    auth = node.auth or Auth()
+    options: dict[str, object] = {"-h": node.host, "-p": node.port, "--user": auth.username}
+    variable, _ = passwords.get(replace(auth, username=None), ("", ""))
+    before = f'REDISCLI_AUTH="{variable}" ' if variable else ""
     if tls is not None:
         options |= {"--tls": "", "--cacert": tls.ca, "--cert": tls.cert, "--key": tls.key}
         options |= {"--insecure": None if tls.verify else "", "--sni": tls.server_name}
@@ -206,57 +169,46 @@ def _node(
         for flag, value in options.items()
         if value is not None
     ]
-    variable, _ = passwords.get(_credential(auth), ("", [])) if auth is not None else ("", [])
-    before = f'REDISCLI_AUTH="{variable}" ' if variable else ""
-    cli = '"${REDIS_CLI:-redis-cli}"'
-    line = f'{function}() {{ {before}{cli} {" ".join(arguments)} "$@" </dev/null; }}'
+    line = f'{function}() {{ {before}"${{REDIS_CLI:-redis-cli}}" {" ".join(arguments)} "$@" </dev/null; }}'
     named = _comment(node.name)
     return line if named == node.address else f"{line} # {named}"
 
 
-def _passwords(topology: Topology) -> Iterator[tuple[Credential, tuple[str, list[str]]]]:
-    """Return each credential once, with its shell variable and the lines that set the variable."""
-    found: dict[Credential, Node] = {}
-    for node in topology.nodes:
-        if node.auth is not None and _credential(node.auth)[0] != "none":
-            found.setdefault(_credential(node.auth), node)
+def _passwords(topology: Topology) -> Passwords:
+    passwords: Passwords = {}
     asked = 0
-    for number, (credential, node) in enumerate(found.items(), 1):
-        kind, value = credential
-        whose = f"the password of {_plain(node.name)}"
-        lines = []
-        if kind == "file":
-            source = f"$(cat <{quote(value)})"
-        elif kind == "env" and _VARIABLE.fullmatch(value):
-            source = f'"${{{value}:?holds {whose}}}"'
+    for node in topology.nodes:
+        auth = replace(node.auth or Auth(), username=None)
+        if auth == Auth() or auth in passwords:
+            continue
+        # Inside "${NAME:?…}": no quotes, braces and expansions.
+        name = re.sub(r"[^A-Za-z0-9_.:,\[\] -]", "?", _comment(node.name))
+        whose = f"the password of {name}"
+        comment = ""
+        if auth.password_file is not None:
+            source = f"$(cat <{quote(str(auth.password_file))})"
+        elif auth.password_env is not None and _VARIABLE.fullmatch(auth.password_env):
+            source = f'"${{{auth.password_env}:?holds {whose}}}"'
         else:
             asked += 1
             variable = "REDISCLI_AUTH" if asked == 1 else f"REDISCLI_AUTH_{asked}"
-            why = "The topology has this password in plain text, so it is left out here."
-            if kind == "env":
-                why = f"A shell cannot read the variable {_comment(value)} of the topology."
-            lines = [f"# {why}"]
+            comment = "# The topology has this password in plain text, so it is left out here.\n"
+            if auth.password_env is not None:
+                name = _comment(auth.password_env)
+                comment = f"# A shell cannot read the variable {name} of the topology.\n"
             source = f'"${{{variable}:?set it to {whose}}}"'
-        yield credential, (f"$password_{number}", [*lines, f"password_{number}={source}"])
+        holder = f"password_{len(passwords) + 1}"
+        passwords[auth] = (f"${holder}", f"{comment}{holder}={source}")
+    return passwords
 
 
-def _credential(auth: Auth) -> Credential:
-    if auth.password_env is not None:
-        return "env", auth.password_env
-    if auth.password_file is not None:
-        return "file", str(auth.password_file)
-    return ("literal", auth.password.value) if auth.password is not None else ("none", "")
+def _wait(nodes: Sequence[str], condition: str, why: str) -> str:
+    return _each(nodes, f'    until {condition}; do\n        pause "{why}"\n    done')
 
 
-def _wait(nodes: Iterable[str], condition: str, why: str) -> Iterator[str]:
-    yield from _each(nodes, f"    until {condition}; do", f'        pause "{why}"', "    done")
-
-
-def _each(nodes: Iterable[str], *body: str) -> Iterator[str]:
+def _each(nodes: Sequence[str], body: str) -> str:
     lines = wrap(" ".join(nodes), 90, break_long_words=False)
-    yield "for node in " + " \\\n    ".join(lines) + "; do"
-    yield from body
-    yield "done"
+    return "for node in " + " \\\n    ".join(lines) + f"; do\n{body}\ndone"
 
 
 def _numeric(host: str) -> bool:
@@ -270,8 +222,3 @@ def _numeric(host: str) -> bool:
 def _comment(text: str) -> str:
     """Return text from the topology for a comment: printable ASCII on one line."""
     return clean(text).encode("ascii", "backslashreplace").decode("ascii")
-
-
-def _plain(text: str) -> str:
-    """Return text for ${NAME:?…} inside quotes, without quotes, braces and expansions."""
-    return re.sub(r"[^A-Za-z0-9_.:,\[\] -]", "?", _comment(text))

@@ -1,33 +1,29 @@
-"""Nodes as tables: every primary with its replicas below it, and which node sees which."""
+"""Nodes as tables: each primary with its replicas below it, and which node sees which."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
+from clusterboot.core.placement import Placement
+from clusterboot.core.results import NodeRow
 from clusterboot.render import words
 from clusterboot.render.page import BAD, DIM, GOOD, HEAD, OPTIONAL, WARN, Column, Page, Part
 from clusterboot.render.safe import clean
-
-if TYPE_CHECKING:
-    from clusterboot.core.placement import Placement
-    from clusterboot.core.results import NodeRow
-    from clusterboot.topology import Topology
+from clusterboot.topology import Topology
 
 MAX_NODES = 32  # with a row each; a screen does not hold more
 _MAX_MISSED = 20
 _NAME = 16  # the least width of a column of names
 
 
-def shards(primary_of: Mapping[str, str | None]) -> Iterator[tuple[str, bool]]:
-    """Return every node, each primary followed by its replicas (True); without a primary it stands alone."""
-    below: dict[str, list[str]] = {}
+def _shards(primary_of: Mapping[str, str | None]) -> Iterator[tuple[str, bool]]:
+    """Yield every node: each primary, then its replicas (True); other replicas stand alone."""
+    below: dict[str, list[str]] = {name: [] for name, primary in primary_of.items() if primary is None}
     for name, primary in primary_of.items():
-        if primary is not None and primary in primary_of and primary_of[primary] is None:
-            below.setdefault(primary, []).append(name)
-    placed = {name for replicas in below.values() for name in replicas}
-    for name in primary_of:
-        if name not in placed:
+        if primary in below:
+            below[primary].append(name)
+    for name, primary in primary_of.items():
+        if primary not in below:
             yield name, False
             yield from ((replica, True) for replica in below.get(name, ()))
 
@@ -37,7 +33,7 @@ def actual(page: Page, topology: Topology, rows: Sequence[NodeRow]) -> None:
     by_name = {row.name: row for row in rows}
     zones = {node.name: node.zone or "" for node in topology.nodes}
     mesh_only = topology.slots == "none"
-    order = list(shards({row.name: row.primary for row in rows}))
+    order = list(_shards({row.name: row.primary for row in rows}))
     shown = [(by_name[name], replica) for name, replica in order]
     page.table(
         Column("node", _names(order), least=_NAME),
@@ -85,7 +81,7 @@ def _state(row: NodeRow, mesh_only: bool) -> Part:
 def planned(page: Page, topology: Topology, target: Placement) -> None:
     """Add a table of nodes as they are to be: role, slots, zone."""
     by_name = {node.name: node for node in topology.nodes}
-    order = list(shards({name: spot.primary for name, spot in target.spots.items()}))
+    order = list(_shards({name: spot.primary for name, spot in target.spots.items()}))
     nodes = [by_name[name] for name, _ in order]
     spots = [target.spots[name] for name, _ in order]
     addresses = [clean(node.address) if node.address != node.name else "" for node in nodes]
@@ -99,7 +95,7 @@ def planned(page: Page, topology: Topology, target: Placement) -> None:
 
 
 def places(page: Page, topology: Topology, target: Placement) -> None:
-    """Add how many primaries and replicas each zone, or else each host, is to have; for big clusters."""
+    """Add how many primaries and replicas each zone is to have, or each host where there are no zones."""
     zoned = any(node.zone is not None for node in topology.nodes)
     tally: dict[str, list[int]] = {}
     for node in topology.nodes:
@@ -118,21 +114,19 @@ def places(page: Page, topology: Topology, target: Placement) -> None:
 
 
 def who_sees_whom(page: Page, rows: Sequence[NodeRow]) -> None:
-    """Add the matrix of links, or of a big cluster the nodes that are not seen.
+    """Add the matrix of links; for a big cluster, the nodes that are not seen.
 
     Adds nothing where every node sees every other, or where no node answers.
     """
-    silent = [row for row in rows if row.id is None]
-    if len(rows) < 2 or len(silent) == len(rows) or not (silent or any(row.unseen for row in rows)):
+    silent = sum(row.id is None for row in rows)
+    if len(rows) < 2 or silent == len(rows) or not (silent or any(row.unseen for row in rows)):
         return
     page.line()
     if len(rows) > MAX_NODES:
-        _not_seen(page, rows)
+        _not_seen(page, rows, silent)
         return
-    page.line(
-        ("who sees whom", HEAD),
-        ("  (rows look at columns: · seen, ✗ not seen, ? not answering)", DIM),
-    )
+    legend = "  (rows look at columns: · seen, ✗ not seen, ? not answering)"
+    page.line(("who sees whom", HEAD), (legend, DIM))
     # One character a node when two do not fit: 32 nodes then still fit into 40 columns.
     room = page.console.width if page.console.is_terminal else 1000
     gap = " " if 8 + 2 * len(rows) + _NAME <= room else ""
@@ -162,9 +156,8 @@ def _links(row: NodeRow, rows: Sequence[NodeRow], gap: str) -> Iterator[Part]:
             yield ("✗", BAD) if other.name in unseen else ("·", DIM)
 
 
-def _not_seen(page: Page, rows: Sequence[NodeRow]) -> None:
-    """Add the most missed nodes first: a dead node is one line, not one for each that misses it."""
-    silent = sum(row.id is None for row in rows)
+def _not_seen(page: Page, rows: Sequence[NodeRow], silent: int) -> None:
+    """Add a line for each node that is not seen, first those that most nodes do not see."""
     page.line(("who is not seen", HEAD))
     missed = sorted((row for row in rows if row.unseen_by), key=lambda row: -len(row.unseen_by))
     for row in missed[:_MAX_MISSED]:

@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
 
+from rich.console import Console
+
+from clusterboot.core.results import BoostReport, DownResult, LsResult, StatusResult, UpResult, Validated
 from clusterboot.render import plan_text, problems, tables, words
 from clusterboot.render.page import BAD, DIM, GOOD, HEAD, WARN, Page, Part
 from clusterboot.render.safe import MAX_MESSAGE, clean
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from clusterboot.core.results import (
-        BoostReport,
-        ClusterRow,
-        DownResult,
-        LsResult,
-        StatusResult,
-        UpResult,
-        Validated,
-    )
 
 _MAX_NAMES = 10
 
@@ -28,8 +17,7 @@ _MAX_NAMES = 10
 def validated(console: Console, result: Validated, file: str) -> None:
     """Print that a topology file is valid, and the plan that it gives on fresh nodes."""
     page = Page(console)
-    summary = plan_text.summary(result.topology, result.placement, result.plan)
-    page.line((clean(file), HEAD), (" is valid", GOOD), f": {summary}")
+    page.line((clean(file), HEAD), (" is valid", GOOD), f": {plan_text.summary(result)}")
     page.print()
 
 
@@ -91,10 +79,8 @@ def _dry_run(page: Page, result: UpResult) -> None:
     missing, groups = result.plan.steps, result.plan.groups
     if missing:
         so_far = f"; they form {groups} groups so far" if 1 < groups < len(result.topology.nodes) else ""
-        page.line(
-            (f"{words.count(len(missing), 'step')} missing", HEAD),
-            f", nothing was changed: {shape}{so_far}",
-        )
+        steps = words.count(len(missing), "step")
+        page.line((f"{steps} missing", HEAD), f", nothing was changed: {shape}{so_far}")
         big = len(result.topology.nodes) > tables.MAX_NODES
         if not big:
             page.line()
@@ -110,7 +96,7 @@ def _dry_run(page: Page, result: UpResult) -> None:
 
 
 def status(console: Console, result: StatusResult) -> None:
-    """Print the verdict with every reason, every node, and which nodes are not seen."""
+    """Print the verdict with its reasons, every node, and which nodes are not seen."""
     page = Page(console)
     add_status(page, result)
     page.print(repeat=True)
@@ -144,23 +130,20 @@ def add_status(page: Page, result: StatusResult) -> None:
 def down(console: Console, result: DownResult) -> None:
     """Print what was stopped, reset and left alone."""
     page = Page(console)
-    for names, noun, one, many in (
-        (result.stopped, "spawned server", "stopped", "stopped"),
-        (result.gone, "spawned server", "had already ended", "had already ended"),
-        (result.reset, "node", "reset to standalone, without slots", "reset to standalone, without slots"),
-        (result.left, "node", "left as it was", "left as they were"),
+    left = "left as it was" if len(result.left) == 1 else "left as they were"
+    for names, noun, what in (
+        (result.stopped, "spawned server", "stopped"),
+        (result.gone, "spawned server", "had already ended"),
+        (result.reset, "node", "reset to standalone, without slots"),
+        (result.left, "node", left),
     ):
         if names:
-            what = one if len(names) == 1 else many
             page.line(f"{words.count(len(names), noun)} {what}: ", (words.names(names, _MAX_NAMES), DIM))
     if not page.parts:
         page.line("Nothing to stop.")
     if result.left and not (result.stopped or result.gone or result.reset):
-        hint = (
-            "stop them the way they were started; --reset --yes stops nothing: it makes live nodes "
-            "standalone, without slots"
-        )
-        page.line(("  → ", DIM), hint, hang=4)
+        reset = "--reset --yes stops nothing: it makes live nodes standalone, without slots"
+        page.line(("  → ", DIM), f"stop them the way they were started; {reset}", hang=4)
     page.print()
 
 
@@ -172,9 +155,15 @@ def ls(console: Console, result: LsResult) -> None:
     for index, cluster in enumerate(result.clusters):
         if index:
             page.line()
-        page.line(*_cluster(cluster))
+        name: Part = (clean(cluster.name), HEAD)
         running = [server.address for server in cluster.servers if server.running]
         ended = [server.address for server in cluster.servers if not server.running]
+        if not running:
+            page.line(("○ ", DIM), name, (": ended", DIM))
+        elif ended:
+            page.line(("✗ ", BAD), name, (f": {len(running)} of {len(cluster.servers)} servers run", WARN))
+        else:
+            page.line(("● ", GOOD), name, f": {words.count(len(running), 'server runs', 'servers run')}")
         for label, value, style in (
             ("file", clean(cluster.file or "", MAX_MESSAGE), ""),
             ("server", clean(words.server(cluster.version) or ""), ""),
@@ -184,14 +173,3 @@ def ls(console: Console, result: LsResult) -> None:
             if value:
                 page.line((f"  {label.ljust(7)} ", DIM), (value, style), hang=10)
     page.print()
-
-
-def _cluster(cluster: ClusterRow) -> list[Part]:
-    """Return a cluster and how many of its servers run."""
-    running, total = cluster.running, len(cluster.servers)
-    name: Part = (clean(cluster.name), HEAD)
-    if not running:
-        return [("○ ", DIM), name, (": ended", DIM)]
-    if running < total:
-        return [("✗ ", BAD), name, (f": {running} of {total} servers run", WARN)]
-    return [("● ", GOOD), name, f": {words.count(total, 'server runs', 'servers run')}"]

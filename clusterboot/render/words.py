@@ -1,20 +1,17 @@
-"""What all screens word alike: counts, durations, names, slots, steps, the state of a node. Pure."""
+"""Words for counts, durations, names, slots, steps and the state of a node; the same in all output. Pure."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
+from clusterboot.core.plan import Step
+from clusterboot.core.verdict import NodeHealth
 from clusterboot.render.safe import clean
 from clusterboot.slots import Slots
 from clusterboot.wording import count as count
 from clusterboot.wording import duration as duration
-
-if TYPE_CHECKING:
-    from clusterboot.core.plan import Step
-    from clusterboot.core.verdict import NodeHealth
 
 _MAX_RANGES = 3
 _ID = re.compile("[0-9a-f]{40}")

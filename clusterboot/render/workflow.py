@@ -1,21 +1,18 @@
-"""Workflow commands: lines that the runner of GitHub Actions obeys.
+"""Workflow commands: `::` at the start of a line and `##[` anywhere, which GitHub's runner obeys.
 
-A line that begins with `::`, and `##[` anywhere, is a command ("Workflow commands for GitHub Actions" in
-GitHub's documentation). `Defused` keeps text from files and nodes from being one.
+See "Workflow commands for GitHub Actions" in GitHub's documentation.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
+from clusterboot.errors import Problem
 from clusterboot.render.safe import MAX_MESSAGE, clean
-
-if TYPE_CHECKING:
-    from clusterboot.errors import Problem
 
 _COMMAND = re.compile(r"^([ \t]*):(?=:)|##(?=\[)", re.MULTILINE)
 
@@ -41,27 +38,19 @@ class Defused:
 
 def error_lines(problems: Iterable[Problem]) -> list[str]:
     """Return a line for each problem that is in a file, which makes GitHub show it there."""
-    return [
-        command(
-            "error",
-            problem.message,
-            {
-                "file": _from_workspace(problem.file),
-                "line": problem.line,
-                "col": problem.column,
-                "title": problem.code,
-            },
-        )
-        for problem in problems
-        if problem.file is not None
-    ]
+    lines = []
+    for problem in problems:
+        if problem.file is not None:
+            place = {"file": _from_workspace(problem.file), "line": problem.line, "col": problem.column}
+            lines.append(command("error", problem.message, **place, title=problem.code))
+    return lines
 
 
-def command(name: str, message: str = "", properties: Mapping[str, object] | None = None) -> str:
+def command(name: str, message: str = "", **properties: object) -> str:
     """Return a workflow command, escaped as the runner's own toolkit does it (command.ts)."""
     shown = ",".join(
         f"{key}={_escaped(str(value)).replace(':', '%3A').replace(',', '%2C')}"
-        for key, value in (properties or {}).items()
+        for key, value in properties.items()
         if value is not None
     )
     return f"::{name}{' ' if shown else ''}{shown}::{_escaped(message)}"

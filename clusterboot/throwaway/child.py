@@ -14,6 +14,7 @@ import signal
 import stat
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from clusterboot.errors import ClusterbootError, Exit, Problem
 from clusterboot.throwaway.keeper import Keeper
@@ -70,7 +71,7 @@ def find(name: str) -> str:
     raise NotStarted(name, reason if name else "")
 
 
-def ignored() -> frozenset[signal.Signals]:
+def ignored_signals() -> frozenset[signal.Signals]:
     """Return the signals that are ignored from the start, as with nohup: the command must ignore them too."""
     return frozenset(number for number in _FORWARDED if signal.getsignal(number) is signal.SIG_IGN)
 
@@ -84,7 +85,7 @@ def execute(
     cannot be executed, ClusterbootError if the guardian was killed.
     """
     path = find(command[0])
-    own_group = not _has_terminal()
+    group = 0 if _foreground_group() is None else os.getpgrp()
     woken, wake = os.pipe()
     for end in (woken, wake):
         os.set_blocking(end, False)
@@ -94,42 +95,28 @@ def execute(
             signal.signal(name, lambda *_: None)
     sys.stdout.flush()
     sys.stderr.flush()
-    keeper.run(path, command, env, group=0 if own_group else os.getpgrp(), ignore=ignore)
+    keeper.run(path, command, env, group=group, ignore=ignore)
     events = select.poll()
     events.register(woken, select.POLLIN)
     events.register(keeper, select.POLLIN)
-    while keeper.over is None:
+    while keeper.exit_status is None:
         events.poll()
         keeper.listen()
-        if keeper.failed is not None:
-            raise NotStarted(command[0], os.strerror(keeper.failed).lower())
-        for number in _caught(woken):
-            # A signal from the terminal has reached the command too, if it has begun.
-            if not (number in _FROM_TERMINAL and keeper.command and _in_foreground()):
-                keeper.tell("signal", number)
-    return keeper.over if keeper.over >= 0 else 128 - keeper.over
+        if keeper.exec_errno is not None:
+            raise NotStarted(command[0], os.strerror(keeper.exec_errno).lower())
+        with suppress(BlockingIOError):
+            for number in os.read(woken, 256):
+                # A signal from the terminal has reached the command too, if it has begun.
+                from_terminal = number in _FROM_TERMINAL and _foreground_group() == os.getpgrp()
+                if not (from_terminal and keeper.command):
+                    keeper.tell("signal", number)
+    return keeper.exit_status if keeper.exit_status >= 0 else 128 - keeper.exit_status
 
 
-def _caught(woken: int) -> bytes:
-    try:
-        return os.read(woken, 256)
-    except BlockingIOError:
-        return b""
-
-
-def _has_terminal() -> bool:
-    """Return whether this process has a controlling terminal."""
-    try:
-        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
-    except OSError:
-        return False
-    return True
-
-
-def _in_foreground() -> bool:
-    """Return whether our group, with the command in it, gets Ctrl-C directly from the terminal."""
+def _foreground_group() -> int | None:
+    """Return the process group that gets Ctrl-C from our terminal, or None without a terminal."""
     try:
         with open("/dev/tty", "rb", buffering=0) as terminal:  # noqa: PTH123
-            return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
+            return os.tcgetpgrp(terminal.fileno())
     except OSError:
-        return False
+        return None

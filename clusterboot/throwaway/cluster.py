@@ -19,12 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clusterboot.errors import NodeFailed, OutOfTime
-from clusterboot.local.failures import died, mute
+from clusterboot.local.failures import exited, not_answering
 from clusterboot.local.launch import answers
 from clusterboot.local.server import LOG, Server, check_able, folder_name, prepare
 from clusterboot.throwaway.keeper import Keeper
-from clusterboot.throwaway.ports import HOST, free_ports
-from clusterboot.throwaway.shape import moved
+from clusterboot.throwaway.shape import HOST, free_ports, on_ports
 
 if TYPE_CHECKING:
     from clusterboot.core.results import UpResult
@@ -109,16 +108,16 @@ class Throwaway:
             for server in silent[:]:
                 try:
                     if server.port in self.keeper.ended:
-                        raise NodeFailed(died(server, self.keeper.ended[server.port]))
+                        raise NodeFailed(exited(server, self.keeper.ended[server.port]))
                     if answers(server):
                         silent.remove(server)
                 except NodeFailed as failed:
                     retries -= 1
                     if failed.problems[0].code != "port-in-use" or retries < 0:
                         raise
-                    silent[silent.index(server)] = self._elsewhere(server)
+                    silent[silent.index(server)] = self._on_another_port(server)
             if silent and time.monotonic() - self._began > timeout:
-                raise OutOfTime(*(mute(server, timeout) for server in silent))
+                raise OutOfTime(*(not_answering(server, timeout) for server in silent))
             if silent:
                 time.sleep(_POLL)
 
@@ -130,7 +129,7 @@ class Throwaway:
         from clusterboot import bootstrap
         from clusterboot.wire.client import Fleet
 
-        topology = moved(self._shape, [server.port for server in self._servers])
+        topology = on_ports(self._shape, [server.port for server in self._servers])
         fleet = Fleet(topology, lambda node: (None, None))
         try:
             spent = time.monotonic() - self._began
@@ -159,7 +158,7 @@ class Throwaway:
         prepare(server)
         self.keeper.tell("start", server.port)
 
-    def _elsewhere(self, server: Server) -> Server:
+    def _on_another_port(self, server: Server) -> Server:
         self.keeper.tell("stop", server.port)
         taken = [server.port for server in self._servers]
         fresh = self._server(free_ports(1, taken)[0])

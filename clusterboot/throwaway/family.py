@@ -42,19 +42,19 @@ def _prctl(option: int, value: int) -> bool:
 
 
 class Family:
-    """All descendants of this process but some, and the members of the process group `group`."""
+    """The descendants of this process, and the members of the process group `group`."""
 
-    def __init__(self, adopts: bool, but: Callable[[], Collection[int]] = tuple, group: int = 0) -> None:
+    def __init__(self, adopts: bool, excluded: Callable[[], Collection[int]] = tuple, group: int = 0) -> None:
         """Take the result of `adopt_orphans`, and the pids to leave out with their descendants."""
         self._adopts = adopts
-        self._but = but
+        self._excluded = excluded
         # With adopted orphans, `descendants` finds all members of the group.
         self._group = 0 if adopts else group
         self._known: set[int] = set()
 
     def left(self) -> set[int]:
         """Return the processes that still run."""
-        below = descendants(os.getpid(), self._but())
+        below = descendants(os.getpid(), self._excluded())
         if self._adopts:
             return below
         # Orphans are no longer descendants, but were known before.
@@ -91,11 +91,11 @@ class Family:
                 send(os.kill, pid, number)
 
 
-def descendants(pid: int, but: Collection[int] = ()) -> set[int]:
-    """Return the pids of all children of `pid`, their children, and so on, without those of `but`."""
+def descendants(pid: int, excluded: Collection[int] = ()) -> set[int]:
+    """Return the pids of all children of `pid`, their children and so on, without `excluded` and theirs."""
     children: dict[int, list[int]] = {}
     for child, parent in _parents():
-        if child not in but:
+        if child not in excluded:
             children.setdefault(parent, []).append(child)
     found: set[int] = set()
     todo = [pid]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,8 +14,7 @@ from clusterboot.errors import Exit, Problem, from_problems, usage_error
 
 if TYPE_CHECKING:
     from clusterboot.core.results import StatusResult
-    from clusterboot.disk.credentials import Credential
-    from clusterboot.topology import Tls, Topology
+    from clusterboot.topology import Credential, Tls, Topology
 
 T = TypeVar("T")
 # Addresses of all nodes, the URL of one primary, and more options for a client of redis-py.
@@ -100,21 +100,16 @@ def _tls(tls: Tls) -> dict[str, Any]:
 
 def _in_a_thread(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine in a new thread, because this one may already run an event loop."""
-    outcome: list[T] = []
-    failed: list[BaseException] = []
+    outcome: Future[T] = Future()
 
     def run() -> None:
         try:
-            outcome.append(asyncio.run(work))
+            outcome.set_result(asyncio.run(work))
         except BaseException as error:
-            failed.append(error)
+            outcome.set_exception(error)
 
-    thread = threading.Thread(target=run, name="clusterboot", daemon=True)
-    thread.start()
-    thread.join()
-    if failed:
-        raise failed[0]
-    return outcome[0]
+    threading.Thread(target=run, name="clusterboot", daemon=True).start()
+    return outcome.result()
 
 
 def _number(name: str, text: str) -> int:

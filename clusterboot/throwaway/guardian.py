@@ -12,16 +12,18 @@ Lines on its socket, each with one number:      Lines that it writes back, each 
     start PORT      start SERVER in FOLDER/PORT     started PORT PID
     stop PORT       kill that server                ended PORT STATUS   (minus the signal that killed it)
     command LENGTH  so many bytes follow:           began PID GROUP
-                    see `packed`                    failed ERRNO 0      it cannot be executed
+                    see `Keeper.run`                failed ERRNO 0      it cannot be executed
     signal NUMBER   send it to the command          over PID STATUS     (as for servers)
 """
 
 from __future__ import annotations
 
+import marshal
 import os
 import signal
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 
 from clusterboot.throwaway import folders
 from clusterboot.throwaway.family import Family, adopt_orphans, die_with, send
@@ -81,12 +83,12 @@ class Guardian:
         self._handed = handed
         self._mask = mask
         self._adopts = adopt_orphans()
-        self._read = b""
+        self._input = open(control, "rb")  # noqa: SIM115
         self._servers: dict[int, int] = {}
         self._command = 0
         self._leads = False
         self._family: Family | None = None
-        self._over = 0.0
+        self._ended_at = 0.0
 
     def guard(self) -> None:
         """Follow the lines on the socket until it closes; then end everything and exit."""
@@ -96,11 +98,11 @@ class Guardian:
                 # A child must not be reaped before its pid is recorded.
                 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
                 if word == "start":
-                    self._start(number)
+                    self._start_server(number)
                 elif word == "stop" and number in self._servers:
                     send(os.killpg, self._servers[number], signal.SIGKILL)
                 elif word == "command":
-                    self._begin(number)
+                    self._start_command(number)
                 elif word == "signal" and self._command:
                     # Not to the other members of a group that it does not lead.
                     send(os.killpg if self._leads else os.kill, self._command, number)
@@ -112,20 +114,18 @@ class Guardian:
 
     def _end(self) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
-        if self._family is not None and (self._command or not self._family.wait(self._over + LINGER)):
+        if self._family is not None and (self._command or not self._family.wait(self._ended_at + LINGER)):
             self._family.end(GRACE)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for pid in self._servers.values():
             send(os.killpg, pid, signal.SIGKILL)
         for pid in self._servers.values():
             os.waitpid(pid, 0)
-        try:
+        with suppress(ChildProcessError):
             # A server that is a script may have left processes behind.
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
             Family(self._adopts).end(0.0)
-        except ChildProcessError:
-            pass
         folders.remove(self._folder)
 
     def _reap(self, *_: object) -> None:
@@ -138,36 +138,25 @@ class Guardian:
                 return
             code = os.waitstatus_to_exitcode(status)
             if pid == self._command:
-                self._command, self._over = 0, time.monotonic()
+                self._command, self._ended_at = 0, time.monotonic()
                 self._tell(f"over {pid} {code}")
             for port in [port for port, server in self._servers.items() if server == pid]:
                 del self._servers[port]
                 self._tell(f"ended {port} {code}")
 
     def _lines(self) -> Iterator[tuple[str, int]]:
-        while True:
-            while b"\n" not in self._read:
-                if not self._more():
-                    return
-            line, _, self._read = self._read.partition(b"\n")
-            word, number = line.decode().split()
-            yield word, int(number)
-
-    def _more(self) -> bool:
-        try:
-            data = os.read(self._control, 65536)
-        except OSError:
-            return False
-        self._read += data
-        return bool(data)
+        # Reading fails if clusterboot was killed with lines unread.
+        with suppress(OSError):
+            for line in self._input:
+                word, number = line.decode().split()
+                yield word, int(number)
 
     def _tell(self, line: str) -> None:
-        try:
+        # If clusterboot is gone, reading the socket ends the loop.
+        with suppress(OSError):
             os.write(self._control, f"{line}\n".encode())
-        except OSError:
-            return  # clusterboot is gone; reading the socket ends the loop.
 
-    def _start(self, port: int) -> None:
+    def _start_server(self, port: int) -> None:
         if not self._servers:
             # This lock ends with the process.
             folders.hold(self._folder)
@@ -192,13 +181,11 @@ class Guardian:
         self._servers[port] = pid
         self._tell(f"started {port} {pid}")
 
-    def _begin(self, length: int) -> None:
-        while len(self._read) < length:
-            if not self._more():
-                return
-        packed, self._read = self._read[:length], self._read[length:]
-        given, ignored, count, path, *words = packed.split(b"\0")
-        group, ignore = int(given), [int(number) for number in ignored.split()]
+    def _start_command(self, length: int) -> None:
+        packed = self._input.read(length)
+        if len(packed) < length:
+            return  # clusterboot was killed while it wrote the command.
+        group, ignore, path, words, env = marshal.loads(packed)  # noqa: S302 (from our own parent)
         parent = os.getpid()
         failed, fail = os.pipe()
         pid = os.fork()
@@ -211,8 +198,7 @@ class Guardian:
                 for number in self._handed[len(_STREAMS) :]:
                     os.set_inheritable(number, True)
                 _reset_signals(ignore, self._mask)
-                env = dict(word.split(b"=", 1) for word in words[int(count) :])
-                os.execve(path, words[: int(count)], env)  # noqa: S606 (no shell is wanted)
+                os.execve(path, words, env)  # noqa: S606 (no shell is wanted)
             except OSError as error:
                 os.write(fail, str(error.errno).encode())
             finally:
@@ -247,11 +233,3 @@ def _reset_signals(ignore: Sequence[int], mask: Collection[int] = ()) -> None:
 def _lead(pid: int) -> None:
     """Make a child the leader of a group. It does so too: whichever is first, the group exists in time."""
     send(os.setpgid, pid, pid)
-
-
-def packed(
-    path: str, words: Sequence[str], env: Mapping[str, str], group: int, ignore: Collection[int]
-) -> bytes:
-    """Return a command as bytes for the guardian; it joins `group`, or leads its own if that is 0."""
-    fields = [str(group), " ".join(str(int(number)) for number in ignore), str(len(words)), path, *words]
-    return b"\0".join(map(os.fsencode, [*fields, *(f"{name}={value}" for name, value in env.items())]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import marshal
 import os
 import signal
 import socket
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from clusterboot.background import python_command
 from clusterboot.errors import ClusterbootError, Exit, Problem
-from clusterboot.throwaway import family, folders, guardian
+from clusterboot.throwaway import family, folders
 
 # Enough for the grace period of the command, even on a busy machine.
 _END_SECONDS = 10.0
@@ -23,9 +24,9 @@ _END_SECONDS = 10.0
 class Keeper:
     """The folder of a throwaway cluster and its guardian, which ends everything when this process ends.
 
-    `pids` are the running servers by port, `ended` the exit statuses of the others (minus the signal that
-    killed them). `command` is the pid of the user's command once it has begun, `over` its exit status, and
-    `failed` the error number if it could not be executed.
+    By port, `pids` are the running servers and `ended` the exit statuses of the others (minus the signal that
+    killed them). `command` is the pid of the user's command once it has begun, `exit_status` its exit status,
+    `exec_errno` the error number if it could not be executed.
     """
 
     def __init__(self, server: str, *, command: bool = False) -> None:
@@ -39,8 +40,8 @@ class Keeper:
         self.pids: dict[int, int] = {}
         self.ended: dict[int, int] = {}
         self.command = 0
-        self.over: int | None = None
-        self.failed: int | None = None
+        self.exit_status: int | None = None
+        self.exec_errno: int | None = None
         self._rest = b""
         self._lock: int | None = None
         self._socket, theirs = socket.socketpair()
@@ -93,9 +94,9 @@ class Keeper:
         elif word == "began":
             self.command = first
         elif word == "over":
-            self.over = second
+            self.exit_status = second
         elif word == "failed":
-            self.failed = first
+            self.exec_errno = first
 
     def run(
         self,
@@ -110,8 +111,12 @@ class Keeper:
 
         It ignores the signals in `ignore`. Raises ClusterbootError if the guardian was killed.
         """
-        command = guardian.packed(path, words, env, group, ignore)
-        self._send(b"command %d\n%b" % (len(command), command))
+        command = (
+            *(group, [int(number) for number in ignore], os.fsencode(path), [*map(os.fsencode, words)]),
+            {os.fsencode(name): os.fsencode(value) for name, value in env.items()},
+        )
+        data = marshal.dumps(command)
+        self._send(b"command %d\n%b" % (len(data), data))
 
     def close(self) -> None:
         """End the command and all servers, and remove the folder.
@@ -149,7 +154,7 @@ class Keeper:
     def _end(self) -> None:
         for pid in self.pids.values():
             family.send(os.killpg, pid, signal.SIGKILL)
-        if self.command and self.over is None:
+        if self.command and self.exit_status is None:
             for pid in {self.command} | family.descendants(self.command):
                 family.send(os.kill, pid, signal.SIGKILL)
         folders.remove(str(self.folder))

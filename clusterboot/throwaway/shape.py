@@ -6,14 +6,20 @@ loopback ports replace its addresses; `bus_port`, `announce`, `auth` and `tls` a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import random
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from clusterboot.errors import UsageError, usage_error
-from clusterboot.throwaway.ports import HOST, PORTS
+from clusterboot.addresses import BUS_OFFSET
+from clusterboot.errors import Exit, NodeFailed, Problem, UsageError, usage_error
+from clusterboot.local.failures import bind_error
 from clusterboot.topology import MAX_NODES, OWN_SETTINGS, Node, Topology
 from clusterboot.wording import count
 
+HOST = "127.0.0.1"
+# Client ports; each bus port is its port + 10000. Services use ports below 10000, outgoing connections those
+# from 32768 on.
+PORTS = range(10000, 22001)
 # Passwords would be needed by all clients; the servers listen only on loopback.
 _PASSWORDS = ("requirepass", "masterauth", "masteruser", "user", "aclfile")
 
@@ -34,7 +40,7 @@ def plain(primaries: int, replicas: int) -> Topology:
     return Topology(tuple(nodes), replicas=replicas)
 
 
-def moved(topology: Topology, ports: Sequence[int]) -> Topology:
+def on_ports(topology: Topology, ports: Sequence[int]) -> Topology:
     """Return the topology with its nodes, in order, on these loopback ports, and with placed roles and slots.
 
     A node named by its address is named by the new one.
@@ -48,18 +54,39 @@ def moved(topology: Topology, ports: Sequence[int]) -> Topology:
     spots = place(topology).spots if topology.slots != "none" else {}
     nodes = []
     for node, port in zip(topology.nodes, ports, strict=True):
-        spot = spots.get(node.name)
-        moved_node = Node(names[node.name], HOST, port, zone=node.zone, weight=node.weight, line=node.line)
-        if spot is not None:
-            moved_node = replace(
-                moved_node,
-                role=spot.role,
-                replica_of=None if spot.primary is None else names[spot.primary],
-                slots=spot.slots if spot.role == "primary" else None,
-            )
-        nodes.append(moved_node)
+        fresh = Node(names[node.name], HOST, port, zone=node.zone, weight=node.weight, line=node.line)
+        if spot := spots.get(node.name):
+            primary = None if spot.primary is None else names[spot.primary]
+            slots = spot.slots if spot.role == "primary" else None
+            fresh = replace(fresh, role=spot.role, replica_of=primary, slots=slots)
+        nodes.append(fresh)
     hub = None if topology.hub is None else names[topology.hub]
     return replace(topology, nodes=tuple(nodes), hub=hub, tls=None, warnings=())
+
+
+def free_ports(count: int, taken: Collection[int] = ()) -> list[int]:
+    """Return `count` client ports that are free now with their bus ports, none of them in `taken`.
+
+    They are random, so that runs at the same time rarely choose the same. Raises NodeFailed if there are not
+    enough.
+    """
+    used = {*taken, *(port + BUS_OFFSET for port in taken)}
+    free: list[int] = []
+    for port in random.sample(PORTS, len(PORTS)):
+        pair = {port, port + BUS_OFFSET}
+        if used.isdisjoint(pair) and not any(bind_error(HOST, each) for each in pair):
+            free.append(port)
+            used |= pair
+        if len(free) == count:
+            return free
+    raise NodeFailed(
+        Problem(
+            "no-free-ports",
+            f"{HOST} has only {len(free)} of the {count} free ports needed in {PORTS[0]}-{PORTS[-1]}.",
+            hint="stop what listens there, or run fewer nodes",
+            exit=Exit.NODE,
+        )
+    )
 
 
 def settings(topology: Topology, given: Sequence[str]) -> tuple[tuple[str, str], ...]:
@@ -68,29 +95,22 @@ def settings(topology: Topology, given: Sequence[str]) -> tuple[tuple[str, str],
     Raises UsageError with every setting that is not allowed.
     """
     chosen = dict(topology.servers.config)
-    problems = []
+    errors = []
     for text in given:
         name, equals, value = text.partition("=")
         name = name.strip().lower()
         if equals and name:
             chosen[name] = value.strip()
         else:
-            problems.append(
+            errors.append(
                 usage_error(f"--set takes NAME=VALUE, not {text!r}.", "use it as in --set maxmemory=64mb")
             )
-    if given:
-        problems += [
-            usage_error(f"{name} is set by clusterboot: {OWN_SETTINGS[name]}.", "leave it out")
-            for name in chosen
-            if name in OWN_SETTINGS
-        ]
-    problems += [
-        usage_error(
-            f"the servers of a throwaway cluster have no password, so {name} cannot be set.", "leave it out"
-        )
-        for name in chosen
-        if name in _PASSWORDS
-    ]
-    if problems:
-        raise UsageError(*(problem for error in problems for problem in error.problems))
+    for name in chosen:
+        if name in OWN_SETTINGS:
+            errors.append(usage_error(f"{name} is set by clusterboot: {OWN_SETTINGS[name]}.", "leave it out"))
+        elif name in _PASSWORDS:
+            message = f"the servers of a throwaway cluster have no password, so {name} cannot be set."
+            errors.append(usage_error(message, "leave it out"))
+    if errors:
+        raise UsageError(*(problem for error in errors for problem in error.problems))
     return tuple(chosen.items())

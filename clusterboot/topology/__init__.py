@@ -1,47 +1,27 @@
 """Topology files: YAML text in, a frozen `Topology` out, or every problem of the file.
 
-The types are in `model`. Parsing is imported on the first call: a command that only needs the types
+The types are in `model`. The parser is imported on the first call: a command that only needs the types
 does not load yaml and pydantic. All problems of shape are reported together; without any, all of meaning:
 
-    text ─ document ─▶ values + places ─ validate ─▶ form ─ nodes ─▶ drafts ─ roles, shares ─▶ Topology
+    text ─ document ─▶ values + places ─ validate ─▶ form ─ nodes ─▶ drafts ─ rules ─▶ Topology
 
 May import errors, addresses, slots and wording.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
-from clusterboot.topology.model import (
-    MAX_NODES,
-    OWN_SETTINGS,
-    Announce,
-    Auth,
-    Node,
-    Role,
-    Secret,
-    Servers,
-    Strategy,
-    Tls,
-    Topology,
-)
-
-__all__ = [
-    "MAX_NODES",
-    "OWN_SETTINGS",
-    "Announce",
-    "Auth",
-    "Node",
-    "Role",
-    "Secret",
-    "Servers",
-    "Strategy",
-    "Tls",
-    "Topology",
-    "decode",
-    "json_schema",
-    "load",
-]
+from clusterboot.topology.model import MAX_NODES as MAX_NODES
+from clusterboot.topology.model import OWN_SETTINGS as OWN_SETTINGS
+from clusterboot.topology.model import Announce as Announce
+from clusterboot.topology.model import Auth as Auth
+from clusterboot.topology.model import Credential as Credential
+from clusterboot.topology.model import Node as Node
+from clusterboot.topology.model import Role as Role
+from clusterboot.topology.model import Secret as Secret
+from clusterboot.topology.model import Servers as Servers
+from clusterboot.topology.model import Strategy as Strategy
+from clusterboot.topology.model import Tls as Tls
+from clusterboot.topology.model import Topology as Topology
 
 
 def decode(data: bytes, file: str) -> str:
@@ -65,10 +45,3 @@ def load(text: str, file: str) -> Topology:
     from clusterboot.topology.loader import load
 
     return load(text, file)
-
-
-def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of a topology file, as docs/topology.schema.json has it."""
-    from clusterboot.topology.schema import json_schema
-
-    return json_schema()

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 import json
 
-from clusterboot.topology import json_schema
+from clusterboot.topology.schema import json_schema
 
 print(json.dumps(json_schema(), indent=2))

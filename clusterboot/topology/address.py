@@ -1,4 +1,4 @@
-"""Addresses in short form: host:port, with ranges, with a bus port.
+"""Addresses in a topology file: hosts, and the short form host:port, with ranges, with a bus port.
 
 127.0.0.1:7001-7006   redis-{0..5}.redis.svc:6379   [::1]:7001@17001   h:7001-7006@17101-17106
 """
@@ -8,48 +8,56 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from itertools import product
 from math import prod
 
-from clusterboot.topology.hosts import EXAMPLES, AddressError, check_host, is_ipv6
 from clusterboot.topology.report import may_hold_secret, quoted
 
 MAX_PORT = 65535
+EXAMPLES = "127.0.0.1:7001, 127.0.0.1:7001-7006 or redis-{0..5}.svc:6379"
+"""Nodes in short form, for messages."""
 
 _MAX_LENGTH = 1000
+_AUTH = "user name and password go under 'auth'"
 _PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _NUMBERS = re.compile(r"([0-9]{1,9})\.\.([0-9]{1,9})")
+_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
+_DOTTED = re.compile(r"[0-9.]+")
+
+
+class AddressError(ValueError):
+    """An address that cannot be used; the text is a sentence for the user."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
     """What a short form stands for: every host with every port, bus ports in step with ports.
 
-    `host` is text between ranges of numbers; a range comes with the number of digits to pad to (0: none).
+    `host` has {} in place of each of `numbers`: a range, and the number of digits to pad to (0: none).
     """
 
-    host: tuple[str | tuple[range, int], ...]
+    host: str
+    numbers: tuple[tuple[range, int], ...]
     ports: range
     bus_ports: range | None
 
     @property
     def count(self) -> int:
         """How many addresses this stands for; none of them is made to count them."""
-        return prod(len(part[0]) for part in self.host if isinstance(part, tuple)) * len(self.ports)
+        return prod(len(numbers) for numbers, _ in self.numbers) * len(self.ports)
 
     def addresses(self) -> Iterator[tuple[str, int, int | None]]:
         """Yield host, port and bus port (None where the text has none): hosts in order, then their ports.
 
         Raises AddressError at the first host that is not valid.
         """
-        parts = [
-            [part] if isinstance(part, str) else [_number(part, index) for index in range(len(part[0]))]
-            for part in self.host
-        ]
+        spelled = [[str(number).zfill(digits) for number in numbers] for numbers, digits in self.numbers]
         bus_ports = self.bus_ports or [None] * len(self.ports)
-        for pieces in product(*parts):
-            host = check_host("".join(pieces))
+        for numbers in product(*spelled):
+            host = check_host(self.host.format(*numbers))
             for port, bus_port in zip(self.ports, bus_ports, strict=True):
                 yield host, port, bus_port
 
@@ -61,9 +69,7 @@ def parse(text: str) -> Pattern:
     if "://" in text:
         scheme, _, rest = text.partition("://")
         if may_hold_secret(rest):
-            raise AddressError(
-                "a node is host:port without a scheme or credentials; user name and password go under 'auth'"
-            )
+            raise AddressError(f"a node is host:port without a scheme or credentials; {_AUTH}")
         address = rest.strip("/").split("/")[0]
         raise AddressError(f"a node is host:port; write {quoted(address)} without {quoted(scheme + '://')}")
     front, at, bus = text.rpartition("@")
@@ -71,19 +77,19 @@ def parse(text: str) -> Pattern:
         front = text
     elif may_hold_secret(front) or ":" not in front or not _PORTS.fullmatch(bus):
         # Nothing is repeated: what stands before the @ may be a password.
-        raise AddressError(
-            "only a bus port may follow '@', as in 10.0.0.1:7001@17001; "
-            "user name and password go under 'auth'"
-        )
+        raise AddressError(f"only a bus port may follow '@', as in 10.0.0.1:7001@17001; {_AUTH}")
     host, port = _split(front)
     ports = _ports(port, "port")
     bus_ports = _ports(bus, "bus port") if at else None
     if bus_ports is not None and len(bus_ports) != len(ports):
         raise AddressError(_different_lengths(ports, bus_ports))
-    parts = tuple(_host_parts(host))
-    for end in (0, -1):  # a range that leads out of the valid hosts does so at one of its ends, as a rule
-        check_host("".join(part if isinstance(part, str) else _number(part, end) for part in parts))
-    return Pattern(parts, ports, bus_ports)
+    pieces = _BRACES.split(host)  # text and ranges in turn
+    if any("{" in text or "}" in text for text in pieces[::2]):
+        raise AddressError(f"{quoted(host)} has a brace without its partner; a range is {{0..5}}")
+    template, numbers = "{}".join(pieces[::2]), tuple(map(_numbers, pieces[1::2]))
+    for end in (0, -1):  # a range that leads out of the valid hosts usually does so at one of its ends
+        check_host(template.format(*(str(values[end]).zfill(digits) for values, digits in numbers)))
+    return Pattern(template, numbers, ports, bus_ports)
 
 
 def reference(text: str) -> tuple[str, int] | None:
@@ -113,7 +119,7 @@ def _split(front: str) -> tuple[str, str]:
     if not colon:
         raise AddressError(f"{quoted(front)} has no port; a node is host:port, as in {EXAMPLES}")
     if ":" in host:
-        if is_ipv6(front) or is_ipv6(host):
+        if _is_ipv6(front) or _is_ipv6(host):
             raise AddressError(f"{quoted(front)} needs brackets around the IPv6 address, as in [::1]:7001")
         raise AddressError(f"{quoted(front)} has more than one ':'; a node is host:port, as in {EXAMPLES}")
     return host, port
@@ -123,13 +129,10 @@ def _ports(text: str, what: str) -> range:
     match = _PORTS.fullmatch(text)
     if match is None:
         if _BRACES.search(text):
-            raise AddressError(
-                f"a range of ports is written 7001-7006, without braces; {quoted(text)} is none"
-            )
-        raise AddressError(
-            f"the {what} must be a number from 1 to {MAX_PORT} or a range such as 7001-7006, "
-            f"not {quoted(text)}"
-        )
+            form = "a range of ports is written 7001-7006, without braces"
+            raise AddressError(f"{form}; {quoted(text)} is none")
+        wanted = f"a number from 1 to {MAX_PORT} or a range such as 7001-7006"
+        raise AddressError(f"the {what} must be {wanted}, not {quoted(text)}")
     low, high = int(match[1]), int(match[2] or match[1])
     for spelled in filter(None, match.groups()):
         if spelled.startswith("0") and spelled != "0":
@@ -149,29 +152,91 @@ def _different_lengths(ports: range, bus_ports: range) -> str:
     return f"{len(ports)} ports need a range of as many bus ports{example}, not {len(bus_ports)}"
 
 
-def _host_parts(host: str) -> Iterator[str | tuple[range, int]]:
-    for index, piece in enumerate(_BRACES.split(host)):
-        if index % 2:
-            yield _numbers(piece)
-        elif "{" in piece or "}" in piece:
-            raise AddressError(f"{quoted(host)} has a brace without its partner; a range is {{0..5}}")
-        else:
-            yield piece
-
-
-def _number(part: tuple[range, int], index: int) -> str:
-    numbers, width = part
-    return str(numbers[index]).zfill(width)
-
-
 def _numbers(piece: str) -> tuple[range, int]:
     match = _NUMBERS.fullmatch(piece)
     if match is None:
-        raise AddressError(
-            f"braces hold a range of numbers such as {{0..5}} or {{00..11}}, not {quoted(piece)}"
-        )
+        wanted = "a range of numbers such as {0..5} or {00..11}"
+        raise AddressError(f"braces hold {wanted}, not {quoted(piece)}")
     low, high = int(match[1]), int(match[2])
     if low > high:
         raise AddressError(f"the range {{{piece}}} runs backwards; write {{{match[2]}..{match[1]}}}")
     padded = any(len(end) > 1 and end.startswith("0") for end in match.groups())
     return range(low, high + 1), max(map(len, match.groups())) if padded else 0
+
+
+@lru_cache(maxsize=4096)
+def check_host(host: str) -> str:
+    """Return `host` as a topology keeps it: IPv6 in its shortest form, everything else as written.
+
+    Raises AddressError when `host` (no brackets, no port) is no host name (RFC 1123, underscores
+    allowed), no IPv4 and no IPv6 address, or an address that no single node can have.
+    """
+    if may_hold_secret(host):
+        raise AddressError("a host holds no '@'; user name and password go under 'auth'")
+    if not host:
+        raise AddressError("the host is empty; a host is a name or an IP address")
+    if "://" in host or "/" in host:
+        raise AddressError(f"a host is a name or an IP address, without scheme or path, not {quoted(host)}")
+    if "{" in host or "}" in host:
+        form = "the short form, as in redis-{0..5}.svc:6379"
+        raise AddressError(f"{quoted(host)} is a range, which needs {form}")
+    if "[" in host or "]" in host:
+        raise AddressError(f"a host comes without brackets and without a port, not {quoted(host)}")
+    if ":" in host:
+        return _check_ipv6(host)
+    if _DOTTED.fullmatch(host):
+        return _check_ipv4(host)
+    if not host.isascii():
+        raise AddressError(f"write the host {quoted(host)} in its ASCII form, which starts with xn--")
+    labels = host.removesuffix(".").split(".")
+    if len(host) > 253 or not all(map(_LABEL.fullmatch, labels)):
+        raise AddressError(
+            f"{quoted(host)} is not a host name: between dots are 1 to 63 letters, digits, '-' or '_' "
+            "and do not start or end with '-'; 253 characters in all"
+        )
+    return host
+
+
+def _check_ipv4(host: str) -> str:
+    if host.isdecimal():
+        example = f"127.0.0.1:{host}" if len(host) < 6 else EXAMPLES
+        raise AddressError(f"{quoted(host)} is no host; a node is host:port, as in {example}")
+    octets = host.split(".")
+    if len(octets) != 4 or not all(octets):
+        raise AddressError(f"{quoted(host)} is not an IPv4 address, which has four numbers")
+    for octet in octets:
+        if len(octet) > 1 and octet.startswith("0"):
+            # inet_aton reads such numbers as octal, other parsers as decimal.
+            raise AddressError(
+                f"{quoted(host)} has a leading zero in {quoted(octet)}, which programs read differently"
+            )
+        if len(octet) > 3 or int(octet) > 255:
+            raise AddressError(f"{quoted(host)} is not an IPv4 address: {quoted(octet)} is above 255")
+    address = IPv4Address(host)
+    if address.is_unspecified or address.is_multicast or host == "255.255.255.255":
+        raise AddressError(f"{quoted(host)} is not the address of one node")
+    return host
+
+
+def _check_ipv6(host: str) -> str:
+    front, _, back = host.rpartition(":")
+    if back.isdecimal() and ":" not in front:
+        raise AddressError(f"a host comes without a port; write host: {front} and port: {back}")
+    if "%" in host:
+        message = "has a scope after '%', which CLUSTER MEET refuses; use an address without one"
+        raise AddressError(f"{quoted(host)} {message}")
+    if not _is_ipv6(host):
+        raise AddressError(f"{quoted(host)} is not an IPv6 address")
+    address = IPv6Address(host)
+    if address.is_unspecified or address.is_multicast:
+        raise AddressError(f"{quoted(host)} is not the address of one node")
+    return address.compressed
+
+
+def _is_ipv6(text: str) -> bool:
+    """Return whether `text` is an IPv6 address (without brackets)."""
+    try:
+        IPv6Address(text)
+    except AddressValueError:
+        return False
+    return True

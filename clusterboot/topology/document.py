@@ -1,8 +1,8 @@
 """YAML text to plain values, with the place of every key and value.
 
-Reads the parser's events. `yaml.compose` would crash the interpreter on deep nesting (the C loader
-recurses without a limit), and it loses where an alias stands. Here the depth is limited, and an alias
-is counted at its full size before anything walks the values it stands for ("billion laughs").
+Reads the parser's events: `yaml.compose` crashes the interpreter on deep nesting (the C loader recurses
+without a limit), and loses where an alias stands. Here the depth is limited, and an alias counts with all
+the values it stands for ("billion laughs").
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ MAX_DEPTH = 32
 MAX_VALUES = 100_000
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _STANDARD = "tag:yaml.org,2002:"
-_QUOTE_TAG = "put the value in quotes if the '!' is meant"
-_QUOTE_ALIAS = "put the value in quotes if the '*' is meant"
 
 EMPTY: Final = object()
 """A key or an entry without a value (YAML's null)."""
@@ -43,10 +41,10 @@ _WORDS: dict[str, object] = {
 
 @dataclass(slots=True)
 class Spot(Position):
-    """Where one value stands, and how it is written.
+    """Where a value stands, and how it is written.
 
-    `text` is the raw scalar (None for lists and mappings), `plain` whether it stands without quotes.
-    `keys` has the spots of a mapping's keys, `items` those of the values of a mapping or a list.
+    `text` is the raw scalar (None for lists and mappings), `plain` whether it has no quotes. `keys` are the
+    spots of a mapping's keys, `items` those of the values of a mapping or a list.
     """
 
     text: str | None = None
@@ -55,7 +53,7 @@ class Spot(Position):
     items: dict[str | int, Spot] = field(default_factory=dict)
 
     def at(self, *path: str | int) -> Spot:
-        """Return the spot at `path` below this one; the nearest that exists where part is missing."""
+        """Return the spot at `path` below this one, or the nearest one above it that exists."""
         spot = self
         for step in path:
             if step not in spot.items:
@@ -70,7 +68,7 @@ _Value = tuple[Any, Spot]
 def compose(text: str, problems: Problems) -> _Value:
     """Return the value of the only document in `text` and its spot.
 
-    What cannot be read in it is BROKEN and has been added to `problems`. Raises TopologyError for text
+    A part that cannot be read is BROKEN, with a problem added to `problems`. Raises TopologyError for text
     that cannot be read to its end.
     """
     check_characters(text, problems)
@@ -179,22 +177,23 @@ class _Reader:
         return []
 
     def _alias(self, name: str, spot: Spot) -> _Value:
+        anchored, size = self._anchors.get(name, ((BROKEN, spot), 0))
+        if size:
+            self._add_to_count(size, spot)
+            return anchored
         # The name is not repeated: it may be a password that starts with a *.
-        if name not in self._anchors:
-            message = "a '*' starts a YAML alias, and no anchor '&' of that name comes before it"
-        else:
-            anchored, size = self._anchors[name]
-            if size:
-                self._add_to_count(size, spot)
-                return anchored
+        message = "a '*' starts a YAML alias, and no anchor '&' of that name comes before it"
+        if name in self._anchors:
             message = "this alias stands for a value that holds the alias itself"
-        self._problems.add("topology-alias", message, spot, hint=_QUOTE_ALIAS)
+        self._problems.add(
+            "topology-alias", message, spot, hint="put the value in quotes if the '*' is meant"
+        )
         return BROKEN, spot
 
     def _tag(self, spot: Spot) -> None:
         # What follows the ! is not repeated: it may be a password that starts with one.
         message = "a '!' starts a YAML tag, which a topology file does not use"
-        self._problems.add("topology-tag", message, spot, hint=_QUOTE_TAG)
+        self._problems.add("topology-tag", message, spot, hint="put the value in quotes if the '!' is meant")
 
     def _add_to_count(self, size: int, spot: Spot) -> None:
         self._count += size

@@ -1,4 +1,4 @@
-"""The types of values in a topology file, such as names, hosts, ports, paths and slots."""
+"""The types of the values in a topology file: names, hosts, ports, paths, slots and so on."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Discriminator, Field, PlainValidator, Tag, WithJsonSchema
 
 from clusterboot.slots import Slots
-from clusterboot.topology.address import Pattern, parse
-from clusterboot.topology.hosts import check_host
+from clusterboot.topology.address import Pattern, check_host, parse
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ def _pattern(value: Any) -> Pattern:
 
 
 def parse_slots(given: str | int | list[str | int]) -> Slots:
-    """Return the slots of a node; none of them for `none`. Raises ValueError, with a message if one fits."""
+    """Return the slots of a node, the empty set for `none`; raises ValueError, often with a message."""
     parts = given if isinstance(given, list) else [given]
     if "none" not in parts:
         slots = Slots.parse(",".join(map(str, parts)))

@@ -1,4 +1,4 @@
-"""Put the steps together: text, values, form, drafts, `Topology`."""
+"""From text to `Topology`: all steps in order, and the values that are not those of nodes."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from pathlib import Path
 from clusterboot.addresses import is_loopback
 from clusterboot.errors import Exit, Problem
 from clusterboot.topology.document import Spot, compose
-from clusterboot.topology.model import Announce, Auth, Node, Topology
-from clusterboot.topology.nodes import Draft, check_announced, check_bus_ports, expand, index_nodes
-from clusterboot.topology.options import make_auth, make_servers, make_tls
-from clusterboot.topology.report import Problems, quoted
-from clusterboot.topology.roles import check_hub, check_keys, check_roles
-from clusterboot.topology.schema import TopologyForm
-from clusterboot.topology.shares import check_counts, check_cover, check_overlaps, check_weights
+from clusterboot.topology.model import OWN_SETTINGS, Announce, Auth, Node, Secret, Servers, Tls, Topology
+from clusterboot.topology.nodes import Draft, expand
+from clusterboot.topology.report import Problems, but_not, quoted
+from clusterboot.topology.rules import check_nodes
+from clusterboot.topology.schema import AuthForm, ServersForm, TlsForm
 from clusterboot.topology.validate import validate
+from clusterboot.wording import listed
+
+_SETTING_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 
 
 def load(text: str, file: str) -> Topology:
@@ -23,9 +24,9 @@ def load(text: str, file: str) -> Topology:
     values, spot = compose(text, problems)
     form = validate(values, spot, problems)
     drafts = expand(form, spot, problems)
-    hub = _check_nodes(form, drafts, spot, problems)
+    hub = check_nodes(form, drafts, spot, problems)
     folder = Path(file).parent
-    auth = make_auth(form.auth, spot.at("auth"), folder, problems)
+    auth = _make_auth(form.auth, spot.at("auth"), folder, problems)
     topology = Topology(
         nodes=tuple(_node(draft, auth, folder, problems) for draft in drafts),
         name=form.name,
@@ -35,32 +36,12 @@ def load(text: str, file: str) -> Topology:
         hub=hub.name if hub else None,
         boost=form.plan.boost,
         extra_meets=form.plan.extra_meets,
-        tls=make_tls(form.tls, spot.at("tls"), folder, problems),
-        servers=make_servers(form.servers, spot.at("servers"), problems),
+        tls=_make_tls(form.tls, spot.at("tls"), folder, problems),
+        servers=_make_servers(form.servers, spot.at("servers"), problems),
         warnings=_warnings(drafts, file),
     )
     problems.finish()
     return topology
-
-
-def _check_nodes(form: TopologyForm, drafts: list[Draft], spot: Spot, problems: Problems) -> Draft | None:
-    """Check what nodes say about each other, fill in roles, and return the hub.
-
-    Numbers are only added up where no problem makes them doubtful.
-    """
-    index = index_nodes(drafts, problems)
-    check_roles(drafts, index, problems)
-    primaries = None if problems else check_counts(drafts, form, spot, problems)
-    check_keys(drafts, form, problems)
-    check_overlaps(drafts, problems)
-    if primaries is not None and form.slots == "auto":
-        if not problems:
-            check_cover(drafts, primaries, problems)
-        if not problems:
-            check_weights(drafts, form, problems)
-    check_bus_ports(drafts, problems)
-    check_announced(drafts, problems)
-    return check_hub(form, spot, index, problems)
 
 
 def _node(draft: Draft, auth: Auth | None, folder: Path, problems: Problems) -> Node:
@@ -76,9 +57,58 @@ def _node(draft: Draft, auth: Auth | None, folder: Path, problems: Problems) -> 
         slots=draft.slots,
         weight=float(form.weight or 1),
         announce=Announce(announce.host, announce.port, announce.bus_port) if announce else None,
-        auth=make_auth(form.auth, draft.spot.at("auth"), folder, problems) or auth,
+        auth=_make_auth(form.auth, draft.spot.at("auth"), folder, problems) or auth,
         line=draft.spot.line,
     )
+
+
+def _make_auth(form: AuthForm | None, spot: Spot, folder: Path, problems: Problems) -> Auth | None:
+    """Return the `auth` of the form, which needs exactly one source of the password."""
+    if form is None:
+        return None
+    given = [key for key in ("password_env", "password_file", "password") if getattr(form, key) is not None]
+    if not given:
+        message = "'auth' has no password; it needs password_env, password_file or password"
+        problems.add("topology-auth", message, spot)
+    elif len(given) > 1:
+        place = max((spot.keys[key] for key in given), key=lambda at: (at.line, at.column))
+        problems.add("topology-auth", f"'auth' has {listed(given)}; it takes one of them", place)
+    password = None if form.password is None else Secret(form.password)
+    return Auth(form.username, password, form.password_env, _within(folder, form.password_file))
+
+
+def _make_tls(form: bool | TlsForm | None, spot: Spot, folder: Path, problems: Problems) -> Tls | None:
+    """Return the `tls` of the form, where a client certificate needs its key."""
+    if not isinstance(form, TlsForm):
+        return Tls() if form else None
+    if (form.cert is None) != (form.key is None):
+        given, missing = ("cert", "key") if form.key is None else ("key", "cert")
+        message = f"'tls' has '{given}' without '{missing}'; a client certificate needs both"
+        problems.add("topology-tls", message, spot.keys[given])
+    ca, cert, key = (_within(folder, path) for path in (form.ca, form.cert, form.key))
+    return Tls(ca, cert, key, form.verify, form.server_name, form.min_version)
+
+
+def _make_servers(form: ServersForm, spot: Spot, problems: Problems) -> Servers:
+    """Return the `servers` of the form; each setting needs a valid name that clusterboot does not set."""
+    for name in form.config:
+        place = spot.at("config").keys[name]
+        setting = name.lower()
+        if setting in OWN_SETTINGS:
+            message = f"{quoted(name)} is set by clusterboot: {OWN_SETTINGS[setting]}"
+            problems.add("topology-setting", message, place, hint="leave it out")
+        elif not name or not _SETTING_CHARACTERS.issuperset(name):
+            message = f"a server setting is named with a-z, 0-9 and '-'{but_not(name)}"
+            meant = setting.replace("_", "-")
+            hint = f"write {meant}" if meant and _SETTING_CHARACTERS.issuperset(meant) else None
+            problems.add("topology-setting", message, place, hint=hint)
+    words = {True: "yes", False: "no"}
+    values = (words[value] if isinstance(value, bool) else str(value) for value in form.config.values())
+    return Servers(form.command, tuple(zip(form.config, values, strict=True)))
+
+
+def _within(folder: Path, path: str | None) -> Path | None:
+    return None if path is None else folder / path
 
 
 def _warnings(drafts: list[Draft], file: str) -> tuple[Problem, ...]:
@@ -87,10 +117,8 @@ def _warnings(drafts: list[Draft], file: str) -> tuple[Problem, ...]:
     if not local or len(local) == len(drafts):
         return ()
     name, place = local[0].name, local[0].spot.at("host")
-    message = (
-        f"{quoted(name)} is a loopback address and other nodes have none; "
-        "nodes on other machines cannot reach it"
-    )
+    only = f"{quoted(name)} is a loopback address and other nodes have none"
+    message = f"{only}; nodes on other machines cannot reach it"
     hint = "use an address of the machine, or announce one"
     code = "topology-loopback-mixed"
     return (Problem(code, message, name, None, hint, Exit.DONE, file, place.line, place.column),)

@@ -1,8 +1,7 @@
-"""The topology as every other module sees it: frozen, expanded, checked, with every default filled in.
+"""The topology as every other room sees it: frozen, expanded, checked, with every default filled in.
 
-Built only by `clusterboot.topology.load`; a `Topology` that exists is valid. Secrets stay references
-(the name of an environment variable, the path of a file) until a connection needs them; a literal
-password is wrapped so that neither repr nor a traceback shows it.
+Only `clusterboot.topology.load` makes one, so a `Topology` is valid. Passwords stay references (the name of
+a variable, the path of a file) until a connection needs them; a literal one is hidden from repr.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from clusterboot.slots import Slots
 
 Role = Literal["primary", "replica"]
 Strategy = Literal["star", "chain"]
+Credential = tuple[str | None, str | None]  # user name and password
 
 MAX_NODES = 2000
 OWN_SETTINGS = {

@@ -1,4 +1,4 @@
-"""The nodes of a file while they are being checked: ranges expanded, names given, addresses unique."""
+"""The nodes of a file before their roles are known: ranges expanded, names given, addresses unique."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 from clusterboot.addresses import BUS_OFFSET, Endpoint
 from clusterboot.slots import Slots
-from clusterboot.topology.address import MAX_PORT, key, reference
+from clusterboot.topology.address import MAX_PORT, AddressError, key, reference
 from clusterboot.topology.document import Spot
 from clusterboot.topology.fields import parse_slots
-from clusterboot.topology.hosts import AddressError
 from clusterboot.topology.model import MAX_NODES, Role
 from clusterboot.topology.report import Problems, quoted
 from clusterboot.topology.schema import NodeForm, TopologyForm
@@ -41,7 +40,7 @@ Index = dict[str | tuple[str, int], Draft]
 
 
 def expand(form: TopologyForm, spot: Spot, problems: Problems) -> list[Draft]:
-    """Return the nodes in the order of the file; raises TopologyError if these are too many or not valid."""
+    """Return the nodes in the order of the file; raises TopologyError for too many or wrong addresses."""
     count = sum(1 if isinstance(entry, NodeForm) else entry.count for entry in form.nodes)
     if count > MAX_NODES:
         number = f"{count:,}" if count < 10**12 else "more than 10^12"
@@ -51,11 +50,10 @@ def expand(form: TopologyForm, spot: Spot, problems: Problems) -> list[Draft]:
     for index, entry in enumerate(form.nodes):
         place = spot.at("nodes", index)
         if isinstance(entry, NodeForm):
-            name = entry.name or str(Endpoint(entry.host, entry.port))
+            host, port = entry.host, entry.port
+            name = entry.name or str(Endpoint(host, port))
             slots = None if entry.slots is None else parse_slots(entry.slots)
-            drafts.append(
-                Draft(name, entry.host, entry.port, entry.bus_port, place, entry, entry.role, slots=slots)
-            )
+            drafts.append(Draft(name, host, port, entry.bus_port, place, entry, entry.role, slots=slots))
             continue
         try:
             for host, port, bus_port in entry.addresses():
@@ -67,7 +65,7 @@ def expand(form: TopologyForm, spot: Spot, problems: Problems) -> list[Draft]:
 
 
 def index_nodes(drafts: list[Draft], problems: Problems) -> Index:
-    """Return the drafts by name and by address; each name and address that is not unique is a problem."""
+    """Return the drafts by name and by address; a name or an address that is not unique is a problem."""
     index: Index = {}
     # One problem for a whole range that is listed twice, not one for each of its ports.
     again: dict[tuple[int, int], list[tuple[Draft, Draft]]] = {}

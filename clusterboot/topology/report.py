@@ -1,7 +1,7 @@
-"""Collect the problems of one file, and quote its values safely.
+"""The problems of one file, and safe quotes of its values.
 
-A value can hold a password (credentials pasted into an address) or control characters. Every piece
-of the file that a message repeats goes through `quoted` or `but_not`.
+A value can hold a password (credentials pasted into an address) or control characters: every part of the
+file that a message repeats goes through `quoted` or `but_not`.
 """
 
 from __future__ import annotations
@@ -47,12 +47,11 @@ class Problems:
         peer: str | None = None,
     ) -> None:
         """Add a problem at a place in the file (None: in the whole file)."""
-        line, column = (at.line, at.column) if at else (0, 0)
-        key = (line, column, message)
+        line, column = (at.line, at.column) if at else (None, None)
+        key = (line or 0, column or 0, message)
         if key not in self._problems and not self.full():
-            self._problems[key] = Problem(
-                code, message, node, peer, hint, Exit.USAGE, self._file, line or None, column or None
-            )
+            problem = Problem(code, message, node, peer, hint, Exit.USAGE, self._file, line, column)
+            self._problems[key] = problem
 
     def fail(self, code: str, message: str, at: Position | None, hint: str | None = None) -> NoReturn:
         """Add a problem after which there is nothing left to check, and raise TopologyError."""
@@ -72,10 +71,8 @@ class Problems:
         problems = [self._problems[key] for key in sorted(self._problems)]
         if self._more:
             more = f"only the first {MAX_PROBLEMS} problems that were found are listed; there are more"
-            hint = "repair those above first"
-            problems.append(
-                Problem("topology-more-problems", more, hint=hint, exit=Exit.USAGE, file=self._file)
-            )
+            code, hint = "topology-more-problems", "repair those above first"
+            problems.append(Problem(code, more, hint=hint, exit=Exit.USAGE, file=self._file))
         raise TopologyError(*problems) from None
 
 
@@ -85,7 +82,7 @@ def may_hold_secret(text: str) -> bool:
 
 
 def quoted(text: str) -> str:
-    """Return `text` in single quotes, at most 40 characters of it, unprintable ones as escapes."""
+    """Return at most 40 characters of `text` in single quotes, unprintable ones as escapes."""
     plain = "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
         for char in cut(text, _MAX_QUOTED)

@@ -1,8 +1,8 @@
 """The shape of a topology file as pydantic models, and the JSON Schema made from them.
 
 Each field has two texts: `description` is for readers of the schema and the documentation, `Says` is
-what an error message puts after "must be". Rules that need more than one value are in `roles`, `shares`,
-`nodes` and `options`. No field takes null: a key without a value is a mistake more often than intended.
+what an error message puts after "must be". Rules that need more than one value are in `rules`,
+`nodes` and `loader`. No field takes null: a key without a value is a mistake more often than intended.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, Tag
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from clusterboot.topology.address import EXAMPLES
 from clusterboot.topology.fields import (
     Host,
     Name,
@@ -26,7 +27,6 @@ from clusterboot.topology.fields import (
     Text,
     is_a,
 )
-from clusterboot.topology.hosts import EXAMPLES
 
 
 class Form(BaseModel):
@@ -217,7 +217,7 @@ class _Generate(GenerateJsonSchema):
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema; see `clusterboot.topology.json_schema`."""
+    """Return the JSON Schema (draft 2020-12) of a topology file, as docs/topology.schema.json has it."""
     schema = TopologyForm.model_json_schema(schema_generator=_Generate)
     return {
         "$schema": GenerateJsonSchema.schema_dialect,

@@ -1,7 +1,7 @@
 """Text of a topology file: from bytes, and why it cannot be read.
 
-A line that YAML cannot parse may hold a password. The messages of the parser are only used where they
-repeat nothing of the file: those of the C parser never do, the quotes of the Python parser are cut out.
+A line that YAML cannot parse may hold a password. So the parser's own message is only a last resort, and
+what the Python parser quotes of the file is cut out of it; the C parser quotes nothing.
 """
 
 from __future__ import annotations
@@ -31,8 +31,7 @@ _MESSAGES = (
     ("mapping values are not allowed", "a ': ' stands where no second value can follow", _QUOTE),
     ("found unknown escape", "a backslash in double quotes starts an unknown escape", _BACKSLASH),
     ("found invalid Unicode", "an escape stands for a character that does not exist", None),
-    ("expected <document start>", "something follows the end of the document", None),
-    ("expected '<document start>'", "something follows the end of the document", None),
+    ("<document start>", "something follows the end of the document", None),
     ("found undefined tag handle", "a '!' starts a YAML tag, which a topology file does not use", _QUOTE),
     ("expected '-' indicator", "this line is neither an entry of the list above nor its end", _INDENT),
     ("did not find expected key", "this line is not a 'key: value' of the mapping above", _INDENT),
@@ -91,8 +90,7 @@ def explain(error: yaml.YAMLError, text: str) -> tuple[str, Position | None, str
         place = Position(opened.line + 1, opened.column + 1)
         return f"what starts here is never closed ({what})", place, None
     place = Position(mark.line + 1, mark.column + 1)
-    lines = text.split("\n")
-    line = lines[mark.line] if mark.line < len(lines) else ""
+    line = next(iter(text.split("\n")[mark.line :]), "")
     if line[mark.column : mark.column + 1] == "\t" or line[: mark.column + 1].strip(" ").startswith("\t"):
         return "a tab stands here; YAML is indented with spaces only", place, "replace the tab by spaces"
     hint = None

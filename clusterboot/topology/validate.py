@@ -1,16 +1,26 @@
-"""Values of a file to its checked form, or every problem of shape: wrong keys, types and single values."""
+"""Values of a file to its checked form, or every problem of shape: wrong keys, types and single values.
+
+A message says what is there, what is allowed, and what was probably meant.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
-from clusterboot.topology.document import BROKEN, Spot
-from clusterboot.topology.messages import Path, add_problem, instead, section
+from clusterboot.topology.document import BROKEN, EMPTY, Spot
+from clusterboot.topology.fields import Says
 from clusterboot.topology.model import MAX_NODES
-from clusterboot.topology.report import Problems, nearest
-from clusterboot.topology.schema import TopologyForm
+from clusterboot.topology.report import Problems, but_not, cut, may_hold_secret, nearest, quoted
+from clusterboot.topology.schema import ENTRIES, SECTIONS, SETTING_SAYS, TopologyForm
+from clusterboot.wording import listed
+
+Path = tuple[str | int, ...]
+"""Where a value is: keys, and positions in lists."""
+
+_OLD_WORDS = {"master": "primary", "slave": "replica"}
 
 
 def validate(values: Any, spot: Spot, problems: Problems) -> TopologyForm:
@@ -19,7 +29,7 @@ def validate(values: Any, spot: Spot, problems: Problems) -> TopologyForm:
     Raises TopologyError with every problem of shape, together with those that `problems` has already.
     """
     if not isinstance(values, dict):
-        message = "a topology file is a mapping with the keys 'version' and 'nodes'" + instead(values, spot)
+        message = "a topology file is a mapping with the keys 'version' and 'nodes'" + _instead(values, spot)
         problems.fail("topology-invalid-value", message, spot)
     nodes = values.get("nodes")
     if isinstance(nodes, list) and len(nodes) > MAX_NODES:
@@ -45,14 +55,14 @@ def validate(values: Any, spot: Spot, problems: Problems) -> TopologyForm:
         if problems.full():
             break  # finding the words takes time
         paths.add(path)
-        add_problem(entry, path, values, spot, problems)
+        _add_problem(entry, path, values, spot, problems)
     problems.finish()
     raise AssertionError("a wrong shape without a problem")
 
 
 def _check_spaces(nodes: list[Any], spot: Spot, problems: Problems) -> None:
     """Find addresses that YAML reads as a mapping because of a space, as in `- 10.0.0.1: 6379`."""
-    known = section(("nodes", 0))
+    known = _section(("nodes", 0))
     for index, entry in enumerate(nodes):
         if isinstance(entry, dict) and len(entry) == 1 and not nearest(next(iter(entry)), known):
             message = "this node is a mapping without 'host' and 'port'"
@@ -62,12 +72,143 @@ def _check_spaces(nodes: list[Any], spot: Spot, problems: Problems) -> None:
 
 
 def _path(location: Path, spot: Spot) -> Path:
-    """Return `location` without pydantic's own steps (the tags of union members)."""
+    """Return `location` without the steps that pydantic adds (the tags of union members)."""
     path: list[str | int] = []
     for index, step in enumerate(location):
         if step in spot.items:
             path.append(step)
             spot = spot.items[step]
-        elif index == len(location) - 1 and isinstance(step, str) and step in section(tuple(path)):
+        elif index == len(location) - 1 and isinstance(step, str) and step in _section(tuple(path)):
             path.append(step)  # a key that is missing
     return tuple(path)
+
+
+def _add_problem(entry: Any, path: Path, values: Any, spot: Spot, problems: Problems) -> None:
+    """Add the problem that pydantic found at `path`."""
+    if entry["type"] == "missing":
+        _add_missing(path, spot, problems)
+        return
+    if entry["type"] == "extra_forbidden":
+        _add_unknown(path, spot, problems)
+        return
+    value = values
+    for step in path:
+        value = value[step]
+    if value is BROKEN:
+        return
+    place, says = spot.at(*path), _says(path)
+    # The names of settings are free text, so they are quoted like values.
+    name = f"an entry of '{path[-2]}'" if isinstance(path[-1], int) else quoted(path[-1])
+    name = "this key" if may_hold_secret(name) else name
+    code, hint = "topology-invalid-value", None
+    rule = str(entry.get("ctx", {}).get("error", "")) if entry["type"] == "value_error" else ""
+    if value is EMPTY:
+        code, message = "topology-no-value", f"{name} has no value; it must be {says.text}"
+        field = _field(path)
+        hint = "give it a value" if field and field.is_required() else "give it a value, or leave it out"
+    elif path == ("version",) and type(value) is int:
+        code, hint = "topology-version", "write version: 1, or use a newer clusterboot"
+        message = f"version {value} is not known; this clusterboot reads version 1"
+    elif rule and (says.kind != "secret" or path[-1] == "password_file"):
+        # The text of another rule for secrets may repeat the value (that of UnicodeEncodeError does).
+        if path[-1] in ("host", "server_name") or (path[0] == "nodes" and len(path) == 2):
+            code = "topology-invalid-address"
+        message = cut(rule)
+    else:
+        secret = "auth" in path and path[-1] != "username"
+        message = f"{name} must be {says.text}{'' if secret else _instead(value, place)}"
+        meant = _OLD_WORDS.get(str(value).lower()) or nearest(str(value)[:40], says.choices)
+        if meant and isinstance(value, str):
+            message += f"; did you mean '{meant}'?"
+        hint = _hint(value, place, says, path)
+    problems.add(code, message, place, hint=hint)
+
+
+def _add_missing(path: Path, spot: Spot, problems: Problems) -> None:
+    owner = "the file"
+    if len(path) > 1:
+        owner = "this node" if isinstance(path[-2], int) else f"'{path[-2]}'"
+    message = f"{owner} has no '{path[-1]}', which must be {_says(path).text}"
+    hint = "write version: 1" if path == ("version",) else None
+    problems.add("topology-missing-key", message, spot.at(*path[:-1]), hint=hint)
+
+
+def _add_unknown(path: Path, spot: Spot, problems: Problems) -> None:
+    owner, word, section_keys = spot.at(*path[:-1]), str(path[-1]), _keys(path[:-1])
+    known = list(_section(path[:-1]))
+    meant = nearest(word, known)
+    here = f" in '{section_keys[-1]}'" if section_keys else ""
+    allowed = f"allowed{here} are {listed(known)}"
+    # Under auth a key may be a password, as in {hunter2}.
+    hide = may_hold_secret(word) or "auth" in path[:-1]
+    message = "unknown key" if hide else f"unknown key {quoted(word)}"
+    if meant:
+        message += f", did you mean '{meant}'?"
+    else:
+        elsewhere = [keys[-1] for keys, form in SECTIONS.items() if keys and word in form.model_fields]
+        message += f"; '{word}' goes under '{elsewhere[0]}'" if elsewhere and not hide else f"; {allowed}"
+    place = owner.keys.get(word, owner)
+    problems.add("topology-unknown-key", message, place, hint=allowed if meant else None)
+
+
+def _instead(value: Any, spot: Spot) -> str:
+    """Return what the value is instead, as the end of a sentence."""
+    if isinstance(value, dict | list):
+        kind = "mapping" if isinstance(value, dict) else "list"
+        return f", not a {kind}" if value else f", not an empty {kind}"
+    text = spot.text or ""
+    if isinstance(value, bool):
+        meaning = "true" if value else "false"
+        made = "" if text.lower() == meaning else f" (what YAML makes of {quoted(text)})"
+        return f", not {meaning}{made}"
+    if isinstance(value, int | float):
+        return f", not the number {cut(text, 40)}"
+    return but_not(text) if text else ", not the empty text"
+
+
+def _hint(value: Any, spot: Spot, says: Says, path: Path) -> str | None:
+    """Return the next step where YAML read something else than was meant."""
+    text = spot.text
+    if text is None:
+        ipv6 = path[-1] == "host" and isinstance(value, list)
+        return 'put an IPv6 address in quotes: "::1"' if ipv6 else None
+    if path == ("nodes",):
+        return "put '- ' in front of each node"
+    if says.kind == "secret":
+        return None if isinstance(value, str) else "put it in quotes"
+    if says.choices and text not in says.choices:
+        return None
+    if says.kind == "text" and not isinstance(value, str) and not may_hold_secret(text):
+        return f'put it in quotes: "{text}"' if len(text) <= 40 else "put it in quotes"
+    if says.kind == "number" and isinstance(value, str):
+        digits = text.replace("_", "").lstrip("0")
+        if digits.isdecimal() and digits.isascii() and len(digits) < 10:
+            return f"write it without {'leading zeros or underscores' if spot.plain else 'quotes'}: {digits}"
+        if path[-1] == "port" and set(text) <= set("0123456789-:"):
+            return "a range of ports needs the short form, as in 10.0.0.1:7001-7006"
+        return "write it in decimal, as in 6379" if text[:2].lower() in ("0x", "0o", "0b") else None
+    if says.kind == "bool" and isinstance(value, str) and text.lower() in ("true", "false", "yes", "no"):
+        return f"write it without quotes: {text.lower()}"
+    return None
+
+
+def _says(path: Path) -> Says:
+    """Return what the value at `path` must be."""
+    if isinstance(path[-1], int):
+        return ENTRIES[_keys(path)[-1]]
+    field = _field(path)
+    return next(part for part in field.metadata if isinstance(part, Says)) if field else SETTING_SAYS
+
+
+def _field(path: Path) -> FieldInfo | None:
+    return _section(path[:-1]).get(str(path[-1]))
+
+
+def _section(path: Path) -> dict[str, FieldInfo]:
+    """Return the fields of the mapping at `path`; none for a mapping of free keys."""
+    form = SECTIONS.get(_keys(path))
+    return dict(form.model_fields) if form else {}
+
+
+def _keys(path: Path) -> tuple[str, ...]:
+    return tuple(step for step in path if isinstance(step, str))

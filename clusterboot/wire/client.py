@@ -1,6 +1,6 @@
 """The connections to all nodes of a topology: connect, send commands, explain failures.
 
-Nothing is ever sent twice: whether a command may be repeated is for the loop to decide, which looks first.
+Nothing is sent twice: the loop looks at the nodes first, and then decides.
 """
 
 from __future__ import annotations
@@ -8,19 +8,17 @@ from __future__ import annotations
 import asyncio
 import resource
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
 
 from clusterboot.errors import Exit, NodeFailed, Problem
-from clusterboot.topology import Node, Topology
+from clusterboot.topology import Credential, Node, Topology
 from clusterboot.wire import failures, tls
 from clusterboot.wire.connection import Connection
 from clusterboot.wire.replies import Command, Rejected, Reply, explain
 from clusterboot.wire.resolve import probe, resolve
-
-Credential = tuple[str | None, str | None]
 
 CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 5.0
@@ -56,9 +54,9 @@ class Fleet:
     ) -> None:
         """Take the topology and a function that returns a node's user name and password.
 
-        A node that has not answered yet gets time until `deadline` at most (in the loop's time), so that a
-        run shorter than CONNECT_SECONDS still ends with the names of the nodes that did not answer. Raises
-        UsageError when a file under `tls` cannot be used, NodeFailed when the limit on open files is too low.
+        Nodes that have not answered yet get time until `deadline` (loop time), so that they are named at the
+        end of a run shorter than CONNECT_SECONDS. Raises UsageError when a file under `tls` cannot be used,
+        NodeFailed when the limit on open files is too low.
         """
         allow_open_files(len(topology.nodes))
         self._tls = topology.tls
@@ -73,11 +71,11 @@ class Fleet:
         return self._links[name].ip
 
     async def ask(self, name: str, *commands: Command, timeout: float = ANSWER_SECONDS) -> list[Reply]:
-        """Send `commands` to a node in one go and return its replies, one for each.
+        """Send `commands` to a node in one pipeline and return one reply for each; `timeout` in seconds.
 
-        Connects first if there is no connection, which may take CONNECT_SECONDS; `timeout` in seconds bounds
-        the answer. Error replies are `Rejected` values. Raises NodeFailed when the node cannot be reached,
-        does not accept the credentials or does not answer in time; the next `ask` then connects again.
+        Connects first if there is no connection, which may take CONNECT_SECONDS more. Error replies are
+        `Rejected` values. Raises NodeFailed when the node cannot be reached, does not accept the credentials
+        or does not answer in time; the next `ask` then connects again.
         """
         link = self._links[name]
         async with link.lock, self._dropped_on_failure(link):
@@ -100,15 +98,13 @@ class Fleet:
     @asynccontextmanager
     async def _dropped_on_failure(self, link: _Link) -> AsyncIterator[None]:
         """Drop the connection when anything fails; raise NodeFailed for failures of redis-py and network."""
-        failed = True
-        try:
-            yield
-            failed = False
-        except (RedisError, OSError, ValueError) as error:
-            raise NodeFailed(await self._explain(error, link)) from error
-        finally:
-            if failed:
-                link.drop()
+        with ExitStack() as failed:
+            failed.callback(link.drop)
+            try:
+                yield
+            except (RedisError, OSError, ValueError) as error:
+                raise NodeFailed(await self._explain(error, link)) from error
+            failed.pop_all()
 
     async def _connect(self, link: _Link) -> None:
         """Try the addresses of the node's host in turn, within CONNECT_SECONDS for all of them.
@@ -126,7 +122,7 @@ class Fleet:
         seconds = self._within(CONNECT_SECONDS, link)
         end = clock() + seconds
         addresses = tuple(sorted(addresses, key=lambda ip: not (link.answered and ip == link.ip)))
-        errors: dict[str, NodeFailed] = {}
+        problems: dict[str, Problem] = {}
         for index, ip in enumerate(addresses):
             link.ip = ip
             share = (end - clock()) / (len(addresses) - index)
@@ -137,9 +133,8 @@ class Fleet:
                     await _open(connection, link, share, seconds)
                 return
             except NodeFailed as failed:
-                errors[ip] = failed
-        problem = failures.of_all(node, {ip: error.problems[0] for ip, error in errors.items()})
-        raise next((error for error in errors.values() if problem in error.problems), NodeFailed(problem))
+                problems[ip] = failed.problems[0]
+        raise NodeFailed(failures.of_all(node, problems))
 
     def _tls_arguments(self, node: Node, seconds: float) -> dict[str, Any]:
         if self._context is None or self._tls is None:

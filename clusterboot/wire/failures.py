@@ -1,13 +1,10 @@
-"""What a failed connection to a node means: a problem with its cause and the next step. Pure.
-
-redis-py wraps the exceptions of the network: the cause is found along the chain. Exit status 5 throughout.
-"""
+"""What a failed connection to a node means: a problem with its cause and the next step; exit status 5."""
 
 from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from clusterboot.addresses import is_loopback
 from clusterboot.errors import Exit, Problem
@@ -16,8 +13,7 @@ from clusterboot.wire import tls
 
 # A healthy node far away, or on a busy host, may take longer than this many seconds.
 _SHORT_TIMEOUT = 1.0
-_ALLOW_MORE = "; or allow more time with --timeout"
-# By the code of a problem: what became of one of several addresses.
+# What became of one of several addresses, by the code of its problem.
 _NO_CONNECTION = {
     "connection-refused": "nothing listens there",
     "connect-timeout": "no answer",
@@ -30,7 +26,7 @@ def explain(error: BaseException, node: Node, ip: str, security: Tls | None) -> 
 
     `ip` is the address that was tried, empty before there was one.
     """
-    chain = tuple(_chain(error))
+    chain = _chain(error)
     for cause in chain:
         if isinstance(cause, ssl.SSLError):
             return tls.explain(cause, node, security)
@@ -55,7 +51,7 @@ def explain(error: BaseException, node: Node, ip: str, security: Tls | None) -> 
         if isinstance(cause, ConnectionAbortedError) and security:  # asyncio's own limit for the handshake
             return _problem(
                 "tls-not-spoken",
-                f"{_subject(node, where)} takes connections but does not answer the TLS handshake.",
+                f"{_subject(node, ip)} takes connections but does not answer the TLS handshake.",
                 node,
                 "remove 'tls' from the topology or give the server's tls-port; or the process is stopped",
             )
@@ -66,7 +62,7 @@ def explain(error: BaseException, node: Node, ip: str, security: Tls | None) -> 
         if isinstance(cause, ValueError):
             return _problem(
                 "not-redis",
-                f"{_subject(node, where)} answers, but not as a Redis or Valkey server does.",
+                f"{_subject(node, ip)} answers, but not as a Redis or Valkey server does.",
                 node,
                 "check host and port; a server that wants TLS needs 'tls' in the topology",
             )
@@ -80,35 +76,32 @@ def explain(error: BaseException, node: Node, ip: str, security: Tls | None) -> 
     return hung_up(node, ip, answered=False)
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    seen: list[BaseException] = []
+def _chain(error: BaseException) -> list[BaseException]:
+    """Return `error` and its causes: redis-py wraps the exceptions of the network."""
+    chain: list[BaseException] = []
     cause: BaseException | None = error
-    while cause is not None and cause not in seen:
-        seen.append(cause)
-        yield cause
+    while cause is not None and cause not in chain:
+        chain.append(cause)
         cause = cause.__cause__ or cause.__context__
+    return chain
 
 
 def hung_up(node: Node, ip: str, *, answered: bool) -> Problem:
     """Return that a node closed the connection; `answered` says whether it had ever answered."""
     # Redis 6.2, Redis 7.0 and Valkey 9.1 close a client's connection to the bus port without a reply, as they
     # do on a TLS port when the client does not speak TLS: nothing tells the two apart.
-    port = (
-        " and check the port: bus ports close connections, and so do TLS ports without 'tls' in the topology"
-    )
-    return _problem(
-        "connection-lost",
-        f"{_subject(node, _where(node, ip))} closed the connection.",
-        node,
-        "look at its log" + ("" if answered else port),
-    )
+    hint = "look at its log"
+    if not answered:
+        hint += " and check the port: bus ports close connections, and so do TLS ports without 'tls' in the "
+        hint += "topology"
+    return _problem("connection-lost", f"{_subject(node, ip)} closed the connection.", node, hint)
 
 
 def died(node: Node, ip: str) -> Problem:
     """Return that a node closed the connection and accepts no other one."""
     return _problem(
         "connection-lost",
-        f"{_subject(node, _where(node, ip))} closed the connection, and nothing listens there any more.",
+        f"{_subject(node, ip)} closed the connection, and nothing listens there any more.",
         node,
         "look at its log, and start it again: it died or was stopped",
     )
@@ -131,8 +124,7 @@ def unreachable(node: Node, ip: str, seconds: float | None) -> Problem:
         "connect-timeout",
         f"{node.name} cannot be reached: {_where(node, ip)} did not answer {spent}.",
         node,
-        "check the address, and firewalls that drop packets"
-        + (_ALLOW_MORE if seconds is not None and seconds < _SHORT_TIMEOUT else ""),
+        _with_more_time("check the address, and firewalls that drop packets", seconds),
     )
 
 
@@ -142,8 +134,7 @@ def silent(node: Node, seconds: float) -> Problem:
         "not-answering",
         f"{node.name} takes connections but did not answer within {_seconds(seconds)}.",
         node,
-        "check whether the process is stopped, stuck or overloaded"
-        + (_ALLOW_MORE if seconds < _SHORT_TIMEOUT else ""),
+        _with_more_time("check whether the process is stopped, stuck or overloaded", seconds),
     )
 
 
@@ -161,11 +152,17 @@ def of_all(node: Node, problems: Mapping[str, Problem]) -> Problem:
     )
 
 
+def _with_more_time(hint: str, seconds: float | None) -> str:
+    short = seconds is not None and seconds < _SHORT_TIMEOUT
+    return f"{hint}; or allow more time with --timeout" if short else hint
+
+
 def _seconds(seconds: float) -> str:
     return f"{round(seconds, 1):g} s"
 
 
-def _subject(node: Node, where: str) -> str:
+def _subject(node: Node, ip: str) -> str:
+    where = _where(node, ip)
     return where if node.name == node.address else f"{node.name} at {where}"
 
 

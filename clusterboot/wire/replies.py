@@ -1,8 +1,4 @@
-"""What an error reply of a node means, and a late or missing reply. Pure.
-
-Error replies begin with a code (NOAUTH, WRONGPASS, NOPERM …) or with ERR and words. `explain` turns them into
-a `Problem`, for every command and every server. All problems have exit status 5.
-"""
+"""What an error reply of a node means, and a late or missing reply: a problem with exit status 5. Pure."""
 
 from __future__ import annotations
 
@@ -101,7 +97,7 @@ _KINDS: tuple[tuple[str, str, str, str], ...] = (
 # Commands with subcommands.
 _CONTAINERS = ("CLUSTER", "CONFIG", "CLIENT", "ACL")
 
-# Refusals that end by themselves, or that show that another run was first.
+# Unknown node: it still has to learn of it. Already busy or set: another run was first. LOADING: restarted.
 _TRANSIENT = re.compile(
     r"LOADING\b|(?i:ERR (unknown node"
     r"|slot \d+ is already busy"
@@ -120,11 +116,7 @@ class Rejected(str):
 
     @property
     def transient(self) -> bool:
-        """Whether to look again before taking the error as final.
-
-        The node may still have to learn something (`Unknown node`), another run may have done the same
-        (`Slot N is already busy`), or the node was restarted and loads its data (`LOADING`).
-        """
+        """Whether the next look decides: information still spreads, or another run did the same."""
         return _TRANSIENT.match(self) is not None
 
     @property
@@ -142,7 +134,7 @@ def explain(text: str, node: str, command: Sequence[str]) -> Problem:
                 code,
                 message.format(node=node, command=name(command), text=shown),
                 node=node,
-                hint=hint.format(rule=_rule(command)),
+                hint=hint.format(rule="+" + name(command).lower().replace(" ", "|")),
                 exit=Exit.NODE,
             )
     return Problem(
@@ -159,16 +151,8 @@ def name(command: Sequence[str]) -> str:
     return " ".join(command[: 2 if command and command[0] in _CONTAINERS else 1])
 
 
-def _rule(command: Sequence[str]) -> str:
-    return "+" + name(command).lower().replace(" ", "|") if command else "+cluster"
-
-
 def loading(node: str) -> Problem:
-    """Return that a node is loading its data.
-
-    Valkey 9.1 still answers INFO and CLUSTER then, from its nodes.conf, but its bus is silent. Other servers
-    answer LOADING to both.
-    """
+    """Return that a node is loading its data. Valkey 9.1 answers INFO and CLUSTER then; its bus is silent."""
     return explain("LOADING", node, ())
 
 

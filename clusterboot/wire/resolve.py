@@ -1,8 +1,7 @@
 """Host names to numeric addresses, and whether a port takes connections; always within a time limit.
 
-getaddrinfo cannot be cancelled, and asyncio joins its worker threads on exit: one name server that does not
-answer would delay the end of the program. Names are therefore looked up in daemon threads, which are not
-waited for.
+getaddrinfo cannot be cancelled, and asyncio joins its worker threads on exit, so a name server that does not
+answer would delay the end of the program. Daemon threads look names up instead.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import socket
 import threading
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 from clusterboot.errors import Exit, NodeFailed, Problem
@@ -36,29 +36,21 @@ async def resolve(host: str, port: int) -> tuple[str, ...]:
     if is_numeric(host):
         return (host,)
     loop = asyncio.get_running_loop()
-    answer: asyncio.Future[tuple[str, ...] | OSError] = loop.create_future()
-
-    def deliver(result: tuple[str, ...] | OSError) -> None:
-        if not answer.done():
-            answer.set_result(result)
+    answer: asyncio.Future[tuple[str, ...]] = loop.create_future()
 
     def look_up() -> None:
-        result: tuple[str, ...] | OSError
         try:
             infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            result = tuple(dict.fromkeys(str(info[4][0]) for info in infos))
+            deliver = partial(answer.set_result, tuple(dict.fromkeys(str(info[4][0]) for info in infos)))
         except OSError as failed:
-            result = failed
+            deliver = partial(answer.set_exception, failed)
         except UnicodeError as failed:
-            result = socket.gaierror(str(failed))
+            deliver = partial(answer.set_exception, socket.gaierror(str(failed)))
         with suppress(RuntimeError):  # the loop may be closed by now
-            loop.call_soon_threadsafe(deliver, result)
+            loop.call_soon_threadsafe(lambda: answer.done() or deliver())
 
     threading.Thread(target=look_up, name=f"resolve {host}", daemon=True).start()
-    result = await answer
-    if isinstance(result, OSError):
-        raise result
-    return result
+    return await answer
 
 
 async def resolve_announced(topology: Topology, until: float | None = None) -> Topology:

@@ -1,8 +1,8 @@
 """TLS: one context for all connections, and what a failed handshake means.
 
-The files are read before the first connection, so that one which cannot be used is an error of the topology
-(exit status 2) that names the file. Problems with a server's certificate are known by their code in OpenSSL
-(X509_V_ERR_*, x509_vfy.h); those a server has with ours by its alert (RFC 8446, section 6).
+The files are read before the first connection: one that cannot be used is an error of the topology. OpenSSL
+says what is wrong with a server's certificate (X509_V_ERR_*, x509_vfy.h), the alert of a server what is wrong
+with the client's (RFC 8446, section 6).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the command line takes, and what it says where it does not."""
+"""What the command line accepts, and how it reports what it does not."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("command", "flags", "told"),
+    ("command", "flags", "message"),
     [
         ("up", ("--spawn", "--dry-run"), "--spawn starts servers and --dry-run changes nothing"),
         ("up", ("--spawn",), "no node of this topology has a loopback address"),
@@ -37,11 +37,11 @@ def file(tmp_path: Path) -> Path:
     ],
 )
 def test_flags_that_do_not_fit_are_wrong_usage(
-    file: Path, command: str, flags: tuple[str, ...], told: str
+    file: Path, command: str, flags: tuple[str, ...], message: str
 ) -> None:
     outcome = clusterboot(command, file, *flags, env=WIDE)
     assert (outcome.exit, outcome.out) == (2, ""), outcome
-    assert outcome.err.startswith(f"error: {told}"), outcome
+    assert outcome.err.startswith(f"error: {message}"), outcome
 
 
 def test_a_plan_can_be_seen_with_the_other_strategy(file: Path) -> None:
@@ -53,7 +53,7 @@ def test_a_plan_can_be_seen_with_the_other_strategy(file: Path) -> None:
     assert meets == [[("1", "2"), ("1", "3")], [("1", "2"), ("2", "3")]]
 
 
-def test_an_interrupt_after_spawning_tells_how_to_stop_the_servers(
+def test_an_interrupt_after_spawning_says_how_to_stop_the_servers(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = importlib.import_module("clusterboot.commands.up")
@@ -63,12 +63,12 @@ def test_an_interrupt_after_spawning_tells_how_to_stop_the_servers(
         raise interrupted(signal.SIGINT)
 
     monkeypatch.setattr(command, "run_async", interrupt)
-    for started, told in ((2, True), (0, False)):
+    for started, hinted in ((2, True), (0, False)):
         monkeypatch.setattr(command, "_spawn", lambda *_, started=started: (started, ()))
         with pytest.raises(Interrupted) as caught:
             command.up(Shell(), file, UpOptions(spawn=True), ConnectOptions())
         hint = caught.value.problems[0].hint or ""
-        assert (f"'clusterboot down {file}' stops the local servers" in hint) == told
+        assert (f"'clusterboot down {file}' stops the local servers" in hint) == hinted
 
 
 @pytest.mark.parametrize(
@@ -90,12 +90,12 @@ def test_output_that_cannot_be_written_is_one_sentence(
     assert done.stderr.count("\n") == 2, done
 
 
-def test_who_writes_nothing_needs_no_stdout(file: Path) -> None:
+def test_quiet_commands_need_no_stdout(file: Path) -> None:
     done = _redirected("validate FILE --quiet", file, ">&-")
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_failure_has_its_status_even_where_nothing_can_be_said(file: Path) -> None:
+def test_a_failure_has_its_status_even_if_nothing_can_be_written(file: Path) -> None:
     file.write_text("nodes: 3\n")
     assert _redirected("plan FILE -o json", file, ">&- 2>&- <&-").returncode == 2
     assert _redirected("plan FILE", file, "2>/dev/full").returncode == 2
@@ -121,11 +121,11 @@ def test_no_summary_is_cut_in_the_overview() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_help_of_every_command_names_the_global_options(command: str) -> None:
     outcome = clusterboot(command, "-h")
-    told = " ".join(outcome.out.split()).partition("Global options, before or after the command: ")[2]
-    assert told == f"{'' if command == 'run' else '-o/--output text|json, '}-q/--quiet, --no-color, --debug."
+    flags = " ".join(outcome.out.split()).partition("Global options, before or after the command: ")[2]
+    assert flags == f"{'' if command == 'run' else '-o/--output text|json, '}-q/--quiet, --no-color, --debug."
 
 
-def test_the_usage_of_run_shows_where_the_command_stands() -> None:
+def test_the_usage_of_run_shows_the_place_of_the_command() -> None:
     usage = clusterboot("run", "--help", env=WIDE).out.splitlines()[0]
     assert usage == "Usage: clusterboot run [OPTIONS] [TOPOLOGY] -- COMMAND [ARGS]..."
 
@@ -155,7 +155,7 @@ def test_a_file_that_cannot_be_read_is_an_error_like_others(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("words", ["pytest", "echo hi", "--replicas 0 echo hi"])
-def test_a_command_without_its_dashes_is_told_where_to_stand(words: str) -> None:
+def test_a_command_without_two_dashes_gets_a_hint(words: str) -> None:
     outcome = clusterboot("run", *words.split(), env=WIDE)
     assert (outcome.exit, outcome.err) == (
         125,
@@ -164,7 +164,7 @@ def test_a_command_without_its_dashes_is_told_where_to_stand(words: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         ("plan FILE --format x", "'--format': 'x' is not one of 'table', 'json', 'commands'."),
         ("ls -o xml", "'--output' / '-o': 'xml' is not one of 'text', 'json'."),
@@ -177,10 +177,11 @@ def test_a_command_without_its_dashes_is_told_where_to_stand(words: str) -> None
         ("ls --nope", "No such option: --nope."),
     ],
 )
-def test_wrong_values_are_told_in_plain_words(file: Path, words: str, told: str) -> None:
+def test_wrong_values_are_reported_in_plain_english(file: Path, words: str, message: str) -> None:
     outcome = clusterboot(*words.replace("FILE", str(file)).split(), env=WIDE)
     assert (
-        outcome.err.splitlines()[0].removeprefix("error: Invalid value for ").removeprefix("error: ") == told
+        outcome.err.splitlines()[0].removeprefix("error: Invalid value for ").removeprefix("error: ")
+        == message
     )
     assert outcome.exit == (125 if words.startswith("run") else 2)
 

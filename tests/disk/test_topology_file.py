@@ -68,12 +68,14 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_file_that_breaks_off_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(descriptor: int, *args: object, **keys: object) -> None:
+    def fail(descriptor: int) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
     (tmp_path / "t.yaml").touch()
-    monkeypatch.setattr(os, "fdopen", fail)
-    assert problem(tmp_path / "t.yaml").message == "cannot read the topology file: Input/output error"
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fstat", fail)
+        found = problem(tmp_path / "t.yaml")
+    assert found.message == "cannot read the topology file: Input/output error"
 
 
 def test_a_fifo_that_nobody_writes_to_is_not_waited_for(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from clusterboot.cli import app
+from clusterboot.cli.flags import app
 from clusterboot.pytest_plugin import _OPTIONS
 from tests.harness.cli import ROOT
 from tests.harness.servers import free_ports

@@ -1,7 +1,7 @@
 """A model of N cluster nodes, for tests and benchmarks that need many: no sockets, no clock of its own.
 
-It is a model and not Redis. What it keeps: which nodes each node knows, roles, slots, epochs, a few settings, and the
-error replies that clusterboot reacts to. How knowledge spreads, in ticks of 100 ms:
+It is a model and not Redis. What it keeps: which nodes each node knows, roles, slots, epochs, a few settings,
+and the error replies that clusterboot reacts to. How knowledge spreads, in ticks of 100 ms:
 
 - a MEET takes two ticks, then both sides know each other; the model loses it if it was told to;
 - in every tick each node picks one node it knows, and both learn about an eighth of what the other knows;

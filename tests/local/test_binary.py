@@ -1,4 +1,4 @@
-"""Which server is started, and what is said when there is none."""
+"""Which server is started, and what is reported when there is none."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def fake(path: Path, text: str = "") -> Path:
     return path
 
 
-def test_a_path_is_taken_and_asked_for_its_version(server_kind: str) -> None:
+def test_the_server_at_a_path_is_asked_for_its_version(server_kind: str) -> None:
     found = find_server(binary(server_kind))
     assert found.path == binary(server_kind)
     assert {"valkey91": "Valkey 9.1.", "redis62": "Redis 6.2.", "redis70": "Redis 7.0."}[
         server_kind
     ] in found.title
-    assert found.before(7) == (server_kind == "redis62")
+    assert found.is_redis_before(7) == (server_kind == "redis62")
 
 
 def test_a_relative_path_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +52,7 @@ def test_a_path_from_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         ("server", "there is no server on PATH"),
     ],
 )
-def test_paths_that_cannot_be_are_sentences_too(
+def test_impossible_paths_are_reported_in_a_sentence(
     command: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "x" * 5000)
@@ -61,7 +61,7 @@ def test_paths_that_cannot_be_are_sentences_too(
     assert str(caught.value).startswith(said)
 
 
-def test_a_folder_that_may_not_be_looked_into_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_read_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
@@ -78,7 +78,7 @@ def test_without_a_command_valkey_on_path_comes_before_redis(
     fake(tmp_path / "redis-server", "echo Redis server v=7.4.1 sha=0")
     assert find_server().title == "Redis 7.4.1"
     fake(tmp_path / "valkey-server", "echo Valkey server v=8.0.2 sha=0")
-    assert find_server() == Binary(str(tmp_path / "valkey-server"), "8.0.2", "Valkey")
+    assert find_server() == Binary(str(tmp_path / "valkey-server"), "Valkey", "8.0.2")
 
 
 def test_without_anything_on_path_the_embedded_server_is_found_and_its_package_not_imported(
@@ -100,7 +100,7 @@ def test_without_anything_on_path_the_embedded_server_is_found_and_its_package_n
     assert done.stdout.endswith("\n[]\n")
 
 
-def test_without_any_server_the_way_to_get_one_is_told(
+def test_without_any_server_the_hint_says_how_to_install_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -111,7 +111,7 @@ def test_without_any_server_the_way_to_get_one_is_told(
     assert caught.value.exit == Exit.USAGE
 
 
-def test_what_cannot_be_run_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_run_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     (tmp_path / "folder").mkdir()
     (tmp_path / "plain").write_text("")

@@ -1,4 +1,4 @@
-"""Spawned clusters: remembered, reused, stopped exactly, and never more than those."""
+"""Spawned clusters: recorded, reused, and exactly their servers stopped."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from clusterboot.errors import Exit, NodeFailed, OutOfTime, Refused, UsageError
 from clusterboot.local import clusters, process
 from clusterboot.local.binary import find_server
 from clusterboot.local.clusters import Spawned, Stopped
-from clusterboot.local.spawned import SpawnedCluster, SpawnedNode, spawned_clusters
+from clusterboot.local.spawned import SpawnedCluster, SpawnedNode, key_named, key_of, spawned_clusters
 from clusterboot.topology.model import Announce, Auth, Node, Tls, Topology
 from clusterboot.topology.model import Servers as Settings
 from tests.harness import servers as harness
@@ -55,12 +55,12 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def spawn(topology: Topology, file: Path, nodes: tuple[Node, ...] | None = None) -> Spawned:
-    return clusters.spawn(topology, topology.nodes if nodes is None else nodes, file=file, timeout=20)
+def spawn(topology: Topology, file: Path) -> Spawned:
+    return clusters.spawn(topology, file=file, timeout=20, passwords={})
 
 
 def stop(topology: Topology, file: Path) -> Stopped | None:
-    return clusters.stop(topology, file=file, wait=5)
+    return clusters.stop(key_of(file, topology.nodes), wait=5)
 
 
 def the_cluster() -> SpawnedCluster:
@@ -86,13 +86,13 @@ def node_id(node: Node) -> str:
     return found
 
 
-def test_what_is_spawned_is_listed_reused_and_stopped_without_a_trace(
+def test_spawned_servers_are_listed_reused_and_stopped_without_leftovers(
     server_kind: str, free_ports: Ports, file: Path, state_folder: Path
 ) -> None:
     nodes = tuple(Node(f"n{port}", "127.0.0.1", port) for port in free_ports(3))
     topology = Topology(nodes, servers=Settings(harness.binary(server_kind)))
     done = spawn(topology, file)
-    assert done == Spawned(names(topology), (), find_server(harness.binary(server_kind)).title)
+    assert done == Spawned(names(topology), find_server(harness.binary(server_kind)).title)
     ids = list(map(node_id, nodes))
 
     cluster = the_cluster()
@@ -101,7 +101,7 @@ def test_what_is_spawned_is_listed_reused_and_stopped_without_a_trace(
         (n.address, True) for n in nodes
     ]
 
-    assert spawn(topology, file) == Spawned((), names(topology), None)
+    assert spawn(topology, file) == Spawned()
     assert list(map(node_id, nodes)) == ids
 
     assert stop(topology, file) == Stopped(names(topology), ())
@@ -119,12 +119,12 @@ def test_servers_outlive_the_command_that_spawned_them(make: Make, file: Path) -
         from clusterboot.topology.model import *
         nodes = tuple(Node(name, "127.0.0.1", int(name.partition(":")[2])) for name in {names(topology)!r})
         topology = Topology(nodes, name="shop", servers=Servers({topology.servers.command!r}))
-        print(clusters.spawn(topology, nodes, file=Path({str(file)!r}), timeout=20).started)
+        print(clusters.spawn(topology, file=Path({str(file)!r}), timeout=20, passwords={{}}).started)
     """
     run_python(text)
     assert the_cluster().name == "shop"
     assert all(node.running for node in the_cluster().nodes)
-    assert spawn(topology, file).already == names(topology)
+    assert spawn(topology, file) == Spawned()
     assert stop(topology, file) == Stopped(names(topology), ())
 
 
@@ -139,7 +139,9 @@ def run_python(text: str, expect: int = 0) -> None:
     assert done.returncode == expect, done.stderr
 
 
-def test_stopping_where_nothing_was_spawned_makes_nothing(make: Make, file: Path, state_folder: Path) -> None:
+def test_stopping_where_nothing_was_spawned_creates_nothing(
+    make: Make, file: Path, state_folder: Path
+) -> None:
     assert stop(make(1), file) is None
     assert not state_folder.exists()
 
@@ -154,18 +156,14 @@ def test_a_grown_topology_gets_the_new_servers_and_keeps_the_old(make: Make, fil
     assert stop(topology, file) == Stopped(names(topology), ())
 
 
-def test_a_killed_server_comes_back_as_the_node_it_was_while_others_run(make: Make, file: Path) -> None:
+def test_a_killed_server_restarts_as_the_same_node_while_others_run(make: Make, file: Path) -> None:
     topology = make(3)
     spawn(topology, file)
     lost = topology.nodes[1]
     before = node_id(lost)
     kill(the_cluster().nodes[1])
     assert [node.running for node in the_cluster().nodes] == [True, False, True]
-    assert spawn(topology, file) == Spawned(
-        (lost.name,),
-        (topology.nodes[0].name, topology.nodes[2].name),
-        find_server(topology.servers.command).title,
-    )
+    assert spawn(topology, file) == Spawned((lost.name,), find_server(topology.servers.command).title)
     assert node_id(lost) == before
     assert stop(topology, file) == Stopped((topology.nodes[0].name, topology.nodes[2].name, lost.name), ())
 
@@ -183,7 +181,7 @@ def wait_until(condition: Callable[[], bool], deadline: float = 10.0) -> None:
         time.sleep(0.01)
 
 
-def test_when_all_servers_are_gone_the_cluster_begins_anew(make: Make, file: Path) -> None:
+def test_when_no_server_runs_all_start_empty(make: Make, file: Path) -> None:
     topology = make(2)
     spawn(topology, file)
     before = list(map(node_id, topology.nodes))
@@ -194,7 +192,7 @@ def test_when_all_servers_are_gone_the_cluster_begins_anew(make: Make, file: Pat
     stop(topology, file)
 
 
-def test_stop_tells_stopped_servers_from_those_that_had_ended(make: Make, file: Path) -> None:
+def test_stop_separates_stopped_servers_from_those_that_had_ended(make: Make, file: Path) -> None:
     topology = make(2)
     spawn(topology, file)
     kill(the_cluster().nodes[0])
@@ -209,7 +207,7 @@ def test_another_process_with_the_pid_of_a_server_is_left_alone(forged: str, mak
     # In a session of its own like a server, so that only its identity can save it.
     with subprocess.Popen(["/bin/sleep", "1000"], start_new_session=True) as other:
         try:
-            now = process.identify(other.pid)
+            now = process.identify(other.pid, file.parent)
             assert now is not None
 
             def forge(data: dict[str, Any]) -> None:
@@ -225,7 +223,7 @@ def test_another_process_with_the_pid_of_a_server_is_left_alone(forged: str, mak
             other.kill()
 
 
-def test_a_stopped_process_is_not_restarted_but_told_and_down_ends_it(
+def test_a_stopped_process_is_reported_not_restarted_and_down_ends_it(
     make: Make, file: Path, monkeypatch: pytest.MonkeyPatch, state_folder: Path
 ) -> None:
     topology = make(2)
@@ -233,23 +231,22 @@ def test_a_stopped_process_is_not_restarted_but_told_and_down_ends_it(
     stuck = the_cluster().nodes[0].process
     assert stuck is not None
     os.kill(stuck.pid, signal.SIGSTOP)
-    told = rf"{names(topology)[0]} does not answer, but its spawned server runs \(process {stuck.pid}\)\."
-    with pytest.raises(NodeFailed, match=told):
+    message = rf"{names(topology)[0]} does not answer, but its spawned server runs \(process {stuck.pid}\)\."
+    with pytest.raises(NodeFailed, match=message):
         spawn(topology, file)
-    monkeypatch.setattr(clusters, "_GRACE", 0.1)
+    monkeypatch.setattr(process, "_GRACE", 0.1)
     assert stop(topology, file) == Stopped(names(topology), ())
     assert left_running(state_folder) == []
 
 
-def test_a_node_that_somebody_else_serves_is_left_to_them(
+def test_a_server_that_was_not_spawned_is_left_alone(
     make: Make, file: Path, any_server: str, servers: Callable[..., Servers], state_folder: Path
 ) -> None:
     topology = make(2)
     theirs = servers(any_server, 1, ports=[topology.nodes[0].port], password="theirs")
-    assert spawn(topology, file, topology.nodes[:1]).already == names(topology)[:1]
+    assert spawn(replace(topology, nodes=topology.nodes[:1]), file) == Spawned()
     assert not state_folder.exists()
-    done = spawn(topology, file)
-    assert (done.started, done.already) == (names(topology)[1:], names(topology)[:1])
+    assert spawn(topology, file).started == names(topology)[1:]
     assert stop(topology, file) == Stopped(names(topology)[1:], ())
     assert theirs.call(0, "PING") == "PONG"
 
@@ -277,7 +274,7 @@ def test_a_failed_spawn_leaves_nothing(make: Make, file: Path, tmp_path: Path, s
     assert [path.name for path in sorted(state_folder.rglob("*"))] == ["servers", "spawned"]
 
 
-def test_servers_of_a_command_killed_before_it_wrote_down_their_pids_are_found(
+def test_servers_of_a_command_killed_before_it_recorded_their_pids_are_found(
     make: Make, file: Path, state_folder: Path
 ) -> None:
     topology = make(2)
@@ -286,23 +283,23 @@ def test_servers_of_a_command_killed_before_it_wrote_down_their_pids_are_found(
         from pathlib import Path
         from clusterboot.local import clusters, launch
         from clusterboot.topology.model import *
-        def start(binary, wanted, *, timeout, begun):
-            launch.start(binary, wanted, timeout=timeout)
+        def start(binary, wanted, *, timeout, record):
+            launch.start(binary, wanted, timeout=timeout, record=lambda processes: None)
             os.kill(os.getpid(), signal.SIGKILL)
         clusters.start = start
         nodes = tuple(Node(name, "127.0.0.1", int(name.partition(":")[2])) for name in {names(topology)!r})
         topology = Topology(nodes, servers=Servers({topology.servers.command!r}))
-        clusters.spawn(topology, nodes, file=Path({str(file)!r}), timeout=20)
+        clusters.spawn(topology, file=Path({str(file)!r}), timeout=20, passwords={{}})
     """
     run_python(text, expect=-signal.SIGKILL)
     assert len(left_running(state_folder)) == 2
     assert [node.running for node in the_cluster().nodes] == [True, True]
-    assert spawn(topology, file).already == names(topology)
+    assert spawn(topology, file) == Spawned()
     assert stop(topology, file) == Stopped(names(topology), ())
     assert left_running(state_folder) == []
 
 
-def test_an_interrupt_half_way_leaves_nothing(
+def test_an_interrupted_spawn_leaves_nothing(
     make: Make, file: Path, tmp_path: Path, state_folder: Path
 ) -> None:
     server = fake(tmp_path / "server", '[ "$1" = --version ] || sleep 100')
@@ -313,7 +310,7 @@ def test_an_interrupt_half_way_leaves_nothing(
         from clusterboot.topology.model import *
         nodes = tuple(Node(name, "127.0.0.1", int(name.partition(":")[2])) for name in {names(topology)!r})
         topology = Topology(nodes, servers=Servers({str(server)!r}))
-        clusters.spawn(topology, nodes, file=Path({str(file)!r}), timeout=60)
+        clusters.spawn(topology, file=Path({str(file)!r}), timeout=60, passwords={{}})
     """
     with subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(text)],
@@ -326,12 +323,11 @@ def test_an_interrupt_half_way_leaves_nothing(
     assert [path.name for path in sorted(state_folder.rglob("*"))] == ["servers", "spawned"]
 
 
-def test_two_spawns_of_one_file_at_a_time_start_each_server_once(make: Make, file: Path) -> None:
+def test_concurrent_spawns_of_one_file_start_each_server_once(make: Make, file: Path) -> None:
     topology = make(4)
     with ThreadPoolExecutor(3) as pool:
         results = list(pool.map(lambda _: spawn(topology, file), range(3)))
     assert sorted(result.started for result in results) == [(), (), names(topology)]
-    assert sorted(result.already for result in results) == [(), names(topology), names(topology)]
     assert stop(topology, file) == Stopped(names(topology), ())
 
 
@@ -348,7 +344,7 @@ def test_two_files_of_the_same_name_in_two_folders_are_two_clusters(make: Make, 
     assert stop(second, files[1]) == Stopped(names(second), ())
 
 
-def test_a_topology_file_that_was_moved_is_known_again(make: Make, file: Path, tmp_path: Path) -> None:
+def test_a_moved_topology_file_is_recognized(make: Make, file: Path, tmp_path: Path) -> None:
     topology, other = make(2), make(2)
     spawn(topology, file)
     moved = file.rename(tmp_path / "moved.yaml")
@@ -379,12 +375,12 @@ def test_after_a_reboot_the_same_pid_and_start_mean_nothing(make: Make, file: Pa
     edit(file, lambda data: data.update(boot="before"))
     assert not the_cluster().nodes[0].running
     assert node.process is not None
-    assert process.end([(node.process, node.folder)], grace=5) == []
+    assert process.end([node.process]) == []
 
 
-def test_servers_of_another_machine_are_left_to_it(make: Make, file: Path, tmp_path: Path) -> None:
+def test_servers_of_another_machine_are_left_alone(make: Make, file: Path, tmp_path: Path) -> None:
     topology = make(2)
-    spawn(topology, file, topology.nodes[:1])
+    spawn(replace(topology, nodes=topology.nodes[:1]), file)
     edit(file, lambda data: data.update(boot="theirs", machine="far"))
     for act in (lambda: stop(topology, file), lambda: spawn(topology, file)):
         with pytest.raises(Refused, match="spawned on another machine, far"):
@@ -408,11 +404,11 @@ def test_servers_of_another_machine_are_left_to_it(make: Make, file: Path, tmp_p
         lambda data: data["nodes"][0].update(host=7),
     ],
 )
-def test_a_record_of_the_wrong_shape_is_told_by_every_command(
+def test_a_record_of_the_wrong_shape_is_reported_by_every_command(
     change: Callable[[dict[str, Any]], object], make: Make, file: Path
 ) -> None:
     topology = make(2)
-    spawn(topology, file, topology.nodes[:1])
+    spawn(replace(topology, nodes=topology.nodes[:1]), file)
     edit(file, change)
     for act in (lambda: stop(topology, file), lambda: spawn(topology, file)):
         with pytest.raises(Refused, match="cannot be understood") as caught:
@@ -423,9 +419,9 @@ def test_a_record_of_the_wrong_shape_is_told_by_every_command(
     assert [problem.code for problem in problems] == ["state-record"]
 
 
-def test_a_torn_record_is_told_by_every_command(make: Make, file: Path) -> None:
+def test_a_truncated_record_is_reported_by_every_command(make: Make, file: Path) -> None:
     topology = make(2)
-    spawn(topology, file, topology.nodes[:1])
+    spawn(replace(topology, nodes=topology.nodes[:1]), file)
     records.path(str(file)).write_text('{"schema": 1, "ke')
     for act in (lambda: stop(topology, file), lambda: spawn(topology, file)):
         with pytest.raises(Refused, match="it is not JSON"):
@@ -433,7 +429,7 @@ def test_a_torn_record_is_told_by_every_command(make: Make, file: Path) -> None:
     assert len(spawned_clusters()[1]) == 1
 
 
-def test_no_record_leads_out_of_the_folder_of_its_cluster(make: Make, file: Path, tmp_path: Path) -> None:
+def test_no_record_names_a_folder_outside_of_its_cluster(make: Make, file: Path, tmp_path: Path) -> None:
     victim = tmp_path / "victim-7001"
     victim.mkdir()
     topology = make(1)
@@ -449,7 +445,7 @@ def test_no_record_leads_out_of_the_folder_of_its_cluster(make: Make, file: Path
     assert victim.is_dir()
 
 
-def test_a_password_of_the_topology_is_the_servers_and_not_in_the_record(
+def test_a_password_of_the_topology_is_set_and_not_recorded(
     make: Make, file: Path, state_folder: Path
 ) -> None:
     topology = make(2)
@@ -457,12 +453,12 @@ def test_a_password_of_the_topology_is_the_servers_and_not_in_the_record(
         topology, nodes=tuple(replace(n, auth=Auth(password_env="PW")) for n in topology.nodes)
     )
     passwords = dict.fromkeys(names(topology), "s3cret")
-    clusters.spawn(topology, topology.nodes, file=file, timeout=20, passwords=passwords)
+    clusters.spawn(topology, file=file, timeout=20, passwords=passwords)
     assert "NOAUTH" in call(topology.nodes[0].address, "CLUSTER", "INFO")
     assert call(topology.nodes[0].address, "PING", password="s3cret") == "PONG"
     assert "s3cret" not in json.dumps(records.read(str(file)))
-    again = clusters.spawn(topology, topology.nodes, file=file, timeout=20, passwords=passwords)
-    assert again.already == names(topology)
+    again = clusters.spawn(topology, file=file, timeout=20, passwords=passwords)
+    assert again == Spawned()
     stop(topology, file)
 
 
@@ -481,22 +477,23 @@ def test_localhost_is_spawned_on_the_ipv4_loopback(make: Make, file: Path, free_
     topology = replace(make(1), nodes=(Node("a", "localhost", port),))
     spawn(topology, file)
     assert call(f"127.0.0.1:{port}", "PING") == "PONG"
-    assert spawn(topology, file).already == ("a",)
+    assert spawn(topology, file) == Spawned()
     stop(topology, file)
 
 
-def test_what_cannot_be_spawned_is_told_all_at_once(any_server: str, file: Path, state_folder: Path) -> None:
+def test_everything_that_cannot_be_spawned_is_reported_at_once(
+    any_server: str, file: Path, state_folder: Path
+) -> None:
     nodes = (
-        Node("far", "192.0.2.1", 7001),
+        Node("a", "127.0.0.1", 7001),
         Node("ops", "127.0.0.1", 7002, auth=Auth("ops", password_env="PW")),
     )
     topology = Topology(nodes, tls=Tls(), servers=Settings(harness.binary(any_server)))
     with pytest.raises(UsageError) as caught:
-        clusters.spawn(topology, nodes, file=file, timeout=1, passwords={"ops": "s3cret"})
+        clusters.spawn(topology, file=file, timeout=1, passwords={"ops": "s3cret"})
     assert [problem.message for problem in caught.value.problems] == [
         "servers with TLS cannot be spawned yet.",
         "servers with different passwords cannot be spawned yet.",
-        "far: 192.0.2.1 is not a loopback address.",
         "ops: a server with the user ops cannot be spawned yet.",
     ]
     assert all(problem.hint for problem in caught.value.problems)
@@ -507,7 +504,7 @@ def test_time_spent_waiting_is_bounded_by_the_timeout(make: Make, file: Path, tm
     server = fake(tmp_path / "server", '[ "$1" = --version ] || sleep 100')
     topology = replace(make(1), servers=Settings(str(server)))
     with pytest.raises(OutOfTime) as caught:
-        clusters.spawn(topology, topology.nodes, file=file, timeout=0.1)
+        clusters.spawn(topology, file=file, timeout=0.1, passwords={})
     assert caught.value.exit == Exit.NOT_READY
     assert spawned_clusters() == ((), ())
 
@@ -518,25 +515,25 @@ def test_a_cluster_is_stopped_by_its_name_or_by_the_path_of_a_file_that_is_gone(
     topology = make(2)
     file.unlink()
     spawn(topology, file)
-    assert clusters.stop_named("other", wait=5) is None
-    assert clusters.stop_named("orders", wait=5) == Stopped(names(topology), ())
+    assert clusters.stop(key_named("other"), wait=5) is None
+    assert clusters.stop(key_named("orders"), wait=5) == Stopped(names(topology), ())
     spawn(topology, file)
-    for args, told in (
+    for args, message in (
         ((file.with_name("none.yaml"),), "is neither a topology file nor the name of a spawned cluster."),
         ((file, "--reset", "--yes"), "there is no such file"),
     ):
         outcome = clusterboot("down", *args, env={"COLUMNS": "300"})
-        assert (outcome.exit, told in outcome.err) == (2, True), outcome
+        assert (outcome.exit, message in outcome.err) == (2, True), outcome
     assert clusterboot("down", file, "-o", "json").json()["stopped"] == list(names(topology))
     assert spawned_clusters() == ((), ())
 
 
-def test_a_name_that_two_clusters_have_stops_neither(make: Make, tmp_path: Path) -> None:
+def test_an_ambiguous_name_stops_no_cluster(make: Make, tmp_path: Path) -> None:
     files = [tmp_path / folder / "orders.yaml" for folder in ("a", "b")]
     for each in files:
         spawn(make(1), each)
     with pytest.raises(UsageError, match="2 spawned clusters are named orders"):
-        clusters.stop_named("orders", wait=5)
+        clusters.stop(key_named("orders"), wait=5)
     assert [cluster.nodes[0].running for cluster in spawned_clusters()[0]] == [True, True]
     for each in files:
-        assert clusters.stop_named(str(each), wait=5) is not None
+        assert clusters.stop(key_named(str(each)), wait=5) is not None

@@ -31,15 +31,16 @@ Ports = Callable[[int], list[int]]
 @pytest.fixture
 def begin() -> Iterator[Callable[..., list[Process]]]:
     """`launch.start`, whose servers end with the test."""
-    begun: list[tuple[Process, Path]] = []
+    begun: list[Process] = []
 
     def start(binary: Binary, wanted: Sequence[Server], timeout: float = 20) -> list[Process]:
-        processes = launch.start(binary, wanted, timeout=timeout)
-        begun.extend(zip(processes, (server.folder for server in wanted), strict=True))
+        processes: list[Process] = []
+        launch.start(binary, wanted, timeout=timeout, record=processes.extend)
+        begun.extend(processes)
         return processes
 
     yield start
-    assert process.end(begun, grace=5) == []
+    assert process.end(begun) == []
 
 
 @pytest.fixture
@@ -143,16 +144,16 @@ def test_a_taken_port_is_named_and_nothing_is_started(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere TIME-WAIT keeps no port from a server")
-def test_a_port_that_only_an_ended_connection_holds_is_not_said_to_be_listened_on() -> None:
+def test_a_port_in_time_wait_is_not_reported_as_listening(free_ports: Ports) -> None:
     with socket.create_server(("127.0.0.1", 0), reuse_port=False) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
         port = listener.getsockname()[1]
         with socket.create_connection(("127.0.0.1", port)) as client:
             server, _ = listener.accept()
             server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
-            server.close()  # Who closes first is in TIME-WAIT afterwards.
+            server.close()  # The side that closes first is in TIME-WAIT afterwards.
             assert client.recv(1) == b""
-    one = Server("one", "127.0.0.1", port, Path("/nowhere"), bus_port=port + 1 if port < 65535 else port - 1)
+    one = Server("one", "127.0.0.1", port, Path("/nowhere"), bus_port=free_ports(1)[0])
     with pytest.raises(NodeFailed) as caught:
         check_ports([one])
     (problem,) = caught.value.problems
@@ -161,7 +162,7 @@ def test_a_port_that_only_an_ended_connection_holds_is_not_said_to_be_listened_o
 
 
 @pytest.mark.parametrize(("what", "offset"), [("port", 0), ("bus port", 10000)])
-def test_a_server_that_dies_of_a_taken_port_tells_which(
+def test_a_server_that_dies_of_a_port_in_use_is_reported_with_the_port(
     what: str,
     offset: int,
     server_kind: str,
@@ -196,7 +197,9 @@ def test_a_port_that_is_taken_at_the_last_moment_is_not_mistaken_for_the_server(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_port_wanted_twice_is_told_with_both_nodes(any_server: str, begin: Begin, tmp_path: Path) -> None:
+def test_a_port_wanted_twice_is_reported_with_both_nodes(
+    any_server: str, begin: Begin, tmp_path: Path
+) -> None:
     clash = [
         Server("a", "127.0.0.1", 11001, tmp_path / "a"),
         Server("b", "127.0.0.1", 21001, tmp_path / "b"),
@@ -205,12 +208,12 @@ def test_a_port_wanted_twice_is_told_with_both_nodes(any_server: str, begin: Beg
         begin(find_server(harness.binary(any_server)), clash)
 
 
-def test_an_address_that_is_not_here_is_told(any_server: str, begin: Begin, tmp_path: Path) -> None:
+def test_an_address_of_another_machine_is_reported(any_server: str, begin: Begin, tmp_path: Path) -> None:
     with pytest.raises(NodeFailed, match=r"a: its port 11001 cannot be used on 192\.0\.2\.1: "):
         begin(find_server(harness.binary(any_server)), [Server("a", "192.0.2.1", 11001, tmp_path / "a")])
 
 
-def test_a_server_that_dies_at_once_is_told_with_its_last_words(
+def test_a_server_that_exits_immediately_is_reported_with_its_output(
     begin: Begin, wanted: Wanted, tmp_path: Path
 ) -> None:
     server = fake(tmp_path / "server", "echo first; echo 'libssl.so.3: not found' >&2; exit 3")
@@ -223,7 +226,7 @@ def test_a_server_that_dies_at_once_is_told_with_its_last_words(
     assert [path.name for path in tmp_path.iterdir()] == ["server"]
 
 
-def test_a_refused_setting_is_told_and_the_other_servers_are_stopped(
+def test_a_refused_setting_is_reported_and_the_other_servers_are_stopped(
     server_kind: str, begin: Begin, wanted: Wanted, tmp_path: Path
 ) -> None:
     good, bad = wanted(2)
@@ -234,7 +237,7 @@ def test_a_refused_setting_is_told_and_the_other_servers_are_stopped(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_password_in_the_last_words_is_blotted_out(begin: Begin, wanted: Wanted, tmp_path: Path) -> None:
+def test_a_password_in_the_output_is_replaced_by_stars(begin: Begin, wanted: Wanted, tmp_path: Path) -> None:
     # As a server does that refuses the line: it prints it.
     server = fake(tmp_path / "server", "cat server.conf; echo bad password ge/heim; exit 1")
     one = [replace(server, password="ge/heim") for server in wanted(1)]
@@ -243,7 +246,7 @@ def test_a_password_in_the_last_words_is_blotted_out(begin: Begin, wanted: Wante
     assert "heim" not in str(caught.value.problems)
 
 
-def test_a_setting_cannot_smuggle_in_another(any_server: str, begin: Begin, wanted: Wanted) -> None:
+def test_a_setting_cannot_contain_another(any_server: str, begin: Begin, wanted: Wanted) -> None:
     one = [replace(server, settings=(("maxmemory", "64mb\nport 1"),)) for server in wanted(1)]
     with pytest.raises(UsageError, match="line break"):
         begin(find_server(harness.binary(any_server)), one)
@@ -268,7 +271,7 @@ def test_a_script_that_starts_the_server_is_ended_together_with_it(
     server = fake(tmp_path / "server", f'{harness.binary(any_server)} "$@"\necho over')
     one = wanted(1)
     (begun,) = begin(find_server(str(server)), one)
-    assert process.end([(begun, one[0].folder)], grace=5) == []
+    assert process.end([begun]) == []
     end = time.monotonic() + 10
     while left_running(one[0].folder):
         assert time.monotonic() < end, "the server behind the script was left running"
@@ -276,28 +279,29 @@ def test_a_script_that_starts_the_server_is_ended_together_with_it(
 
 
 def test_a_process_is_known_by_its_start_and_a_zombie_is_none() -> None:
+    here = Path.cwd()
     with subprocess.Popen(["/bin/sleep", "1000"]) as child:
-        now = process.identify(child.pid)
+        now = process.identify(child.pid, here)
         assert now is not None
-        assert process.identify(child.pid) == now
+        assert process.identify(child.pid, here) == now
         # What the systems without /proc go by.
         started = process._started_ps(child.pid)
         assert started
         assert process._started_ps(child.pid) == started
         child.kill()
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-        assert process.identify(child.pid) is None
+        assert process.identify(child.pid, here) is None
         assert process._started_ps(child.pid) is None
-    assert process.identify(child.pid) is None
+    assert process.identify(child.pid, here) is None
     assert process._started_ps(child.pid) is None
 
 
 def test_a_killed_server_does_not_run(begin: Begin, wanted: Wanted, any_server: str) -> None:
     one = wanted(1)
     (begun,) = begin(find_server(harness.binary(any_server)), one)
-    assert process.runs(begun, one[0].folder)
+    assert process.runs(begun)
     os.kill(begun.pid, 9)
     end = time.monotonic() + 10
-    while process.runs(begun, one[0].folder):
+    while process.runs(begun):
         assert time.monotonic() < end
         time.sleep(0.01)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from clusterboot import bootstrap
+from clusterboot.commands.connect import connected
+from clusterboot.errors import NodeFailed
+from clusterboot.topology import load
+from clusterboot.wire import client
 from tests.harness.cli import Outcome, clusterboot
 from tests.harness.servers import Servers
 
@@ -78,3 +87,53 @@ def test_a_dead_node_is_named_within_any_time(nodes: Servers, tmp_path: Path, ti
         "message": f"c cannot be reached: nothing listens at {nodes.addresses[2]}.",
         "hint": "start the server, or let 'up --spawn' start it, or fix its host and port in the topology",
     }
+
+
+TOPOLOGY = load("version: 1\nnodes: [a.example.test:6379, b.example.test:6379]\n", "t.yaml")
+NO_PASSWORDS = {node.name: (None, None) for node in TOPOLOGY.nodes}
+
+
+def test_a_start_that_takes_all_the_time_says_nothing_wrong_about_nodes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No name server answers here: clusterboot does not know yet whether a node takes connections."""
+
+    async def resolve(host: str, port: int) -> tuple[str, ...]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def up() -> None:
+        async with connected(TOPOLOGY, NO_PASSWORDS, 0.1) as fleet:
+            asked = bootstrap.Request(TOPOLOGY, fleet, lambda event: None, timeout=2.0, spent=5.0)
+            await bootstrap.up(asked)
+
+    monkeypatch.setattr(client, "resolve", resolve)
+    with pytest.raises(NodeFailed) as ended:
+        asyncio.run(up())
+    assert [problem.code for problem in ended.value.problems] == ["name-not-resolved"] * 2
+
+
+def test_the_time_for_connecting_runs_while_redis_py_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(ModuleType):
+        def __getattr__(self, name: str) -> object:
+            if name == "Fleet":
+                time.sleep(0.2)
+            return getattr(client, name)
+
+    monkeypatch.setitem(sys.modules, client.__name__, Slow(client.__name__))
+    deadlines: list[float | None] = []
+    fleet = client.Fleet
+
+    def made(*given: object) -> client.Fleet:
+        deadlines.append(given[2])  # type: ignore[arg-type]
+        return fleet(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(client, "Fleet", made)
+
+    async def connect() -> None:
+        until = asyncio.get_running_loop().time() + 1.0
+        async with connected(TOPOLOGY, {}, 1.0):
+            assert deadlines[0] is not None
+            assert deadlines[0] < until
+
+    asyncio.run(connect())

@@ -19,7 +19,7 @@ from clusterboot.core.plan import Plan
 from clusterboot.core.verdict import NodeHealth, Verdict
 from clusterboot.errors import Problem
 from clusterboot.render import live
-from clusterboot.render.run_state import RunReporter
+from clusterboot.render.reporter import RunReporter
 from clusterboot.slots import ALL
 from clusterboot.topology import Topology
 from tests.render.paper import (

@@ -16,7 +16,7 @@ from typing import NoReturn
 
 import clusterboot.disk.topology_file
 import clusterboot.local.spawned
-from clusterboot.cli import main
+from clusterboot.cli.main import main
 
 
 def install(what: str) -> None:

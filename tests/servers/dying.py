@@ -20,7 +20,7 @@ from typing import Any
 
 from redis.asyncio.connection import AbstractConnection
 
-from clusterboot.cli import main
+from clusterboot.cli.main import main
 from clusterboot.loop.standby import Standby
 from clusterboot.wire.client import Fleet
 from clusterboot.wire.replies import Command

@@ -89,8 +89,6 @@ def guarded(any_server: str, servers: Start) -> Servers:
     return servers(any_server, 2, password=RIGHT)
 
 
-# A run waits one second for its helper to end; here the process that started it goes on.
-@pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
 def test_no_command_shows_a_password_however_it_ends(
     guarded: Servers,
     tmp_path: Path,

@@ -14,7 +14,7 @@ from clusterboot.errors import NodeFailed, UsageError
 from clusterboot.local.binary import find_server
 from clusterboot.throwaway import cluster, shape
 from clusterboot.throwaway.cluster import Throwaway
-from clusterboot.throwaway.ports import HOST, PORTS, free_ports
+from clusterboot.throwaway.shape import HOST, PORTS, free_ports
 from clusterboot.topology import load
 from tests.harness.resp import call
 from tests.harness.servers import any_kind, binary
@@ -34,7 +34,7 @@ tls: true
 
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
-    """Somebody else on a port of ours."""
+    """Another process on one of our ports."""
     with socket.socket() as stranger:
         stranger.bind((HOST, free_ports(1)[0]))
         stranger.listen()
@@ -70,7 +70,7 @@ def test_a_server_whose_port_was_taken_meanwhile_starts_elsewhere(
 
 
 @pytest.mark.server
-def test_a_stranger_that_speaks_redis_is_not_taken_for_a_server_of_ours(
+def test_another_redis_on_the_port_is_not_mistaken_for_our_server(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     server = find_server(binary(any_kind()))
@@ -88,7 +88,7 @@ def test_a_stranger_that_speaks_redis_is_not_taken_for_a_server_of_ours(
             assert throwaway.addresses != stranger.addresses
 
 
-def test_ports_and_bus_ports_never_meet(listener: socket.socket) -> None:
+def test_ports_and_bus_ports_never_overlap(listener: socket.socket) -> None:
     ports = free_ports(200, [12000])
     every = [*ports, *(port + BUS_OFFSET for port in ports)]
     assert len(set(every)) == 400
@@ -96,14 +96,14 @@ def test_ports_and_bus_ports_never_meet(listener: socket.socket) -> None:
     assert not {12000, 22000, 2000, listener.getsockname()[1]} & set(every)
 
 
-def test_too_many_nodes_for_the_ports_is_a_sentence() -> None:
+def test_too_many_nodes_for_the_ports_are_reported() -> None:
     with pytest.raises(NodeFailed, match=r"has only .* of the 13000 free ports needed"):
         free_ports(13000)
 
 
-def test_a_moved_topology_keeps_its_places_and_loses_its_addresses() -> None:
+def test_on_ports_keeps_the_placement_and_replaces_the_addresses() -> None:
     topology = load(TOPOLOGY, "x.yaml")
-    moved = shape.moved(topology, [10001, 10002, 10003, 10004])
+    moved = shape.on_ports(topology, [10001, 10002, 10003, 10004])
     assert [node.name for node in moved.nodes] == ["a", "127.0.0.1:10002", "c", "127.0.0.1:10004"]
     names = dict(
         zip((node.name for node in topology.nodes), (node.name for node in moved.nodes), strict=True)
@@ -121,13 +121,13 @@ def test_a_moved_topology_keeps_its_places_and_loses_its_addresses() -> None:
     )
 
 
-def test_settings_are_laid_over_those_of_the_file() -> None:
+def test_settings_override_those_of_the_file() -> None:
     topology = load("version: 1\nnodes: [h:1]\nservers: {config: {maxmemory: 64mb, save: ''}}\n", "x.yaml")
     found = shape.settings(topology, ["maxmemory=1gb", "Notify-Keyspace-Events = KEA", "save=60 1"])
     assert dict(found) == {"maxmemory": "1gb", "save": "60 1", "notify-keyspace-events": "KEA"}
 
 
 @pytest.mark.parametrize("given", ["maxmemory", "=1", "dir=/tmp", "REQUIREPASS=x"])
-def test_settings_that_cannot_be_are_refused(given: str) -> None:
+def test_unusable_settings_are_refused(given: str) -> None:
     with pytest.raises(UsageError):
         shape.settings(shape.plain(1, 0), [given])

@@ -43,11 +43,11 @@ def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
 def ended(keeper: Keeper) -> int:
     def over() -> bool:
         keeper.listen()
-        return keeper.over is not None
+        return keeper.exit_status is not None
 
     wait_until(over, "the command has ended")
-    assert keeper.over is not None
-    return keeper.over
+    assert keeper.exit_status is not None
+    return keeper.exit_status
 
 
 def runs(pid: int) -> bool:
@@ -82,7 +82,7 @@ def test_a_signal_goes_to_the_command_with_its_group(begin: Start, tmp_path: Pat
     wait_until(lambda: not runs(child), "its child is gone")
 
 
-def test_what_ends_by_itself_soon_may_do_so(begin: Start, tmp_path: Path) -> None:
+def test_processes_that_end_soon_by_themselves_are_not_killed(begin: Start, tmp_path: Path) -> None:
     """As the last program of a pipeline does, which still writes when the shell has ended."""
     keeper = begin("(sleep 0.1; echo late >late) &")
     assert ended(keeper) == 0
@@ -90,7 +90,7 @@ def test_what_ends_by_itself_soon_may_do_so(begin: Start, tmp_path: Path) -> Non
     assert (tmp_path / "late").read_text() == "late\n"
 
 
-def test_what_does_not_is_ended(begin: Start, tmp_path: Path) -> None:
+def test_processes_that_do_not_end_are_killed(begin: Start, tmp_path: Path) -> None:
     stubborn = "(trap '' TERM; while :; do sleep 1; done) & echo $! >stubborn"
     keeper = begin(f"{stubborn}; sleep 600 & echo $! >sleeper")
     assert ended(keeper) == 0
@@ -100,15 +100,15 @@ def test_what_does_not_is_ended(begin: Start, tmp_path: Path) -> None:
     assert not any(map(runs, pids))
 
 
-def test_a_command_that_cannot_be_executed_is_told_by_its_error(begin: Start, tmp_path: Path) -> None:
+def test_a_command_that_cannot_be_executed_is_reported_by_its_errno(begin: Start, tmp_path: Path) -> None:
     keeper = begin("true", path=str(tmp_path))
 
     def failed() -> bool:
         keeper.listen()
-        return keeper.failed is not None
+        return keeper.exec_errno is not None
 
     wait_until(failed, "it has failed")
-    assert keeper.failed == errno.EACCES
+    assert keeper.exec_errno == errno.EACCES
 
 
 @pytest.mark.parametrize("both", [False, True])
@@ -135,7 +135,7 @@ def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
-def test_folders_that_nobody_holds_are_swept_and_no_others(tmp_path: Path) -> None:
+def test_only_unlocked_folders_are_swept(tmp_path: Path) -> None:
     place, elsewhere = tmp_path / "place", tmp_path / "elsewhere"
     for folder in (place, elsewhere):
         folder.mkdir()
@@ -160,7 +160,7 @@ def test_folders_that_nobody_holds_are_swept_and_no_others(tmp_path: Path) -> No
     folders.sweep(str(tmp_path / "nowhere"))
 
 
-def test_a_folder_of_somebody_else_is_not_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_of_another_user_is_not_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.close(folders.make(str(tmp_path / "clusterboot-run-1")))
     monkeypatch.setattr(os, "getuid", lambda: 4711)
     folders.sweep(str(tmp_path))
@@ -191,7 +191,7 @@ def test_a_folder_that_is_swept_before_it_is_locked_is_made_again(
 
 
 def test_the_family_of_a_process_is_found_with_and_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is no /proc (macOS), ps tells the same."""
+    """Where there is no /proc (macOS), ps gives the same."""
     script = "sleep 60 & (sleep 61; true) & echo there; wait"
     with subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE, process_group=0) as shell:
         assert shell.stdout is not None

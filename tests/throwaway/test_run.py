@@ -195,7 +195,7 @@ def test_a_command_that_is_not_executable_is_126(start: Callable[..., Running], 
         assert b"cannot be executed: " + reason in ended.err
 
 
-def test_a_folder_on_path_that_cannot_be_read_is_as_good_as_none(
+def test_a_folder_on_path_that_cannot_be_read_is_skipped(
     start: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended = start("--", "no-such-command-here", env={"PATH": "x" * 5000}).end()
@@ -247,7 +247,9 @@ def test_options_of_the_command_are_left_alone(at_once: dict[str, Ended]) -> Non
     assert at_once["options"].out == b"-q -o json --help -- --x\n"
 
 
-def test_a_server_that_dies_at_once_is_125_with_its_words(start: Callable[..., Running], place: Path) -> None:
+def test_a_server_that_exits_immediately_is_125_with_its_output(
+    start: Callable[..., Running], place: Path
+) -> None:
     ended = start("--set", "maxmemory=much", "--keep-logs", place / "dead", "--", "true").end()
     assert ended.exit == 125
     assert b"the server exited immediately" in ended.err
@@ -291,7 +293,7 @@ def test_a_signal_before_the_command_began_ends_the_run(
     run.check_nothing_left([])
 
 
-def test_a_signal_whose_exception_python_swallows_ends_the_run_all_the_same(
+def test_a_signal_whose_exception_python_swallows_still_ends_the_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As when it comes while a finalizer runs: Python prints such exceptions and goes on."""
@@ -314,8 +316,8 @@ def test_ignored_signals_stay_ignored_and_no_others(at_once: dict[str, Ended]) -
     assert int(at_once["ignored"].out.split()[1], 16) & named == 1 << (signal.SIGHUP - 1)
 
 
-def test_a_killed_guardian_leaves_nothing_either(waiting: dict[str, Running]) -> None:
-    """The cluster is gone then, so the command ends too, and the reason is told."""
+def test_a_killed_guardian_leaves_nothing(waiting: dict[str, Running]) -> None:
+    """The cluster is gone then, so the command ends too, and the reason is printed."""
     run = waiting["unguarded"]
     assert run.line() == "there"
     ports = run.ports()

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from clusterboot.disk import topology_file
-from clusterboot.topology import OWN_SETTINGS, json_schema, load
-from clusterboot.topology.schema import SECTIONS
+from clusterboot.topology import OWN_SETTINGS, load
+from clusterboot.topology.schema import SECTIONS, json_schema
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "topology.md").read_text()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from clusterboot.core.events import Looked, Phase
-from clusterboot.render.run_state import RunReporter
+from clusterboot.render.reporter import RunReporter
 from tests.render.paper import local, verdict
 
 

@@ -1,41 +1,48 @@
-"""The state of a run, folded from its events; the live screen and the plain lines both show it."""
+"""A run while it works: its state, folded from its events, and the plain lines of logs.
+
+Plain lines are also for terminals that cannot move their cursor; `live` shows the same state on a screen.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import Self
+
+from rich.console import Console
 
 from clusterboot.core.events import Done, Event, Looked, Note, Phase, PhaseName, Planned, Warned
-from clusterboot.render import words
+from clusterboot.core.placement import Placement
+from clusterboot.core.plan import Step
+from clusterboot.core.verdict import Verdict
+from clusterboot.errors import Problem
+from clusterboot.render import problems, words
+from clusterboot.render.page import Page
 from clusterboot.render.safe import clean
-
-if TYPE_CHECKING:
-    from typing import Self
-
-    from clusterboot.core.placement import Placement
-    from clusterboot.core.plan import Step
-    from clusterboot.core.verdict import Verdict
-    from clusterboot.errors import Problem
 
 Clock = Callable[[], float]
 
+INTERVAL = 5.0  # seconds between two lines about a phase that takes long
 _SHORTEST = 0.05  # seconds; less is shown as 0.0 s
-_WAIT = "wait for "
 _LABELS: dict[PhaseName, str] = {
     "lower": "lower timers",
     "slots": "epochs and slots",
-    "mesh": f"{_WAIT}mesh",
-    "ready": f"{_WAIT}Ready",
+    "mesh": "wait for mesh",
+    "ready": "wait for Ready",
     "restore": "restore timers",
 }
 
+# What a closed pipe or stream raises; rich turns a broken pipe into SystemExit, which must not end a run
+# that still has timers to restore.
+GONE = (OSError, ValueError, SystemExit)
+
 
 class RunReporter:
-    """A `Reporter` that shows nothing, and the state for those that show something.
+    """A `Reporter` that shows nothing; the base of those that do.
 
-    It is a context manager, which leaves a clean screen behind however the run ends. `warned` are the
-    problems that have been shown as warnings and need not be shown again. Times are of `clock`, in seconds.
-    What an attribute holds is never changed, only replaced, so another thread may read it.
+    A context manager, so that a screen is left clean however the run ends. `warned` are the problems that
+    were shown as warnings. Times are of `clock`, in seconds. What an attribute holds is never changed, only
+    replaced, so another thread may read it.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -122,7 +129,70 @@ class RunReporter:
     def spent(self) -> str:
         """Return the time of each phase that took any: "look 0.1s · mesh 0.4s"."""
         return " · ".join(
-            f"{_LABELS.get(name, name).removeprefix(_WAIT)} {words.seconds(took).replace(' ', '')}"
+            f"{_LABELS.get(name, name).removeprefix('wait for ')} {words.seconds(took).replace(' ', '')}"
             for name, took in self._spent.items()
             if took >= _SHORTEST
         )
+
+
+class Lines(RunReporter):
+    """Plain lines for logs: one for each phase, one for its outcome, one every `INTERVAL`."""
+
+    def __init__(self, console: Console, clock: Clock) -> None:
+        super().__init__(clock)
+        self._console = console
+        self._last_summary = ""
+        self._written_at = clock()
+        self._notes: set[str] = set()
+
+    def __exit__(self, *exc: object) -> None:
+        super().__exit__(*exc)
+        self._summarise()
+
+    def __call__(self, event: Event, /) -> None:
+        """Take one event."""
+        begins = self.begins(event)
+        if begins:
+            self._summarise()
+            self._last_summary = ""
+        super().__call__(event)
+        if begins:
+            self.begin()
+        elif isinstance(event, Warned):
+            self.warn(event.problem)
+        elif isinstance(event, Planned):
+            self._line(f"plan: {words.steps(event.plan.steps) or 'nothing is missing'}")
+        elif isinstance(event, Note):
+            # A run notes the same in every round; a log needs it once.
+            if self.note not in self._notes:
+                self._notes.add(self.note)
+                self._line(f"  {self.note}")
+        elif not isinstance(event, Phase) and self.clock() - self._written_at >= INTERVAL:
+            self._summarise()
+
+    def begin(self) -> None:
+        """Begin a phase: write its title; the summary of the one before is written."""
+        self._line(self.title())
+
+    def warn(self, problem: Problem) -> None:
+        """Write a warning."""
+        warn(self._console, problem)
+
+    def _summarise(self) -> None:
+        summary = self.summary()
+        if summary and summary != self._last_summary:
+            self._last_summary = summary
+            self._line(f"  {summary}")
+
+    def _line(self, text: str) -> None:
+        self._written_at = self.clock()
+        page = Page(self._console)
+        page.line(f"{words.seconds(self._written_at - self.started):>8}  {text}", hang=12)
+        with suppress(*GONE):
+            page.print()
+
+
+def warn(console: Console, problem: Problem) -> None:
+    """Print a warning; a stream that is gone does not end the run."""
+    with suppress(*GONE):
+        problems.warnings(console, [problem])
