@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import partial
+from typing import ClassVar, Self
 
 
 class Exit(IntEnum):
@@ -64,6 +65,13 @@ class ClusterbootError(Exception):
     A run of `up` adds its `warnings`, and as `outcome` the `results.UpResult` of what it did before.
     """
 
+    exit_status: ClassVar[Exit] = Exit.DEFECT
+
+    @classmethod
+    def of(cls, code: str, message: str, *, node: str | None = None, hint: str | None = None) -> Self:
+        """Return the error for one problem, with the exit status of this class."""
+        return cls(Problem(code, message, node=node, hint=hint, exit=cls.exit_status))
+
     def __init__(self, *problems: Problem) -> None:
         super().__init__("; ".join(problem.message for problem in problems))
         self.problems = problems
@@ -79,10 +87,12 @@ class ClusterbootError(Exception):
 class UsageError(ClusterbootError):
     """Flags or arguments that do not fit (exit status 2)."""
 
+    exit_status = Exit.USAGE
+
 
 def usage_error(message: str, hint: str) -> UsageError:
     """Return the error for flags or arguments that do not fit."""
-    return UsageError(Problem("usage", message, hint=hint, exit=Exit.USAGE))
+    return UsageError.of("usage", message, hint=hint)
 
 
 class TopologyError(ClusterbootError):
@@ -92,13 +102,19 @@ class TopologyError(ClusterbootError):
 class Refused(ClusterbootError):
     """Going on would be unsafe (3); nothing was changed."""
 
+    exit_status = Exit.REFUSED
+
 
 class OutOfTime(ClusterbootError):
     """The deadline came before the goal (4)."""
 
+    exit_status = Exit.NOT_READY
+
 
 class NodeFailed(ClusterbootError):
     """A node cannot be reached, authenticated or used as a cluster node, or refused a step (5)."""
+
+    exit_status = Exit.NODE
 
 
 class Interrupted(ClusterbootError):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clusterboot.errors import Exit, Problem, usage_error
+from clusterboot.errors import Problem, usage_error, warning
 
 if TYPE_CHECKING:
     from clusterboot.loop.standby import Standby
@@ -87,12 +87,11 @@ def security_warnings(topology: Topology, file: Path) -> tuple[Problem, ...]:
     warnings = credentials.warnings(topology, str(file))
     if topology.tls is not None and not topology.tls.verify:
         warnings += (
-            Problem(
+            warning(
                 "tls-unverified",
                 "certificates are not verified (tls.verify: false): an attacker on the network can read and "
                 "change all traffic, including passwords.",
                 hint="set tls.ca instead",
-                exit=Exit.DONE,
             ),
         )
     return warnings

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from clusterboot.errors import Exit, Problem, UsageError
+from clusterboot.errors import UsageError
 
 
 def open_streams() -> None:
@@ -68,13 +68,10 @@ def ignoring_closed_pipe() -> Iterator[None]:
 
 def unwritable(error: OSError) -> UsageError:
     """Return the error for a stdout that cannot be written to."""
-    return UsageError(
-        Problem(
-            "output-unwritable",
-            f"cannot write the output: {error.strerror or error}.",
-            hint="what the command did is done; send its output elsewhere",
-            exit=Exit.USAGE,
-        )
+    return UsageError.of(
+        "output-unwritable",
+        f"cannot write the output: {error.strerror or error}.",
+        hint="what the command did is done; send its output elsewhere",
     )
 
 

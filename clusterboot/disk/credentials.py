@@ -8,7 +8,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from clusterboot.errors import Exit, Problem, UsageError
+from clusterboot.errors import Exit, Problem, UsageError, warning
 from clusterboot.topology import Auth, Credential, Topology
 
 MAX_PASSWORD_BYTES = 64 * 1024
@@ -40,11 +40,10 @@ def warnings(topology: Topology, file: str) -> tuple[Problem, ...]:
     if any(auth.password for auth in auths):
         paths.add(Path(file))
     return tuple(
-        Problem(
+        warning(
             "password-readable",
             f"{path} holds a password and other users can read it.",
             hint=f"run 'chmod go-r {shlex.quote(str(path))}'",
-            exit=Exit.DONE,
         )
         for path in sorted(paths)
         if _others_read(path)

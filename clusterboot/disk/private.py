@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from clusterboot.errors import Exit, Problem, Refused, UsageError
+from clusterboot.errors import Refused, UsageError
 
 _OWN_NAMES = {"servers", "spawned"}
 
@@ -29,13 +29,10 @@ def folder() -> Path:
     try:
         return Path.home().absolute() / ".local" / "state" / "clusterboot"
     except RuntimeError:
-        raise UsageError(
-            Problem(
-                "state-folder",
-                "there is no home folder to keep the state folder in.",
-                hint="set CLUSTERBOOT_STATE to a folder of your own",
-                exit=Exit.USAGE,
-            )
+        raise UsageError.of(
+            "state-folder",
+            "there is no home folder to keep the state folder in.",
+            hint="set CLUSTERBOOT_STATE to a folder of your own",
         ) from None
 
 
@@ -89,13 +86,10 @@ def _check_inside(path: Path) -> None:
 
 
 def _unsafe(why: str) -> Refused:
-    return Refused(
-        Problem(
-            "state-unsafe",
-            f"the state folder {folder()} is not safe to use: {why}.",
-            hint="set CLUSTERBOOT_STATE to a new folder of your own",
-            exit=Exit.REFUSED,
-        )
+    return Refused.of(
+        "state-unsafe",
+        f"the state folder {folder()} is not safe to use: {why}.",
+        hint="set CLUSTERBOOT_STATE to a new folder of your own",
     )
 
 
@@ -105,11 +99,8 @@ def explained() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UsageError(
-            Problem(
-                "state-folder",
-                f"the state folder {folder()} cannot be used: {(error.strerror or str(error)).lower()}.",
-                hint="make room or give access to it, or set CLUSTERBOOT_STATE to another folder",
-                exit=Exit.USAGE,
-            )
+        raise UsageError.of(
+            "state-folder",
+            f"the state folder {folder()} cannot be used: {(error.strerror or str(error)).lower()}.",
+            hint="make room or give access to it, or set CLUSTERBOOT_STATE to another folder",
         ) from error

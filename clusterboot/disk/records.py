@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from clusterboot.disk.private import explained, folder, private_folder
-from clusterboot.errors import Exit, Problem, Refused
+from clusterboot.errors import Problem, Refused
 
 Data = dict[str, Any]
 
@@ -106,13 +106,10 @@ def locked(key: str, *, wait: float) -> Iterator[Record]:
         private_folder("spawned", create=True)
         while (lock := _try_lock(file)) is None:
             if time.monotonic() >= end:
-                raise Refused(
-                    Problem(
-                        "state-busy",
-                        f"another clusterboot (process {_holder(file)}) is at work on {key}.",
-                        hint="wait until it is done and try again",
-                        exit=Exit.REFUSED,
-                    )
+                raise Refused.of(
+                    "state-busy",
+                    f"another clusterboot (process {_holder(file)}) is at work on {key}.",
+                    hint="wait until it is done and try again",
                 )
             time.sleep(_RETRY_LOCK_SECONDS)
     try:
@@ -150,13 +147,10 @@ def read_all() -> tuple[dict[str, Data], tuple[Problem, ...]]:
 
 def corrupt(file: Path, why: str) -> Refused:
     """Return the error for a record that cannot be understood."""
-    return Refused(
-        Problem(
-            "state-record",
-            f"the record {file} cannot be understood: {why}.",
-            hint="stop its servers yourself if they still run, then remove the file",
-            exit=Exit.REFUSED,
-        )
+    return Refused.of(
+        "state-record",
+        f"the record {file} cannot be understood: {why}.",
+        hint="stop its servers yourself if they still run, then remove the file",
     )
 
 

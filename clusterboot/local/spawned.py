@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from clusterboot.addresses import Endpoint
 from clusterboot.disk import records
-from clusterboot.errors import ClusterbootError, Exit, Problem, Refused, UsageError
+from clusterboot.errors import ClusterbootError, Problem, Refused, UsageError
 from clusterboot.local import process
 from clusterboot.local.process import Process
 from clusterboot.local.server import PIDFILE, folder_name
@@ -107,13 +107,10 @@ def key_named(name: str) -> str | None:
         if cluster.name == name or cluster.file == path
     }
     if len(files) > 1:
-        raise UsageError(
-            Problem(
-                "name-ambiguous",
-                f"{len(files)} spawned clusters are named {name}: {', '.join(map(str, files.values()))}.",
-                hint="give the topology file of the cluster that you mean",
-                exit=Exit.USAGE,
-            )
+        raise UsageError.of(
+            "name-ambiguous",
+            f"{len(files)} spawned clusters are named {name}: {', '.join(map(str, files.values()))}.",
+            hint="give the topology file of the cluster that you mean",
         )
     return next(iter(files), None)
 
@@ -122,13 +119,10 @@ def check_machine(key: str, cluster: SpawnedCluster | None) -> None:
     """Raise Refused for servers of another machine, which shares the state folder but not its pids."""
     if cluster is None or cluster.boot == process.boot() or cluster.machine == machine():
         return
-    raise Refused(
-        Problem(
-            "spawned-elsewhere",
-            f"the servers of {cluster.file} were spawned on another machine, {cluster.machine}.",
-            hint=f"run this there; if {cluster.machine} is gone, remove {records.path(key)}",
-            exit=Exit.REFUSED,
-        )
+    raise Refused.of(
+        "spawned-elsewhere",
+        f"the servers of {cluster.file} were spawned on another machine, {cluster.machine}.",
+        hint=f"run this there; if {cluster.machine} is gone, remove {records.path(key)}",
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from clusterboot.addresses import Endpoint, is_loopback_address
 from clusterboot.disk import records
-from clusterboot.errors import Exit, Problem, UsageError
+from clusterboot.errors import Exit, Problem, UsageError, warning
 from clusterboot.local.binary import locate
 from clusterboot.local.server import CONFIG, Server, config, folder_name
 from clusterboot.local.spawned import decode, key_of
@@ -106,12 +106,11 @@ def stale_servers(topology: Topology, *, file: Path, passwords: Mapping[str, str
             what = f"with other settings than the topology has now ({shortened(names)})"
             differences.setdefault(what, []).append(node.name)
     return tuple(
-        Problem(
+        warning(
             "spawned-otherwise",
             f"{count(len(names), 'spawned server')} {agree('runs', names)} {what}: {shortened(names)}.",
             node=names[0] if len(names) == 1 else None,
             hint=f"run 'clusterboot down {file}', then 'up --spawn' again: it starts new, empty servers",
-            exit=Exit.DONE,
         )
         for what, names in differences.items()
     )

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from clusterboot.core.events import Done, Reporter
 from clusterboot.core.plan import AddSlots, Meet, Replicate, SetEpoch, Step
 from clusterboot.core.views import View
-from clusterboot.errors import Exit, NodeFailed, Problem
+from clusterboot.errors import NodeFailed, Problem, refusal
 from clusterboot.loop.observe import Asker
 from clusterboot.wire.replies import Command, Rejected, explain
 
@@ -94,14 +94,13 @@ async def stranded(fleet: Asker, steps: Iterable[Step], views: Mapping[str, View
 
 
 def _stranded(node: str, slot: int, new_owner: str) -> Problem:
-    return Problem(
+    return refusal(
         "keys-elsewhere",
         f"{node} holds keys in slot {slot}, which no node serves and which {new_owner} would get: clients "
         "would not find them any more.",
         node=node,
         peer=new_owner,
         hint=f"run 'CLUSTER ADDSLOTS {slot}' on {node}, and the same for every slot that was taken from it",
-        exit=Exit.REFUSED,
     )
 
 

@@ -9,7 +9,7 @@ from clusterboot.core.events import Phase
 from clusterboot.core.plan import Meet, Plan
 from clusterboot.core.results import BoostReport, UpResult, rows
 from clusterboot.core.timers import lowered_found, refusal
-from clusterboot.errors import ClusterbootError, Exit, OutOfTime, Problem
+from clusterboot.errors import ClusterbootError, Exit, OutOfTime, Problem, not_ready
 from clusterboot.loop.boost import GRACE, Boost
 from clusterboot.loop.investigate import why
 from clusterboot.loop.observe import SMALL, now, survey
@@ -98,11 +98,10 @@ async def end_early(run: Run, boost: Boost, ended: BaseException) -> BaseExcepti
 
 async def _out_of_time(run: Run) -> OutOfTime:
     """Return the error for a deadline that came first, with every reason why the cluster is not Ready."""
-    head = Problem(
+    head = not_ready(
         "out-of-time",
         f"not {'a full mesh' if run.mesh_only else 'Ready'} within {duration(run.asked.timeout)}.",
         hint="run the same command again: it goes on from here; --timeout gives it longer",
-        exit=Exit.NOT_READY,
     )
     if run.verdict is None:
         return OutOfTime(head, *run.away.values())

@@ -15,7 +15,7 @@ from typing import Protocol
 from clusterboot.core.health import Judge
 from clusterboot.core.timers import SETTINGS
 from clusterboot.core.views import Seen, View, parse_fields, parse_info, parse_nodes
-from clusterboot.errors import Exit, NodeFailed, Problem
+from clusterboot.errors import NodeFailed, Problem
 from clusterboot.wire.replies import Command, Rejected, Reply, explain, loading, slow
 
 CLUSTER_INFO: Command = ("CLUSTER", "INFO")
@@ -168,14 +168,11 @@ def _with_peers(view: View, cluster: Reply, nodes: Reply, seen: Seen) -> View:
     try:
         peers = parse_nodes(text(nodes), seen)
     except ValueError as odd:
-        raise NodeFailed(
-            Problem(
-                "odd-reply",
-                f"{view.name} sent a reply that no Redis or Valkey node sends: {odd}.",
-                node=view.name,
-                hint="check that the address is a node's own and not a proxy's",
-                exit=Exit.NODE,
-            )
+        raise NodeFailed.of(
+            "odd-reply",
+            f"{view.name} sent a reply that no Redis or Valkey node sends: {odd}.",
+            node=view.name,
+            hint="check that the address is a node's own and not a proxy's",
         ) from odd
     return replace(view, peers=peers, cluster=parse_fields(text(cluster)))
 

@@ -13,7 +13,7 @@ from clusterboot.core import preflight
 from clusterboot.core.events import Phase, Reporter, Warned
 from clusterboot.core.timers import handshake_seconds
 from clusterboot.core.views import View, Views
-from clusterboot.errors import Exit, NodeFailed, OutOfTime, Problem, from_problems
+from clusterboot.errors import Exit, NodeFailed, OutOfTime, Problem, from_problems, not_ready
 from clusterboot.loop.act import forbidden
 from clusterboot.loop.boost import Boost, Helper
 from clusterboot.loop.investigate import silent
@@ -72,11 +72,10 @@ async def reset(
 
 async def _out_of_time(fleet: Asker, names: Iterable[str], timeout: float) -> OutOfTime:
     return OutOfTime(
-        Problem(
+        not_ready(
             "out-of-time",
             f"not all nodes were standalone and without slots within {duration(timeout)}.",
             hint="run the same command again",
-            exit=Exit.NOT_READY,
         ),
         *await silent(fleet, names, _LATE_SECONDS),
     )

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from clusterboot.background import python_command
-from clusterboot.errors import ClusterbootError, Exit, Problem
+from clusterboot.errors import ClusterbootError
 from clusterboot.throwaway import family, folders
 
 # Enough for the grace period of the command, even on a busy machine.
@@ -136,13 +136,10 @@ class Keeper:
                 pass
             status = self._process.wait(max(0.0, until - time.monotonic()))
         except (TimeoutError, subprocess.TimeoutExpired):
-            raise ClusterbootError(
-                Problem(
-                    "guardian-stuck",
-                    f"the servers in {self.folder} did not end within {_END_SECONDS:g} s.",
-                    hint=f"kill them yourself; process {self._process.pid} waits for them",
-                    exit=Exit.DEFECT,
-                )
+            raise ClusterbootError.of(
+                "guardian-stuck",
+                f"the servers in {self.folder} did not end within {_END_SECONDS:g} s.",
+                hint=f"kill them yourself; process {self._process.pid} waits for them",
             ) from None
         finally:
             self._socket.close()
@@ -192,11 +189,8 @@ def _inherited() -> list[int]:
 
 
 def _gone() -> ClusterbootError:
-    return ClusterbootError(
-        Problem(
-            "guardian-gone",
-            "the guardian of the throwaway cluster was killed, so the cluster was stopped.",
-            hint="find out what killed it (out of memory?), then run it again",
-            exit=Exit.DEFECT,
-        )
+    return ClusterbootError.of(
+        "guardian-gone",
+        "the guardian of the throwaway cluster was killed, so the cluster was stopped.",
+        hint="find out what killed it (out of memory?), then run it again",
     )

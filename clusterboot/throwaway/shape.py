@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from clusterboot.addresses import BUS_OFFSET
-from clusterboot.errors import Exit, NodeFailed, Problem, UsageError, usage_error
+from clusterboot.errors import NodeFailed, UsageError, usage_error
 from clusterboot.local.failures import bind_error
 from clusterboot.topology import MAX_NODES, OWN_SETTINGS, Node, Topology
 from clusterboot.wording import count
@@ -79,13 +79,10 @@ def free_ports(count: int, taken: Collection[int] = ()) -> list[int]:
             used |= pair
         if len(free) == count:
             return free
-    raise NodeFailed(
-        Problem(
-            "no-free-ports",
-            f"{HOST} has only {len(free)} of the {count} free ports needed in {PORTS[0]}-{PORTS[-1]}.",
-            hint="stop what listens there, or run fewer nodes",
-            exit=Exit.NODE,
-        )
+    raise NodeFailed.of(
+        "no-free-ports",
+        f"{HOST} has only {len(free)} of the {count} free ports needed in {PORTS[0]}-{PORTS[-1]}.",
+        hint="stop what listens there, or run fewer nodes",
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
 
-from clusterboot.errors import Exit, NodeFailed, Problem
+from clusterboot.errors import NodeFailed, Problem
 from clusterboot.topology import Credential, Node, Topology
 from clusterboot.wire import failures, tls
 from clusterboot.wire.connection import Connection
@@ -210,12 +210,9 @@ def allow_open_files(connections: int) -> None:
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
     except (ValueError, OSError) as refused:
-        raise NodeFailed(
-            Problem(
-                "too-few-open-files",
-                f"{connections} nodes need {needed} open files at once, and this process may have no more "
-                f"than {soft if hard == resource.RLIM_INFINITY else hard}.",
-                hint=f"raise the limit first, with 'ulimit -n {needed}' or LimitNOFILE= of a service",
-                exit=Exit.NODE,
-            )
+        raise NodeFailed.of(
+            "too-few-open-files",
+            f"{connections} nodes need {needed} open files at once, and this process may have no more "
+            f"than {soft if hard == resource.RLIM_INFINITY else hard}.",
+            hint=f"raise the limit first, with 'ulimit -n {needed}' or LimitNOFILE= of a service",
         ) from refused

@@ -90,13 +90,10 @@ def _words(error: ssl.SSLError) -> str:
 
 
 def _unusable(which: str, path: Path, reason: str) -> UsageError:
-    return UsageError(
-        Problem(
-            "tls-file",
-            f"tls.{which} cannot be used: {path}: {reason}.",
-            hint=f"correct tls.{which} in the topology; paths are relative to the topology's folder",
-            exit=Exit.USAGE,
-        )
+    return UsageError.of(
+        "tls-file",
+        f"tls.{which} cannot be used: {path}: {reason}.",
+        hint=f"correct tls.{which} in the topology; paths are relative to the topology's folder",
     )
 
 

@@ -26,8 +26,8 @@ def messages() -> list[Message]:
     found: list[Message] = []
     for path in sorted(_SOURCE.rglob("*.py")):
         tree = ast.parse(path.read_text())
-        # `problem` is the method of `clusterboot.local.server.Server`, the others are functions of `errors`.
-        makers = {"Problem", "problem", "warning", "refusal", "not_ready", *_makers(tree)}
+        # `problem` is a method of `local.server.Server`, `of` of all exceptions; the others are in `errors`.
+        makers = {"Problem", "problem", "of", "warning", "refusal", "not_ready", *_makers(tree)}
         loops = dict(_loops(tree))
         for node in ast.walk(tree):
             for code, text in _told(node, makers, loops):
