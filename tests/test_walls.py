@@ -335,6 +335,9 @@ def test_the_picture_of_the_rooms_shows_the_table() -> None:
         ends = {end for start, end in drawn if start == here}
         return ends.union(*map(reach, ends))
 
+    for row in re.findall(r"^\| `(\w+)/` \|.*\| (.*) \|$", text, re.MULTILINE):
+        for name in re.findall(r"`([a-z_]+)`", row[1]):
+            assert (ROOT / row[0] / f"{name}.py").exists(), f"there is no {name} in {row[0]}"
     for start, end in drawn:
         assert end == "root" or end in ROOMS[start], f"{start} may not import {end}"
     for here in ROOMS.keys() - ground - {"__main__"}:
