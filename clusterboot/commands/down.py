@@ -20,10 +20,7 @@ _LOCK_SECONDS = 10.0
 
 
 def down(shell: Shell, file: Path, options: ConnectOptions, *, reset: bool, yes: bool, flush: bool) -> Exit:
-    """Stop what `up --spawn` started; with `reset`, make live nodes standalone and empty again.
-
-    If there is no such file, it may be the name of a spawned cluster, or the former path of its file.
-    """
+    """Stop the servers spawned for `file` (or its former path, or a cluster's name); or reset live nodes."""
     from clusterboot.core.results import DownResult
     from clusterboot.disk.topology_file import read
     from clusterboot.local.clusters import Stopped, stop

@@ -49,7 +49,7 @@ def run(shell: Shell, options: RunOptions) -> int:
         refused = usage_error("'run' has no JSON output: stdout is the command's.", "use --info FILE")
         shell.fail("run", refused.problems)
         return child.FAILED
-    # Before clusterboot sets handlers of its own.
+    # Before clusterboot sets its handlers.
     ignored = child.ignored_signals()
     return shell.guard("run", lambda: _run(shell, options, ignored), failed=child.FAILED)
 

@@ -39,10 +39,7 @@ class Shell:
         return render.page.console(stderr=stderr, no_color=not self.color)
 
     def result(self, document: Callable[[], Document], text: Callable[[Console], None]) -> None:
-        """Print a result, as the one JSON document or as text (not if quiet).
-
-        Raises UsageError if stdout cannot be written to: a full disk, or a closed stream.
-        """
+        """Print a result as JSON or text (not if quiet); raises UsageError if stdout cannot be written to."""
         if self.json:
             write(render.json.dumps(document()) + "\n")
         elif not self.quiet:

@@ -36,10 +36,7 @@ def _interrupt(number: int, _: object) -> NoReturn:
 
 
 def check_interrupted() -> None:
-    """Raise Interrupted if Python swallowed the one that a signal raised.
-
-    Python does so with any exception raised while a finalizer runs (sys.unraisablehook).
-    """
+    """Raise Interrupted if it was swallowed because a finalizer was running (sys.unraisablehook)."""
     if _caught:
         raise interrupted(_caught[0])
 

@@ -12,10 +12,9 @@ from clusterboot.errors import UsageError
 
 
 def open_streams() -> None:
-    """Replace standard streams that are closed (`>&-`).
+    """Replace closed standard streams (`>&-`), None in Python: the next file would get their number.
 
-    Python has None for them, and the next file or socket would get their number. Writing to stdout then
-    fails, as in other programs.
+    Writing to stdout then fails, as in other programs.
     """
     for number, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         try:
@@ -50,10 +49,7 @@ def writing() -> Iterator[None]:
 
 @contextmanager
 def ignoring_closed_pipe() -> Iterator[None]:
-    """Ignore that the reader of stdout has gone away (`| head`): the exit status stays the command's.
-
-    rich exits with status 1 then, which would stand for a defect.
-    """
+    """Ignore a closed pipe (`| head`), for which rich exits with 1; the exit status stays the command's."""
     try:
         yield
     except (BrokenPipeError, SystemExit):

@@ -17,10 +17,7 @@ _OWN_NAMES = {"servers", "spawned"}
 
 
 def folder() -> Path:
-    """Return the absolute path of the state folder, which may not exist yet.
-
-    Raises UsageError when no variable names it and the user has no home folder.
-    """
+    """Return the state folder, which may not exist yet; UsageError with no variable and no home folder."""
     if chosen := os.environ.get("CLUSTERBOOT_STATE"):
         return Path(chosen).absolute()
     # By the XDG specification a relative path is invalid and has to be ignored.

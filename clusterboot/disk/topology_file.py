@@ -24,11 +24,7 @@ _REASONS = {
 
 
 def read(path: str | os.PathLike[str]) -> Topology:
-    """Return the topology that the file at `path` describes.
-
-    Reads regular files only, and MAX_BYTES at most. Raises TopologyError when the file cannot be read or has
-    problems.
-    """
+    """Return the topology in the regular file at `path`, of MAX_BYTES at most; raises TopologyError."""
     file = os.fspath(path)
     return load(decode(_read(file), file), file)
 

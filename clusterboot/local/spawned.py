@@ -71,7 +71,6 @@ def spawned_clusters() -> tuple[tuple[SpawnedCluster, ...], tuple[Problem, ...]]
 
 
 def _readable() -> tuple[dict[str, SpawnedCluster], tuple[Problem, ...]]:
-    """Return the spawned clusters by key, and a problem for each unreadable record."""
     found, problems = records.read_all()
     clusters: dict[str, SpawnedCluster] = {}
     for key, data in found.items():
@@ -96,10 +95,7 @@ def key_of(file: Path, nodes: Iterable[Node]) -> str:
 
 
 def key_named(name: str) -> str | None:
-    """Return the key of the cluster with this name or topology file, or None.
-
-    Raises UsageError when several clusters have the name.
-    """
+    """Return the key of the cluster with this name or file, or None; UsageError if several have the name."""
     path = Path(name).absolute()
     files = {
         key: cluster.file

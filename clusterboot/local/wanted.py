@@ -26,10 +26,7 @@ def host_of(node: Node) -> str:
 def server_for(
     topology: Topology, node: Node, root: Path, password: str | None, announce: bool = True
 ) -> Server:
-    """Return the server to start for a node, in a folder below `root`.
-
-    With `announce` it sets cluster-announce-ip, which exists since Redis 4.0.
-    """
+    """Return the server to start for a node below `root`; `announce` sets cluster-announce-ip (Redis 4.0)."""
     host = host_of(node)
     settings = dict(topology.servers.config)
     if announce:

@@ -41,19 +41,13 @@ def command(step: Step, views: Mapping[str, View]) -> Command:
 
 
 def probe(command: Command) -> Command:
-    """Return a command of the same name that every server refuses, changing nothing.
-
-    Servers check permissions before arguments, so its reply tells whether the user may run the real one.
-    """
+    """Return the command with arguments that servers refuse, after they have checked the permission."""
     name = command[: 2 if command[0] == "CLUSTER" else 1]
     return (*name, *{"MEET": ("x", "0"), "ADDSLOTSRANGE": ("x", "x")}.get(name[-1], ("x",)))
 
 
 async def forbidden(fleet: Asker, commands: Iterable[tuple[str, Command]]) -> list[Problem]:
-    """Return a problem for every node and command that its user may not run; changes nothing.
-
-    Raises NodeFailed when a node does not answer.
-    """
+    """Return a problem for each command that a node's user may not run; runs none. Raises NodeFailed."""
     probes: dict[str, dict[Command, None]] = defaultdict(dict)
     for node, wanted in commands:
         probes[node][probe(wanted)] = None

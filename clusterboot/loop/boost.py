@@ -1,8 +1,7 @@
 """The boost: timers lowered on a cluster that does not serve yet, and restored before the run ends.
 
 While timeouts are low, elections are off (cluster-replica-no-failover). `core.timers` has what is lowered and
-how a node keeps its original values, `restore` how they come back. A helper process does it if this one is
-killed.
+how nodes keep their own values, `restore` how they come back. A helper process does it if this one is killed.
 """
 
 from __future__ import annotations
@@ -137,9 +136,9 @@ class Boost:
         """Let every node of a large cluster ping almost all others at once; False if that is not needed.
 
         A ping carries roles. A node pings each node that no other has vouched for during half its timeout
-        (clusterProcessGossipSection renews pong_received). With a constantly low timeout all nodes vouch for
-        all others, and a view can stay stale for minutes. A timeout that is lowered for a fraction of a
-        second, after some quiet seconds, makes the nodes ping by themselves.
+        (clusterProcessGossipSection renews pong_received). With a constantly low timeout all vouch for all,
+        and a view can stay stale for minutes. A timeout that is lowered for a fraction of a second, after
+        some quiet seconds, makes the nodes ping.
         """
         low = timers.nudged(len(self._names))
         if low is None or not self._own:

@@ -27,10 +27,7 @@ class Configurator:
     async def read(
         self, name: str, *more: Command, ahead: Sequence[Command] = ()
     ) -> tuple[dict[str, str], list[Reply]]:
-        """Return the settings of a node, and the replies to `ahead` and `more`; raises as `Asker.ask` does.
-
-        `ahead` is sent before reading, `more` after it, in one pipeline.
-        """
+        """Return the settings, and the replies to `ahead` (sent before) and `more`; raises as `Asker.ask`."""
         if name not in self._old:
             get = ("CONFIG", "GET", *SETTINGS)
             replies = await self._fleet.ask(name, *ahead, get, *more)

@@ -56,7 +56,7 @@ async def follow(run: Run, goal: Goal, patience: float, nudge: Nudge) -> Followe
         observed, verdict = await _look(watch, goal.judge, snapshot=not small and not pending)
         run.verdict, run.views = verdict, watch.views
         known = sum(view.known for view in watch.views.values())
-        # Not every node of a large cluster was read whole by now, but each told how many it knows.
+        # Not every node of a large cluster was read whole by now, but each reported how many it knows.
         links = verdict.links if small else max(verdict.links, known - len(watch.views))
         run.report(Looked(replace(verdict, links=min(links, verdict.total)), tuple(observed.away)))
         phase: PhaseName = "mesh" if not verdict.mesh else "replicate" if pending else "ready"
@@ -106,10 +106,10 @@ def _serving(verdict: Verdict, views: Views) -> dict[str, bool]:
 
 
 def _role_changed(serving: Mapping[str, bool], verdict: Verdict, views: Views) -> bool:
-    """Whether a node that was as planned says that it has another role, and its failover is over.
+    """Whether a node that was as planned reports another role, and its failover is over.
 
-    Steps planned for the old role would be refused. While two nodes claim the same slots, no plan is
-    possible. Slots that are moved meanwhile change no role, and need no new plan.
+    Its planned steps would be refused. While two nodes claim the same slots no plan is possible; slots that
+    are moved need no new plan.
     """
     stale = (name for name in serving if (health := verdict.nodes.get(name)) and name in health.stale)
     if not any(views[name].me.replica != serving[name] for name in stale):
@@ -120,9 +120,9 @@ def _role_changed(serving: Mapping[str, bool], verdict: Verdict, views: Views) -
 class _ReplicaReadiness:
     """Tells which replicas know their primary by now and can replicate it.
 
-    In a small cluster the views say it. In a large one the number of nodes that a replica knows says how
-    likely it is, and the server replies 'Unknown node' to a guess that was too early. Early is good: a new
-    link carries the role of a node at once, an old one with the next ping.
+    In a small cluster the views say it. In a large one it is guessed from the number of nodes that a replica
+    knows, and the server replies 'Unknown node' to an early guess. Early is good: a new link carries the role
+    of a node at once, an old one with the next ping.
     """
 
     def __init__(self, ids: Mapping[str, str], *, small: bool) -> None:
@@ -131,7 +131,6 @@ class _ReplicaReadiness:
         self._unknown: dict[str, int] = {}
 
     def of(self, step: Replicate, views: Views) -> bool:
-        """Whether it is time to send `step`."""
         view = views[step.node]
         if self._small:
             peer = view.knows(self._ids[step.primary])
@@ -153,7 +152,6 @@ class _Nudging:
         self._quiet_until = 0.0
 
     async def nudge_when_known(self, known: int) -> None:
-        """Nudge if `known` of all pairs are enough."""
         if self._nudge is None or known < _KNOWN_BEFORE_NUDGE * self._pairs or now() <= self._quiet_until:
             return
         if not await self._nudge():

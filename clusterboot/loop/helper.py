@@ -1,11 +1,8 @@
 """The helper process: restores lowered settings when clusterboot is gone and has not done it.
 
-clusterboot starts it before anything is lowered, in a session of its own, and kills it when all is restored
-(`loop.standby`). If its standard input ends before that, clusterboot is gone. The original values are in the
-nodes. In its first second the helper imports next to nothing.
-
-Input: marshalled (sys.path, seconds, pickled (topology, credentials)). `seconds` is how long clusterboot may
-take: one that is stopped counts as gone. Output: one byte when ready.
+`loop.standby` starts it in a new session before anything is lowered. It acts when its standard input ends, or
+after `seconds`: a stopped clusterboot counts as gone. The original values are in the nodes.
+Input: marshalled (sys.path, seconds, pickled (topology, credentials)). Output: one byte when ready.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 - CLUSTER LINKS: whether a node ever made a connection to a bus port. A TCP connection from here: whether the
   port takes connections from this machine. tls-cluster: whether the bus of a node speaks TLS.
 - errorstats of a primary: whether it refused logins of replicas. INFO replication: what they wait for.
-- commandstats: whether a node was told to forget another one.
+- commandstats: whether a node has run CLUSTER FORGET.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ MAX_ASKED = 32
 _MAX_SILENT = 500
 # A link is made within two ticks of the servers' own 100 ms cron, a handshake within three.
 _LINK_SECONDS = 0.15
-# How many looks at the nodes that each node lists, and the pause between them as a share of the time: a node
-# that others were told to forget comes and goes about once a second.
+# Looks at what each node lists, and the pause between them as a share of the time: a forgotten node comes and
+# goes about once a second.
 _LOOKS, _PAUSE = 4, 0.29
 
 
@@ -64,7 +64,7 @@ async def why(
     bus = BusView(topology, here, met)
     unsynced = [each.node for each in verdict.reasons if each.code == "replica-out-of-sync" and each.node]
     lacks = {name for name, each in verdict.nodes.items() if each.unseen or each.stale or each.handshakes}
-    # The others come last: servers tell each other which nodes they were told to forget.
+    # The others come last: servers tell each other which nodes were forgotten.
     doubtful = sorted(here, key=lambda name: name not in lacks) if lacks & here.keys() else []
     inquiry = _Inquiry(fleet, bus, max(0.1, end - now()))
     with suppress(TimeoutError):
@@ -93,7 +93,7 @@ async def silent(fleet: Asker, names: Iterable[str], seconds: float) -> list[Pro
 
 
 class _Inquiry:
-    """Collects `evidence`: about the gaps of `bus`, about replicas, about nodes told to forget others."""
+    """Collects `evidence`: about the gaps of `bus`, about replicas, about forgotten nodes."""
 
     def __init__(self, fleet: Asker, bus: BusView, seconds: float) -> None:
         self._fleet = fleet

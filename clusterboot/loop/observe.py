@@ -1,8 +1,7 @@
 """Looking at nodes: what is asked, and how the replies become views.
 
-`survey` asks every node everything. `Watch` looks repeatedly while a cluster forms: at a small cluster it
-reads every node in full. In a large one CLUSTER INFO tells which nodes may be complete; a growing sample of
-those is read in full, and one snapshot of all nodes confirms the result.
+`survey` asks every node everything. `Watch` looks repeatedly: a small cluster is read in full; in a large one
+CLUSTER INFO shows which nodes may be complete, a growing sample of them is read, and one snapshot confirms.
 """
 
 from __future__ import annotations
@@ -271,7 +270,6 @@ class Watch:
 
 
 def _link(view: View) -> Command:
-    """Return what to ask a node about its link to its primary."""
     return ROLE if view.hides_info else REPLICATION
 
 

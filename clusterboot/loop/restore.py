@@ -1,9 +1,8 @@
 """Restoring what a boost has lowered, from the marks in the nodes alone: after a run, and after a killed one.
 
-With a low timeout a slow node counts as failed, and a replica that may be elected replaces a primary that is
-only slow. So restoring waits briefly for calm, restores the timeouts, and then the rest of each node in one
-step; for a replica, once no node finds its primary failing. A primary that is still failing after twice its
-timeout is dead, and a failover is right.
+With a low timeout a replica that may be elected replaces a slow primary. So restoring waits briefly for calm,
+then restores the timeouts, then the rest of each node in one step; for a replica, once no node finds its
+primary failing. A primary still failing after twice its timeout is dead, and a failover is right.
 """
 
 from __future__ import annotations
@@ -161,11 +160,10 @@ class Restoring:
 
     def _fell_silent(self, name: str, why: str) -> None:
         self._silent[name] = why
-        # What it said before may not be true any more: it may have been started again.
+        # It may have been restarted.
         self._states.pop(name, None)
 
     async def _restore(self, names: Iterable[str], due: Callable[[Settings], Settings]) -> None:
-        """Set on each node what is `due` by its settings."""
         await self._put({name: due(self._states[name].settings) for name in names if name in self._states})
 
     async def _put(self, wanted: Mapping[str, Settings]) -> None:

@@ -68,10 +68,7 @@ def failure(
     warnings: Sequence[Problem] = (),
     status: Exit | None = None,
 ) -> Document:
-    """Return the document of a command that failed without a result; its own keys are empty.
-
-    The exit status is `status`, else that of the errors.
-    """
+    """Return the document of a failed command; its own keys are empty, `status` defaults to the errors'."""
     status = worst(error.exit for error in errors) if status is None else status
     return _document(command, status, errors, warnings, **_EMPTY.get(command, {}))
 

@@ -1,8 +1,7 @@
-"""Text for one console, laid out by rich: paragraphs and tables, safe to show.
+"""Text for one console, laid out by rich: paragraphs and tables, safe to show, without markup.
 
-On a terminal paragraphs wrap between words and tables fit its width; elsewhere a line is as long as it
-is, so that logs can be searched line by line. Markup is never interpreted. A stream that is not UTF-8
-gets ASCII in place of the drawn characters.
+On a terminal paragraphs wrap and tables fit the width; elsewhere lines are not wrapped, so that logs can be
+searched. A stream that is not UTF-8 gets ASCII in place of the drawn characters.
 """
 
 from __future__ import annotations
@@ -32,8 +31,7 @@ _ASCII = str.maketrans(dict(zip("→▶─├└●○✗✓·–×’…", ">>-
 def console(*, stderr: bool = False, no_color: bool = False) -> Console:
     """Return a console for stdout or stderr.
 
-    With `no_color`, or NO_COLOR set to anything (https://no-color.org), not even bold is written: every
-    screen says in words what its colours say.
+    With `no_color` or NO_COLOR (https://no-color.org) not even bold is written: words say what colours say.
     """
     plain = no_color or bool(os.environ.get("NO_COLOR"))
     stream = sys.stderr if stderr else sys.stdout
@@ -72,10 +70,7 @@ class Page:
         self._ascii = console.options.ascii_only
 
     def line(self, *parts: Part, hang: int | None = 2) -> None:
-        """Add a paragraph. Lines after the first are indented by `hang`; no word is cut.
-
-        With None it is one line, whatever the width.
-        """
+        """Add a paragraph whose later lines are indented by `hang`; with None it is one line at any width."""
         self.parts.append(_Paragraph(self.text(*parts), hang))
 
     def table(self, *columns: Column, indent: int = 2) -> None:

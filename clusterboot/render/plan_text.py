@@ -51,10 +51,7 @@ def summary(result: Validated) -> str:
 
 
 def shape(topology: Topology, target: Placement, *, meet_only: bool = False) -> str:
-    """Return how many nodes of each role there are: "6 nodes, 3 primaries, 3 replicas".
-
-    With `meet_only` no node gets a role.
-    """
+    """Return "6 nodes, 3 primaries, 3 replicas"; with `meet_only` no node gets a role."""
     total = words.count(len(topology.nodes), "node")
     if topology.slots == "none":
         return f"{total}, a mesh without slots"

@@ -42,9 +42,8 @@ def _print(console: Console, problems: Sequence[Problem], label: Part) -> None:
 def add(page: Page, problems: Sequence[Problem], label: Part) -> None:
     """Add problems to a page, each behind `label` and with its hint below it.
 
-    Of more than `MAX_ALIKE` problems with the same code only the first are shown, and how many more there
-    are; the problems of a file are all shown. Consecutive problems with the same hint show it once, below
-    the last of them.
+    Of those with the same code the first `MAX_ALIKE` are shown, and how many more there are; problems of a
+    file are all shown. Consecutive problems with the same hint show it once.
     """
     margin = " " * (4 if label == REASON else 2)
     shown = list(_first_of_each_code(problems))

@@ -40,9 +40,8 @@ GONE = (OSError, ValueError, SystemExit)
 class RunReporter:
     """A `Reporter` that shows nothing; the base of those that do.
 
-    A context manager, so that a screen is left clean however the run ends. `warned` are the problems that
-    were shown as warnings. Times are of `clock`, in seconds. What an attribute holds is never changed, only
-    replaced, so another thread may read it.
+    A context manager, so that a screen is left clean. `warned` are the problems shown as warnings. Times are
+    seconds of `clock`. Attributes are replaced, never changed, so that another thread may read them.
     """
 
     def __init__(self, clock: Clock) -> None:

@@ -1,8 +1,7 @@
 """Text from files and from the network made safe to show; every line that is printed goes through here.
 
-A terminal obeys escape sequences, and invisible or right-to-left text misleads readers. So every character
-that is not plain and printable is escaped: ESC as \\x1b, the right-to-left override as \\u202e (see
-Boucher and Anderson, "Trojan Source", 2021).
+Terminals obey escape sequences, and invisible or right-to-left text misleads readers (Boucher and Anderson,
+"Trojan Source", 2021): every character that is not plain and printable is escaped, such as ESC as \\x1b.
 """
 
 from __future__ import annotations

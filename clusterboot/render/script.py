@@ -1,8 +1,7 @@
-"""A plan as a POSIX shell script of redis-cli lines that does the same on fresh nodes.
+"""A plan as a POSIX shell script of redis-cli lines (6.2 and later) that does the same on fresh nodes.
 
-The script works with redis-cli and servers from 6.2 on, and holds no password and no node id. redis-cli
-exits with 0 when a server refuses a command, so the script checks every answer. Everything that comes from
-the topology is quoted, and escaped to ASCII in comments, so that it cannot become code.
+It holds no password and no node id. redis-cli exits with 0 when a server refuses a command, so every answer
+is checked. What comes from the topology is quoted, and escaped to ASCII in comments: it cannot become code.
 """
 
 from __future__ import annotations

@@ -114,10 +114,7 @@ def places(page: Page, topology: Topology, target: Placement) -> None:
 
 
 def who_sees_whom(page: Page, rows: Sequence[NodeRow]) -> None:
-    """Add the matrix of links; for a big cluster, the nodes that are not seen.
-
-    Adds nothing where every node sees every other, or where no node answers.
-    """
+    """Add the matrix of links, or nodes not seen if many; nothing if all see all or no node answers."""
     silent = sum(row.id is None for row in rows)
     if len(rows) < 2 or silent == len(rows) or not (silent or any(row.unseen for row in rows)):
         return

@@ -1,7 +1,4 @@
-"""Workflow commands: `::` at the start of a line and `##[` anywhere, which GitHub's runner obeys.
-
-See "Workflow commands for GitHub Actions" in GitHub's documentation.
-"""
+"""Workflow commands, which GitHub's runner obeys: `::` at the start of a line and `##[` anywhere."""
 
 from __future__ import annotations
 

@@ -1,9 +1,7 @@
 """The user's command: start it with our streams, forward signals to it, wait for it.
 
-The guardian is its parent, so that what the command leaves behind is ended even if we are killed. With a
-terminal, the command is in our process group: Ctrl-C and Ctrl-Z reach it from the terminal, and it can be
-part of a pipeline. Without one (CI, cron, a container) it gets its own group, so that a signal sent to us
-reaches all of it, once.
+With a terminal it is in our process group: Ctrl-C and Ctrl-Z reach it, and it can be part of a pipeline.
+Without one (CI, cron, a container) it gets its own group, so a signal sent to us reaches all of it, once.
 """
 
 from __future__ import annotations

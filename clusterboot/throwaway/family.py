@@ -1,8 +1,8 @@
 """The descendants of the guardian: adopt, find and end them.
 
-On Linux the guardian is a subreaper (prctl(2), PR_SET_CHILD_SUBREAPER): a process whose parent ends becomes
-its child instead of init's, so no daemon escapes, not even with a double fork and setsid. Elsewhere only
-processes with living parents are found, and the members of one process group.
+On Linux the guardian is a subreaper (prctl(2), PR_SET_CHILD_SUBREAPER): it becomes the parent of orphans,
+even after a double fork and setsid. Elsewhere only processes with living parents and the members of one
+process group are found.
 """
 
 from __future__ import annotations

@@ -27,10 +27,7 @@ _LOOK_SECONDS = 20.0
 def cluster(
     primaries: str | None, replicas: str | None, server: str | None, topology: str | None, root: Path
 ) -> Iterator[ClusterAddress]:
-    """Yield a Ready cluster: that of a topology file (relative to `root`), else a throwaway one.
-
-    Raises ClusterbootError if there is none.
-    """
+    """Yield a Ready cluster: of a `topology` file (relative to `root`) or throwaway; or ClusterbootError."""
     if topology is not None:
         if primaries or replicas or server:
             raise usage_error(

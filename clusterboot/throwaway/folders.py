@@ -38,10 +38,7 @@ def hold(folder: str) -> int:
 
 
 def sweep(place: str) -> None:
-    """Remove the unlocked folders of this user in `place`.
-
-    Links are not followed: `place` is usually writable for all users.
-    """
+    """Remove the unlocked folders of this user in `place`, following no link: all users may write there."""
     try:
         names = [name for name in os.listdir(place) if name.startswith(PREFIX)]  # noqa: PTH208
     except OSError:

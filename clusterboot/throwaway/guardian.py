@@ -1,11 +1,9 @@
 """The guardian of a throwaway cluster: a small process that ends it, however clusterboot itself ends.
 
-clusterboot holds the only other end of its socket (`clusterboot.throwaway.keeper`). The guardian is the
-parent of the servers and of the user's command, and adopts what the command leaves behind. When the socket
-closes, because clusterboot has finished or was killed, it ends the command with its descendants, then the
-servers, removes their folder, and exits. Its parent, a second process, only waits: if the guardian is killed,
-it does the same. If both are killed, the system ends the servers (Linux).
-
+It is the parent of the servers and of the user's command, and adopts what the command leaves behind. When its
+socket (`keeper`) closes, because clusterboot has finished or was killed, it ends the command with its
+descendants, then the servers, and removes their folder. Its parent, a second process, does the same if the
+guardian is killed; if both are killed, the system ends the servers (Linux).
 It imports almost nothing (`-I -S`), because nothing of the cluster can start before it does.
 
 Lines on its socket, each with one number:      Lines that it writes back, each with two:

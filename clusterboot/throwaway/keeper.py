@@ -119,10 +119,9 @@ class Keeper:
         self._send(b"command %d\n%b" % (len(data), data))
 
     def close(self) -> None:
-        """End the command and all servers, and remove the folder.
+        """End the command and all servers, and remove the folder, even if guardian and parent were killed.
 
-        If the guardian and its parent were killed, this process does their work. Raises ClusterbootError when
-        servers do not end.
+        Raises ClusterbootError when servers do not end.
         """
         if self._socket.fileno() < 0:
             return

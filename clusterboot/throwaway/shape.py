@@ -25,10 +25,7 @@ _PASSWORDS = ("requirepass", "masterauth", "masteruser", "user", "aclfile")
 
 
 def plain(primaries: int, replicas: int) -> Topology:
-    """Return a topology of `primaries` with `replicas` each, on placeholder ports.
-
-    Raises UsageError for numbers that make no cluster.
-    """
+    """Return a topology on placeholder ports, `replicas` per primary; UsageError if it makes no cluster."""
     total = primaries * (1 + replicas)
     if primaries < 1 or replicas < 0 or total > MAX_NODES:
         raise usage_error(
@@ -41,10 +38,7 @@ def plain(primaries: int, replicas: int) -> Topology:
 
 
 def on_ports(topology: Topology, ports: Sequence[int]) -> Topology:
-    """Return the topology with its nodes, in order, on these loopback ports, and with placed roles and slots.
-
-    A node named by its address is named by the new one.
-    """
+    """Return the placed topology on these ports, in order; a node named by its address is renamed with it."""
     from clusterboot.core.placement import place
 
     names = {
@@ -65,10 +59,9 @@ def on_ports(topology: Topology, ports: Sequence[int]) -> Topology:
 
 
 def free_ports(count: int, taken: Collection[int] = ()) -> list[int]:
-    """Return `count` client ports that are free now with their bus ports, none of them in `taken`.
+    """Return `count` client ports that are free with their bus ports, not in `taken`; NodeFailed if too few.
 
-    They are random, so that runs at the same time rarely choose the same. Raises NodeFailed if there are not
-    enough.
+    They are random, so that runs at the same time rarely choose the same.
     """
     used = {*taken, *(port + BUS_OFFSET for port in taken)}
     free: list[int] = []
@@ -87,10 +80,7 @@ def free_ports(count: int, taken: Collection[int] = ()) -> list[int]:
 
 
 def settings(topology: Topology, given: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Return the server settings of a topology, overridden by those `given` as "name=value".
-
-    Raises UsageError with every setting that is not allowed.
-    """
+    """Return the settings of a topology, overridden by "name=value" in `given`; UsageError if not allowed."""
     chosen = dict(topology.servers.config)
     errors = []
     for text in given:

@@ -1,8 +1,8 @@
 """One connection to a node: redis-py connects, authenticates and packs commands; `ReplyReader` reads replies.
 
-Subclasses of AbstractConnection open the stream. What they override and set for that (`_connect`,
-`_host_error`, `_reader`, `_writer`) is all that is private here. redis-py's parsers do not fit: they drop
-codes such as NOAUTH from error replies, close the connection on LOADING, and trust every length.
+A subclass of AbstractConnection opens the stream: `_connect`, `_host_error`, `_reader` and `_writer` are all
+that is private here. redis-py's parsers do not fit: they drop codes such as NOAUTH from error replies, close
+the connection on LOADING, and trust every length.
 """
 
 from __future__ import annotations

@@ -22,10 +22,7 @@ _NO_CONNECTION = {
 
 
 def explain(error: BaseException, node: Node, ip: str, security: Tls | None) -> Problem:
-    """Return what an exception of redis-py, of the network or of the reply reader means.
-
-    `ip` is the address that was tried, empty before there was one.
-    """
+    """Return what an exception of redis-py, network or reply reader means; `ip` was tried, or is empty."""
     chain = _chain(error)
     for cause in chain:
         if isinstance(cause, ssl.SSLError):

@@ -1,7 +1,6 @@
 """Host names to numeric addresses, and whether a port takes connections; always within a time limit.
 
-getaddrinfo cannot be cancelled, and asyncio joins its worker threads on exit, so a name server that does not
-answer would delay the end of the program. Daemon threads look names up instead.
+Daemon threads look names up: getaddrinfo cannot be cancelled, and asyncio would join its threads on exit.
 """
 
 from __future__ import annotations

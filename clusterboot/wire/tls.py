@@ -1,8 +1,7 @@
 """TLS: one context for all connections, and what a failed handshake means.
 
-The files are read before the first connection: one that cannot be used is an error of the topology. OpenSSL
-says what is wrong with a server's certificate (X509_V_ERR_*, x509_vfy.h), the alert of a server what is wrong
-with the client's (RFC 8446, section 6).
+OpenSSL says what is wrong with a server's certificate (X509_V_ERR_*, x509_vfy.h), the server's alert what is
+wrong with the client's (RFC 8446, section 6).
 """
 
 from __future__ import annotations
@@ -118,7 +117,7 @@ def explain(error: ssl.SSLError, node: Node, tls: Tls | None) -> Problem:
             node,
             "lower tls.min_version, or widen tls-protocols on the server",
         )
-    # Before TLS 1.3 a missing client certificate has no alert of its own.
+    # Before TLS 1.3 a missing client certificate has no separate alert.
     if reason == "TLSV13_ALERT_CERTIFICATE_REQUIRED" or (
         cert is None and reason.endswith("ALERT_HANDSHAKE_FAILURE")
     ):
