@@ -1,4 +1,4 @@
-"""From text to `Topology`: all steps in order, and the values that are not those of nodes."""
+"""From text to `Topology`: all steps in order, and the values that are not about nodes."""
 
 from __future__ import annotations
 
