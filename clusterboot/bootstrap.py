@@ -44,7 +44,6 @@ async def up(asked: Request) -> UpResult:
         async with asyncio.timeout_at(run.deadline + 2 * LATE_SECONDS) as limit:
             run.report(Phase("look", count(len(run.names), "node")))
             run.topology = await resolve_announced(run.topology, run.deadline)
-            # Refuses what is unsafe, and plans what is missing.
             goal = assess(run, await first_look(run))
             limit.reschedule(run.deadline)
             missing, views = goal.plan, goal.views

@@ -91,7 +91,6 @@ def _announcement(view: View) -> dict[str, str | None]:
 
 
 def _same(one: str, other: str) -> bool:
-    """Whether two ports or addresses are the same, however they are spelled."""
     from ipaddress import ip_address
 
     try:

@@ -168,10 +168,7 @@ def _resharding(views: Views, target: Placement) -> Iterator[Problem]:
 
 
 def needs_recheck(problems: Iterable[Problem]) -> frozenset[Problem]:
-    """Return those of `problems` that only count when a second look finds the same.
-
-    Nodes are not read at the same moment: a slot may have moved from one to the other between two reads.
-    """
+    """Return the `problems` that need a second look: a slot may have moved between the reads of two nodes."""
     return frozenset(problem for problem in problems if problem.code == "slots-held")
 
 

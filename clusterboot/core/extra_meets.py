@@ -3,8 +3,8 @@
 Newcomers: at the default cluster-node-timeout, gossip takes up to 30 s to bring a newcomer and its role to
 all nodes of a serving cluster. After a MEET both nodes exchange full headers at once.
 Moved nodes: gossip brings a new address only to nodes that already take the node for failing
-(cluster_legacy.c, clusterProcessGossipSection). A MEET at the new address gives both nodes the other's
-address, and ends at once in 'we already know this node'.
+(cluster_legacy.c, clusterProcessGossipSection), after cluster-node-timeout. A MEET at the new address gives
+both nodes the other's address, and ends at once in 'we already know this node'.
 One-sided pairs: a node ignores gossip about a node that it was told to forget, for 60 s (CLUSTER FORGET;
 clusterBlacklistExists), and all packets of an unknown node, but accepts a MEET from any node.
 """
@@ -115,8 +115,7 @@ def one_sided_meets(
 ) -> tuple[Meet, ...]:
     """Return for every node that does not list another a MEET from one such other.
 
-    `unlisted` are pairs of which the first does not list the second, which sees the first. Gossip brings
-    the rest.
+    In each pair of `unlisted` the first does not list the second, which sees the first. Gossip does the rest.
     """
     nodes = {node.name: node for node in topology.nodes}
     senders: dict[str, str] = {}

@@ -81,8 +81,8 @@ class Plan:
 def plan(topology: Topology, target: Placement, views: Views | None = None) -> Plan:
     """Return the steps that bring `views` to `target`; without views, those for fresh nodes.
 
-    `views` must have every node of the topology. Steps come in the order epochs, slots, MEET,
-    REPLICATE; a REPLICATE is planned whether or not its node knows the primary yet.
+    `views` must have every node of the topology. Steps come in the order epochs, slots, MEET, REPLICATE,
+    which is planned whether or not its node knows the primary yet.
     """
     groups = [[node.name] for node in topology.nodes] if views is None else group(views)
     meets = _meets(topology, groups, views)

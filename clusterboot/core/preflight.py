@@ -20,10 +20,7 @@ from clusterboot.wording import agree, listed, shortened
 
 
 def refusals(topology: Topology, views: Views, away: Iterable[str] = ()) -> tuple[Problem, ...]:
-    """Return every problem of the nodes themselves, whatever the plan.
-
-    `away` are the ids of nodes of the topology that have no view: they are no strangers.
-    """
+    """Return every problem of the nodes themselves; `away` are ids of the topology's nodes without a view."""
     return (
         *_one_server_twice(views),
         *_one_id_twice(views),
@@ -84,7 +81,6 @@ def _one_server_twice(views: Views) -> Iterator[Problem]:
 
 
 def _one_id_twice(views: Views) -> Iterator[Problem]:
-    """Two processes with one node id: a copied nodes.conf or data folder."""
     for node_id, names in _names_by(views, attrgetter("id")).items():
         # One name for each process, where it is known: `same-server` is about one process twice.
         processes = list({views[name].run_id or name: name for name in reversed(names)}.values())[::-1]

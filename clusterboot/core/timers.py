@@ -31,8 +31,7 @@ SETTINGS = (BARRIER, NO_FAILOVER, DELAY, LOAD, TIMEOUT)
 # How long a nudge lasts: nodes decide every 100 ms which nodes to ping (clusterCron).
 NUDGE_SECONDS = 0.25
 
-# The lowest mark, and the bounds of what is encoded in it: the highest mark is below 2**31, the limit
-# of cluster-migration-barrier on all servers.
+# The lowest mark and the bounds of its parts: all are below 2**31, the limit of cluster-migration-barrier.
 _LOWEST = 1_100_000_000
 _TIMEOUTS, _DELAYS, _BARRIERS, _BITS = 1_000_000, 32, 8, 4
 _FLAG_BIT, _LOAD_BIT = 1, 2
@@ -75,8 +74,7 @@ def eased(timeout: int) -> int:
 def handshake_seconds(node_timeout: float) -> float:
     """Return after how many seconds a handshake has expired, at this cluster-node-timeout in seconds.
 
-    Servers drop a node in handshake after max(cluster-node-timeout, 1 s) and look every 100 ms
-    (cluster_legacy.c, clusterCron).
+    Servers drop it after max(cluster-node-timeout, 1 s) and look each 100 ms (cluster_legacy.c, clusterCron).
     """
     return max(node_timeout, 1.0) + 0.3
 

@@ -14,7 +14,7 @@ from clusterboot.core.views import View, Views
 from clusterboot.errors import Problem, refusal, warning
 from clusterboot.wording import listed, shortened
 
-# The number of the format that a server writes; None where its version is not known.
+# The number of the format that a server writes; None where its version is unknown.
 Format = int | None
 # The format of each node by its name. Empty where all nodes have the same one.
 Formats = Mapping[str, Format]

@@ -242,8 +242,7 @@ def parse_fields(text: str) -> dict[str, str]:
 def parse_info(text: str) -> tuple[dict[str, str], int]:
     """Return the fields of INFO that clusterboot uses, and the number of keys in all databases.
 
-    Keys are counted from the keyspace section (`db0:keys=1,expires=0,…`), not from DBSIZE, which only
-    counts the selected database.
+    Keys come from the keyspace section (`db0:keys=1,expires=0,…`): DBSIZE only counts the selected database.
     """
     fields = parse_fields(text)
     keys = sum(

@@ -162,7 +162,6 @@ def _apart(bus: BusView, explained: _Explained) -> list[Problem]:
 
 
 def _unexplained(reasons: Iterable[Problem], verdict: Verdict, explained: _Explained) -> Iterator[Problem]:
-    """The reasons without what is explained already."""
     for reason in reasons:
         if reason.code == "roles-disagree" and reason.peer in explained.nodes:
             continue  # news of a node that is away
@@ -184,7 +183,6 @@ def _with_hint(reason: Problem, views: Mapping[str, View]) -> Problem:
 
 
 def _failing_as_one(reasons: Sequence[Problem], count: int) -> list[Problem]:
-    """The reasons with cluster_state:fail on many nodes as one."""
     failing = [reason.node or "" for reason in reasons if reason.code == "state-fail"]
     found = [reason for reason in reasons if reason.code != "state-fail"]
     if failing:

@@ -111,9 +111,9 @@ class Servers:
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """A whole topology file. `nodes` keep the order of the file; `hub` is a node name.
+    """A whole topology file, with `nodes` in its order.
 
-    `slots` is "none" if the nodes are only joined. `warnings` are non-fatal problems of the file.
+    `slots` is "none" if the nodes are only joined. `hub` is a node name. `warnings` are non-fatal problems.
     """
 
     nodes: tuple[Node, ...]

@@ -14,12 +14,10 @@ from clusterboot.wording import agree, count, shortened
 
 
 def check_nodes(form: TopologyForm, drafts: list[Draft], spot: Spot, problems: Problems) -> Draft | None:
-    """Check what nodes say about each other, fill in roles, and return the hub.
-
-    Counts are only checked where no other problem distorts them.
-    """
+    """Check what nodes say about each other, fill in roles, and return the hub."""
     index = index_nodes(drafts, problems)
     _check_roles(drafts, index, problems)
+    # Counts are only checked where no other problem distorts them.
     primaries = None if problems else _check_counts(drafts, form, spot, problems)
     _check_keys(drafts, form, problems)
     _check_overlaps(drafts, problems)
@@ -123,7 +121,6 @@ def _check_keys(drafts: list[Draft], form: TopologyForm, problems: Problems) -> 
 
 
 def _check_hub(form: TopologyForm, spot: Spot, index: Index, problems: Problems) -> Draft | None:
-    """Return the hub; it must be one of the nodes, and have an effect."""
     if form.plan.hub is None:
         return None
     place = spot.at("plan", "hub")
