@@ -176,7 +176,7 @@ def _held(views: Views, target: Placement) -> Iterator[Problem]:
     """Nodes that are to serve slots which they list as those of another node, which no longer serves them.
 
     Nodes only say what they serve: others do not learn of a DELSLOTS on the owner, and refuse ADDSLOTS (`Slot
-    N is already busy`).
+    N is already busy`) until they get a DELSLOTS too.
     """
     if any(view.me.moving for view in views.values()):
         return  # a reshard is under way, and nodes are not read at the same moment

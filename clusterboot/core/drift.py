@@ -81,7 +81,8 @@ def fewer_replicas(
     """Yield one warning if primaries have fewer replicas than the file wants.
 
     Causes are a failover, cluster-migration-barrier or a node removed from the file. The cluster may still be
-    Ready, but a lone primary's slots are lost with it. `target` includes the replicas still to come.
+    Ready, but a lone primary's slots are lost with it. `fresh` is what the file says,
+    `target` includes the replicas still to come.
     """
     have, wanted = Counter(target.primary_of.values()), _wanted(topology, fresh)
     lacking = [

@@ -1,8 +1,8 @@
 """Ready, or every reason why not. Pure.
 
-Ready means, in one snapshot: every node lists exactly the ids of the topology (the mesh), each connected and
-free of handshake, noaddr, fail and fail?; all agree on every role, primary and slot; the planned slots are
-covered; cluster_state is ok everywhere; every replica's link to its primary is up.
+Ready means, in one snapshot: every node lists exactly the ids of the topology, each connected and free of
+handshake, noaddr, fail and fail? (up to here, the mesh); all agree on every role, primary and slot; the
+planned slots are covered; cluster_state is ok everywhere; every replica's link to its primary is up.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Primaries, their replicas and their slots, decided from the file: the same file, the same placement. Pure.
 
 A pin (what a node already is) never changes. Primaries are spread over zones, then hosts; replicas go to
-another zone than their primary where possible, else another host, evenly. Slots in the file and served slots
-stay; primaries without any share the rest by weight. With mixed versions, no replica is older than its
-primary if possible.
+another zone than their primary where possible, else another host, evenly. Slots in the file go to their
+nodes, served slots stay; primaries without any share the rest by weight. With mixed versions, no replica is
+older than its primary if possible.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Everything that forbids changing these nodes: all of it is found before the first change. Pure."""
+"""Everything that forbids changing these nodes, found before the first change. Pure.
+
+All checks run, so that a user sees all problems at once. None can be overridden.
+"""
 
 from __future__ import annotations
 

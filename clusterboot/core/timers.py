@@ -31,7 +31,8 @@ SETTINGS = (BARRIER, NO_FAILOVER, DELAY, LOAD, TIMEOUT)
 # How long a nudge lasts: nodes decide every 100 ms which nodes to ping (clusterCron).
 NUDGE_SECONDS = 0.25
 
-# The lowest mark and the bounds of its parts: all are below 2**31, the limit of cluster-migration-barrier.
+# The lowest mark, and the bounds of its parts. Marks stay below 2**31, which is the limit of
+# cluster-migration-barrier on all servers.
 _LOWEST = 1_100_000_000
 _TIMEOUTS, _DELAYS, _BARRIERS, _BITS = 1_000_000, 32, 8, 4
 _FLAG_BIT, _LOAD_BIT = 1, 2
