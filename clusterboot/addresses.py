@@ -1,4 +1,4 @@
-"""Addresses: host and port in one, the bus port, and which hosts are this machine itself. Pure."""
+"""Addresses: host and port, the default bus port, loopback. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from typing import NamedTuple
 
 BUS_OFFSET = 10000
-"""Without another setting a server's bus port is its client port + 10000 (CLUSTER_PORT_INCR)."""
+"""A server's bus port is by default its client port + 10000 (CLUSTER_PORT_INCR)."""
 
 _IPV4_LOOPBACK = re.compile(r"127(\.[0-9]{1,3}){3}")
 

@@ -1,6 +1,6 @@
 """Python processes whose command line does not contain "clusterboot": 'pkill -f clusterboot' spares them.
 
-They run with `-I -S`: nothing of the user's environment or of site-packages is imported, so they start fast.
+With `-I -S` they import nothing of the user's environment or of site-packages, so they start fast.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _START = "import os; exec(os.environ.pop('START'))"
 def python_command(function: str, *arguments: object) -> tuple[list[str], dict[str, str]]:
     """Return the command and the environment of a process that calls `function` ("package.module.name").
 
-    `arguments` are literals. They are passed in the environment: no secrets.
+    `arguments` are literals, passed in the environment: no secrets.
     """
     module, _, name = function.rpartition(".")
     root = str(Path(__file__).parents[1].absolute())

@@ -3,8 +3,8 @@
     up      look at every node → refuse what is unsafe → plan what is missing → lower timers → form
     form    send the plan → follow → if nothing moves any more: look at everything again, plan again
 
-Nothing remembers how far an earlier run got. A crash, a Ctrl-C or a second `up` needs no special case:
-a Ready cluster plans no steps, a half-built one plans the rest, a grown topology plans the growth.
+No state is kept between runs: after a crash, Ctrl-C or a second `up`, a Ready cluster plans no steps, a
+half-built one the rest, a grown topology the growth.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ __all__ = ["Request", "up"]
 
 
 async def up(asked: Request) -> UpResult:
-    """Bring the nodes of a topology to Ready (or to the full mesh); returns what was done.
+    """Bring the nodes of a topology to Ready (or to the full mesh), and return what was done.
 
-    Raises Refused or NodeFailed with everything that is wrong before anything is changed, NodeFailed
-    when a node refuses a step, and OutOfTime with the reasons at the deadline; `outcome` of the error is the
-    UpResult of a run that did a part. Lowered settings are restored in every case, also when the task is
-    cancelled: then it raises Interrupted if some could not be.
+    Raises Refused or NodeFailed with everything that is wrong before anything is changed, NodeFailed when a
+    node refuses a step, and OutOfTime with the reasons at the deadline; `outcome` of the error is the
+    UpResult of a partial run. Lowered settings are always restored; a cancelled run raises Interrupted if
+    some could not be.
     """
     run = Run(asked)
     boost = Boost(run.fleet, run.names, asked.helper)
@@ -44,7 +44,6 @@ async def up(asked: Request) -> UpResult:
         async with asyncio.timeout_at(run.deadline + 2 * LATE_SECONDS) as limit:
             run.report(Phase("look", count(len(run.names), "node")))
             run.topology = await resolve_announced(run.topology, run.deadline)
-            # Refuses what is unsafe, and plans what is missing.
             goal = assess(run, await first_look(run))
             limit.reschedule(run.deadline)
             missing, views = goal.plan, goal.views
@@ -56,21 +55,21 @@ async def up(asked: Request) -> UpResult:
                 raise from_problems(problems)
             if asked.dry_run:
                 return dry(run, goal)
-            # Up to here nothing was changed, and no node is known that would refuse a step.
+            # Nothing was changed so far, and no known node would refuse a step.
             boost.notice(views)
             await form(run, goal, boost)
             while not await restore_settings(run, boost):
-                # A node stalled or failed meanwhile, so the cluster may not be Ready any more.
+                # A node stalled or failed meanwhile: the cluster may no longer be Ready.
                 goal = assess(run, await full_look(run, goal))
                 await form(run, goal, boost)
             return outcome(run, plan=missing)
     except BaseException as ended:
-        # After a refusal too, what a killed run has left lowered is restored before the error is raised.
+        # Also after a refusal: settings that a killed run left lowered are restored first.
         raise await end_early(run, boost, ended) from ended.__cause__
 
 
 async def form(run: Run, goal: Goal, boost: Boost) -> None:
-    """Send what is missing and follow it until the goal is reached; only an exception ends it before."""
+    """Send what is missing and follow it until the goal is reached; only an exception ends it earlier."""
     assert run.verdict is not None, "assess has judged"
     if run.verdict.ready and not goal.plan.steps:
         return
@@ -92,11 +91,11 @@ async def form(run: Run, goal: Goal, boost: Boost) -> None:
         if followed is Followed.READY:
             run.goal = replace(goal, views=run.views)
             return
-        # Nothing moved for as long as a handshake lives, so what is still missing was lost; or roles have
-        # changed. All of it is looked at again: a node that was away may have been replaced.
+        # What is still missing after the lifetime of a handshake was lost; or roles have changed. Look at
+        # everything again: a node that was away may have been replaced.
         stuck = followed is Followed.STUCK
         goal, again = assess(run, await full_look(run, goal), stuck=stuck), True
-        # Links are not made in time, or nodes have just started and take no writes for two seconds.
+        # Links are made too slowly, or nodes have just started and take no writes for two seconds.
         eased = await boost.ease() if stuck and not run.verdict.mesh else None
         wait = wait if eased is None else handshake_seconds(eased)
 

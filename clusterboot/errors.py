@@ -1,7 +1,6 @@
 """Problems that are reported, and the exceptions that carry them. Pure.
 
-A `Problem` is a reason in a verdict, a warning, or part of an exception. An exception ends a command; the
-worst of its problems decides the exit status (docs/json.md lists them all).
+An exception ends a command; the worst of its problems decides the exit status (docs/json.md lists them all).
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import ClassVar, Self
 
 
 class Exit(IntEnum):
-    """The exit statuses of all commands but `run`, which returns the status of the command that it runs."""
+    """The exit statuses of all commands; `run` returns the status of its command instead."""
 
     DONE = 0
     DEFECT = 1
@@ -29,18 +28,16 @@ class Exit(IntEnum):
     SIGTERM = 143
 
 
-# The exit statuses after the signals that end a command.
 SIGNALS = (Exit.SIGINT, Exit.SIGTERM, Exit.SIGHUP, Exit.SIGQUIT, Exit.SIGUSR1)
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong.
+    """One thing that is wrong: a reason in a verdict, a warning, or part of an exception.
 
-    `code` is stable, for scripts. `message` is one sentence for users and names the node; `hint` is the
-    next step. `node` and `peer` are node names of the topology, or addresses where there is no name. `exit`
-    is the status with which this problem alone would end a command. `file`, `line` and `column` (from 1)
-    say where in a topology file the problem is.
+    `code` is stable, for scripts. `message` is one sentence that names the node; `hint` is the next step.
+    `node` and `peer` are names in the topology, or addresses without one. `exit` is the exit status for this
+    problem alone. `file`, `line` and `column` (from 1) are its place in a topology file.
     """
 
     code: str
@@ -62,7 +59,7 @@ not_ready = partial(Problem, exit=Exit.NOT_READY)
 class ClusterbootError(Exception):
     """Ends a command without success; takes the problems that were found together, in order.
 
-    A run of `up` adds its `warnings`, and as `outcome` the `results.UpResult` of what it did before.
+    A run of `up` adds its `warnings`, and as `outcome` the `results.UpResult` so far.
     """
 
     exit_status: ClassVar[Exit] = Exit.DEFECT

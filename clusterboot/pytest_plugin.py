@@ -5,7 +5,7 @@
         client.set("order:1", "tea")
 
 The cluster starts with the first test that uses it; each pytest-xdist worker has its own. pytest imports this
-module in every run where clusterboot is installed, so the fixtures import everything else.
+module in every run where clusterboot is installed, so the rest is imported in the fixtures.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class RedisCluster:
     """A running cluster: `nodes` are its nodes as `host:port`, `url` is the URL of one primary."""
 
     def __init__(self, nodes: tuple[str, ...], url: str, options: Mapping[str, Any]) -> None:
-        """Take the nodes, the URL, and further options for clients (credentials, TLS)."""
+        """Take the nodes, the URL, and the options of every client (credentials, TLS)."""
         self.nodes = nodes
         self.url = url
         self._options = options

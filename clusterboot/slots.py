@@ -1,7 +1,6 @@
-"""Hash slots as sets of ranges: parse, print, combine, split.
+"""Hash slots, 0 to 16383, as frozen sets of ranges: parse, print, combine, split.
 
-A cluster has 16384 slots, 0 to 16383 (CLUSTER KEYSLOT is CRC16 mod 16384). `Slots` is a frozen value;
-every operation is linear in the number of ranges, never in the number of slots.
+Every operation is linear in the number of ranges, never in the number of slots.
 """
 
 from __future__ import annotations
@@ -36,8 +35,8 @@ class Slots:
     def parse(cls, text: str) -> Slots:
         """Return the set for a text as in "0-100,200"; the empty text is the empty set.
 
-        Raises ValueError with a sentence for the user when a part is not a range of slots, runs
-        backwards, goes past 16383, or names a slot twice.
+        Raises ValueError with a sentence for the user when a part is no range of slots, runs backwards, goes
+        past 16383, or names a slot twice.
         """
         ranges: list[tuple[int, int]] = []
         for part in filter(None, (piece.strip() for piece in text.split(","))):
@@ -125,8 +124,8 @@ def union(sets: Iterable[Slots]) -> Slots:
 def split(slots: Slots, weights: Sequence[float]) -> list[Slots]:
     """Split `slots` in order into one part per weight, as near to the weights as whole slots allow.
 
-    Cuts are at the rounded cumulative share: equal weights give parts that differ by at most one, and
-    rounding errors do not add up. Weights must not be negative and at least one must be positive.
+    Cuts are at the rounded cumulative share: with equal weights parts differ by at most one. Weights must not
+    be negative and at least one must be positive.
     """
     size = len(slots)
     shares = list(accumulate(weights))

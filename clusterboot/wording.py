@@ -32,5 +32,5 @@ def shortened(words: Sequence[str]) -> str:
 
 
 def agree(word: str, subjects: Sized) -> str:
-    """Return `word`, "it" or a verb as for one subject, in the form for `subjects`: "is" or "are"."""
+    """Return `word` (a singular verb or "it") in the form for `subjects`: "is" or "are"."""
     return word if len(subjects) == 1 else _PLURALS.get(word, word.removesuffix("s"))

@@ -1,4 +1,4 @@
-"""Under which address the others know a node, and where that cannot be what the file says. Pure.
+"""At which address other nodes know a node, and where the topology contradicts that. Pure.
 
 What a node announces soon replaces the address it was met under (cluster_legacy.c,
 nodeUpdateAddressIfNeeded), so a topology that says otherwise cannot be made true by MEET.
@@ -17,10 +17,10 @@ _IP, _PORT, _BUS_PORT = "cluster-announce-ip", "cluster-announce-port", "cluster
 
 
 def meeting_point(node: Node, view: View | None) -> tuple[str, int, int | None]:
-    """Return host, port and bus port (None: the default) under which other nodes are to meet `node`.
+    """Return host, port and bus port (None: the default) at which other nodes are to meet `node`.
 
-    What the topology announces wins, then what it gives; the rest is what the node itself says. A node that
-    is dialled at a loopback address is met at the one in its own line, if that is no loopback address: after
+    The announcement in the topology wins, then the topology's own values; the node itself gives the rest. A
+    node dialled at a loopback address is met at the address in its own line, if that is not loopback: after
     a restart at another loopback address its own line still has the old one.
     """
     host, port, bus_port = node.host, node.port, node.bus_port
@@ -73,10 +73,10 @@ def _other_announcement(node: Node, announce: Announce, view: View) -> Iterator[
 
 
 def _announcement(view: View) -> dict[str, str | None]:
-    """What a node announces by setting: the empty text for nothing, None where that is unknown.
+    """What a node announces, by setting: "" for nothing, None if unknown.
 
-    Its own line of CLUSTER NODES has the ports that it announces or else really has; the address there is
-    announced or told by others, so only CONFIG is sure.
+    Its own line has the ports that it announces or really has. The address there may come from other nodes,
+    so only CONFIG is certain.
     """
     config = view.config
     said = {_IP: config.get(_IP)}
@@ -91,7 +91,6 @@ def _announcement(view: View) -> dict[str, str | None]:
 
 
 def _same(one: str, other: str) -> bool:
-    """Whether two ports or addresses are the same, however they are spelled."""
     from ipaddress import ip_address
 
     try:

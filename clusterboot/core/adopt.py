@@ -1,8 +1,7 @@
-"""What a running or half-built cluster already is, and whether the topology may go on from there. Pure.
+"""What an existing cluster already is, and whether the topology can continue from there. Pure.
 
-`adopt` turns views into pins for `placement.place`: a node that serves slots keeps them, a replica of a
-node of the topology stays its replica. Roles and slots in the file are how a cluster starts: a failover or
-a replica that moved is kept, with a warning. What only moving data could resolve is refused.
+`adopt` turns views into pins for `placement.place`. Roles and slots in the file describe the start: a
+failover or a moved replica is kept, with a warning. What only moving data could resolve is refused.
 """
 
 from __future__ import annotations
@@ -61,10 +60,10 @@ def adopt(topology: Topology, views: Views) -> Adopted:
 
 
 def _pins(topology: Topology, views: Views) -> tuple[dict[str, Spot], list[Problem]]:
-    """Serving primaries, replicas of the topology's own nodes, and primaries that have such replicas.
+    """Pin serving primaries, replicas of the topology's own nodes, and primaries of such replicas.
 
-    Also a problem for every replica that leads to no primary: nothing that clusterboot does to a replica
-    makes it a primary. preflight refuses replicas of nodes outside the topology.
+    Also return a problem for every replica that leads to no primary: clusterboot never promotes a replica.
+    preflight refuses replicas of nodes outside the topology.
     """
     ids = {view.id: name for name, view in views.items()}
     follows = {name: ids.get(view.me.primary or "") for name, view in views.items() if view.me.replica}
@@ -99,7 +98,7 @@ def _pins(topology: Topology, views: Views) -> tuple[dict[str, Spot], list[Probl
 
 
 def _split_ownership(topology: Topology, views: Views, fresh: Placement) -> Iterator[Problem]:
-    """Refuse several groups that own slots, where they are two clusters and not one that is half-built."""
+    """Refuse several groups that own slots, unless they are one half-built cluster."""
     groups = [
         (members, union(views[name].me.slots for name in members))
         for members in group(views, connected=False)
@@ -169,18 +168,15 @@ def _resharding(views: Views, target: Placement) -> Iterator[Problem]:
 
 
 def needs_recheck(problems: Iterable[Problem]) -> frozenset[Problem]:
-    """Return those of `problems` that only count when a second look finds the same.
-
-    Nodes are not read at the same moment: a slot may have moved from one to the other between two reads.
-    """
+    """Return the `problems` that need a second look: a slot may have moved between the reads of two nodes."""
     return frozenset(problem for problem in problems if problem.code == "slots-held")
 
 
 def _held(views: Views, target: Placement) -> Iterator[Problem]:
     """Nodes that are to serve slots which they list as those of another node, which no longer serves them.
 
-    The other nodes do not learn of a DELSLOTS on the owner, since nodes only say what they serve, never what
-    they do not: they refuse ADDSLOTS (`Slot N is already busy`) until they are told.
+    Nodes only say what they serve: others do not learn of a DELSLOTS on the owner, and refuse ADDSLOTS (`Slot
+    N is already busy`) until they get a DELSLOTS too.
     """
     if any(view.me.moving for view in views.values()):
         return  # a reshard is under way, and nodes are not read at the same moment
@@ -224,7 +220,7 @@ def _keys_without_slots(views: Views) -> Iterator[Problem]:
 def _contradictions(
     topology: Topology, fresh: Placement, target: Placement, pins: Mapping[str, Spot]
 ) -> Iterator[Problem]:
-    """What the file says explicitly and only moving slots could bring about."""
+    """Explicit values in the file that only moving slots could reach."""
     serving = {name: spot.slots for name, spot in pins.items() if spot.slots}
     surplus = len(serving) - sum(spot.role == "primary" for spot in fresh.spots.values())
     # Only nodes that the file itself calls replicas: a wrong number of primaries is not refused.

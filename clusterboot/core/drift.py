@@ -1,4 +1,4 @@
-"""Warnings about what a running cluster has otherwise than the file says, and keeps. Pure."""
+"""Warnings where a running cluster differs from the file and is kept as it is. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clusterboot.wording import count, shortened
 
 
 def differences(topology: Topology, fresh: Placement, pins: Mapping[str, Spot]) -> Iterator[Problem]:
-    """Yield the warnings about `pins`, what the nodes are, beside `fresh`, what fresh ones would become."""
+    """Yield warnings where `pins` (what nodes are) differ from `fresh` (what fresh nodes would become)."""
     found = [problem for node in topology.nodes for problem in _role_differs(node, pins)]
     yield from found
     named = {problem.node for problem in found}
@@ -80,9 +80,9 @@ def fewer_replicas(
 ) -> Iterator[Problem]:
     """Yield one warning if primaries have fewer replicas than the file wants.
 
-    After a failover, a replica that moved (cluster-migration-barrier) or a node that was taken out of the
-    file, a primary may be alone while the cluster is Ready: its slots are lost with it. `fresh` is what the
-    file says, `target` has the replicas that are still to come.
+    Causes are a failover, cluster-migration-barrier or a node removed from the file. The cluster may still be
+    Ready, but a lone primary's slots are lost with it. `fresh` is what the file says,
+    `target` includes the replicas still to come.
     """
     have, wanted = Counter(target.primary_of.values()), _wanted(topology, fresh)
     lacking = [

@@ -1,8 +1,4 @@
-"""What a run reports while it works. Pure.
-
-The run never prints. It emits events; a reporter draws a live screen, prints plain lines or stays
-silent. Events are small and frozen, so a reporter may keep them.
-"""
+"""What a run reports while it works: frozen events, which a reporter draws, prints or ignores. Pure."""
 
 from __future__ import annotations
 

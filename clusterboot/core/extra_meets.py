@@ -1,14 +1,12 @@
-"""MEETs beyond the minimal plan, where gossip alone is slow or does not help. Pure.
+"""MEETs beyond the minimal plan, where gossip is slow or does not help. Pure.
 
-Newcomers: at the default cluster-node-timeout, gossip takes up to half a minute to bring a newcomer and its
-role to all nodes of a serving cluster. After a MEET both nodes exchange full headers at once.
-
+Newcomers: at the default cluster-node-timeout, gossip takes up to 30 s to bring a newcomer and its role to
+all nodes of a serving cluster. After a MEET both nodes exchange full headers at once.
 Moved nodes: gossip brings a new address only to nodes that already take the node for failing
-(cluster_legacy.c, clusterProcessGossipSection), after cluster-node-timeout. A MEET at the new address ends at
-once in 'we already know this node', and both have each other's address.
-
+(cluster_legacy.c, clusterProcessGossipSection), after cluster-node-timeout. A MEET at the new address gives
+both nodes the other's address, and ends at once in 'we already know this node'.
 One-sided pairs: a node ignores gossip about a node that it was told to forget, for 60 s (CLUSTER FORGET;
-clusterBlacklistExists), and all packets of a node that it does not know. It takes a MEET from any node.
+clusterBlacklistExists), and all packets of an unknown node, but accepts a MEET from any node.
 """
 
 from __future__ import annotations
@@ -22,7 +20,7 @@ from clusterboot.core.verdict import NodeHealth, Verdict
 from clusterboot.core.views import Views
 from clusterboot.topology import Node, Topology
 
-# Extra MEETs that one node sends in a round: so many links are down at once.
+# Extra MEETs that one node sends in a round, and so how many links are down at once.
 MAX_MEETS_PER_ROUND = 16
 # MEETs of a pair before its pause doubles, and how often it doubles at most.
 _MEETS_BEFORE_DOUBLING, _MAX_DOUBLINGS = 4, 5
@@ -43,8 +41,8 @@ def newcomers(views: Views) -> frozenset[str]:
 def pause(seconds: float, count: int) -> float:
     """Return the seconds before the next extra MEET of a pair that had `count` of them; `seconds` at first.
 
-    A peer that a few MEETs did not reach has another reason than slow gossip, such as a role that changed
-    meanwhile. Its link must not be cut twice a second without end.
+    If a few MEETs did not help, the reason is not slow gossip, but for example a changed role: the link must
+    not be cut twice a second without end.
     """
     return seconds * float(2 ** max(0, min(count - _MEETS_BEFORE_DOUBLING, _MAX_DOUBLINGS)))
 
@@ -59,12 +57,11 @@ def newcomer_meets(
 ) -> tuple[Meet, ...]:
     """Return the MEETs between the newcomers `joining` and the nodes of which one has the other wrong.
 
-    A MEET brings the news of its sender: its receiver learns by it, while the reply only ends the
-    handshake and is not read on (clusterProcessPacket). So a peer that only the newcomer has wrong is the
-    sender. `attaching` are newcomers that have yet to become replicas, with their primaries: such a node
-    meets only its primary, since every other node would have to hear of its new role once more. A node
-    that says of itself that it is not what was planned has no news. Pairs of sender and receiver that are
-    `resting` are left out.
+    Only the receiver learns from a MEET: the reply ends the handshake and is not read further
+    (clusterProcessPacket). So a peer that only the newcomer has wrong is the sender, and a node that is not
+    yet as planned sends no news of itself. `attaching` maps newcomers that have yet to become replicas to
+    their primaries, which alone they meet: all other nodes would need the new role again. Pairs (sender,
+    receiver) in `resting` are left out.
     """
     attaching = attaching or {}
     differing = {name for name, health in verdict.nodes.items() if name in health.stale}
@@ -118,8 +115,7 @@ def one_sided_meets(
 ) -> tuple[Meet, ...]:
     """Return for every node that does not list another a MEET from one such other.
 
-    `unlisted` are pairs of which the first does not list the second, which sees the first. One MEET for
-    each node is enough: with it comes the gossip about the rest.
+    In each pair of `unlisted` the first does not list the second, which sees the first. Gossip does the rest.
     """
     nodes = {node.name: node for node in topology.nodes}
     senders: dict[str, str] = {}

@@ -13,10 +13,9 @@ from clusterboot.core.views import Views
 def group(views: Views, *, connected: bool = True) -> list[list[str]]:
     """Return the groups of nodes that know each other, in the order of `views`, members likewise.
 
-    Two nodes are in one group when each lists the other's id: a node ignores the gossip of a node that it
-    does not know (cluster_legacy.c, clusterProcessPacket). Handshakes have random ids, so they never count.
-    With `connected` one of the two must also be connected to the other: nodes that all restarted at new
-    addresses list each other at the old ones, and need a MEET like nodes that do not know each other.
+    Two nodes are in one group when each lists the other's id: packets of unknown nodes are ignored
+    (cluster_legacy.c, clusterProcessPacket). Handshakes have random ids, so they never count. `connected`
+    also requires a link one way: nodes that all restarted at new addresses need a MEET.
     """
     bit = {view.id: 1 << index for index, view in enumerate(views.values())}
     lists, linked = [], []

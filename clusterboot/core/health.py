@@ -1,9 +1,8 @@
 """Ready, or every reason why not. Pure.
 
-Ready means, in one snapshot of all nodes: every node lists exactly the ids of the topology, each
-connected and free of handshake, noaddr, fail and fail?; all nodes agree on every role, primary and
-slot; the planned slots are covered; cluster_state is ok everywhere; every replica's link to its
-primary is up. The mesh is the first of these alone.
+Ready means, in one snapshot: every node lists exactly the ids of the topology, each connected and free of
+handshake, noaddr, fail and fail? (up to here, the mesh); all agree on every role, primary and slot; the
+planned slots are covered; cluster_state is ok everywhere; every replica's link to its primary is up.
 """
 
 from __future__ import annotations
@@ -32,10 +31,10 @@ class _Line(NamedTuple):
 
 
 class Judge:
-    """Compares views with a target; keeps what it found out about a `Peer` for as long as the target holds.
+    """Compares views with a target, and caches the result for each `Peer`.
 
-    Equal lines share one `Peer` (see `views.parse_nodes`), so in a mesh of N nodes about N peers are
-    compared, and N² lines only looked up.
+    Equal lines share one `Peer` (see `views.parse_nodes`): in a mesh of N nodes about N peers are compared,
+    and N² lines only looked up.
     """
 
     def __init__(self, target: Placement, ids: Mapping[str, str], *, mesh_only: bool = False) -> None:
@@ -44,7 +43,7 @@ class Judge:
         self.ids = dict(ids)
         self.names = {node_id: name for name, node_id in ids.items()}
         self.mesh_only = mesh_only
-        # By id() of the peer, which stays its own for as long as the line keeps the peer.
+        # By id() of the peer, which stays unique because the line keeps the peer alive.
         self._lines: dict[int, _Line] = {}
         self._latest: dict[str, tuple[tuple[Peer, ...], NodeHealth]] = {}
 
@@ -61,7 +60,7 @@ class Judge:
     def _compare(self, view: View) -> NodeHealth:
         lines = self._lines
         if len(lines) > _MAX_LINES_KEPT:
-            # A node whose lines never stay the same must not fill the memory.
+            # Bounds the memory where lines change in every reply.
             lines.clear()
         odd: list[_Line] = []
         for peer in view.peers:

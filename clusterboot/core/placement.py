@@ -1,11 +1,9 @@
-"""Which nodes are primaries, which replicate them, which slots they serve: decided from the file. Pure.
+"""Primaries, their replicas and their slots, decided from the file: the same file, the same placement. Pure.
 
-The same file gives the same placement, on every machine and in every run.
-
-What a node already is (a pin) is never changed, all else is placed around it. Primaries first, spread over
-zones, then over hosts; replicas on another zone than their primary where possible, else on another host,
-evenly. Slots in the file go to their nodes, slots that are served stay, the others are split over the
-primaries without any, by weight. Where versions are mixed, no replica is older than its primary if possible.
+A pin (what a node already is) never changes. Primaries are spread over zones, then hosts; replicas go to
+another zone than their primary where possible, else another host, evenly. Slots in the file go to their
+nodes, served slots stay; primaries without any share the rest by weight. With mixed versions, no replica is
+older than its primary if possible.
 """
 
 from __future__ import annotations
@@ -80,10 +78,9 @@ def place(
 
 
 def wanted_primaries(topology: Topology) -> int:
-    """Return how many primaries the file asks for.
+    """Return how many primaries the file asks for: those that it names if it has every role.
 
-    `nodes // (1 + replicas)`, but never a node that the file calls a replica; where the file has every
-    role, the primaries are counted.
+    Otherwise `nodes // (1 + replicas)`, but never a node that the file calls a replica.
     """
     replicas = sum(spelled_role(node) == "replica" for node in topology.nodes)
     if all(spelled_role(node) for node in topology.nodes):
@@ -119,7 +116,6 @@ def _fresh(topology: Topology, formats: Formats) -> set[str]:
 
 
 def _around(topology: Topology, pins: Mapping[str, Spot], fresh: set[str], formats: Formats) -> set[str]:
-    """The primaries around `pins`."""
     wanted = wanted_primaries(topology)
     chosen = {name for name, spot in pins.items() if spot.role == "primary"}
     followed = {node.replica_of for node in topology.nodes if node.replica_of}
@@ -173,7 +169,7 @@ def _heads(topology: Topology, primaries: set[str], pins: Mapping[str, Spot]) ->
     """The primaries of pinned replicas, and of primaries whose replica has taken over."""
     heads = {name: spot.primary or name for name, spot in pins.items() if spot.role == "replica"}
     for node in topology.nodes:
-        # The node that took over from a primary that came back empty is its primary now.
+        # A node that took over from a primary that came back empty is now its primary.
         if node.replica_of is not None and node.name in primaries and node.replica_of not in primaries:
             heads.setdefault(node.replica_of, node.name)
     return heads
@@ -186,9 +182,9 @@ def _slots(
     heads: Mapping[str, str],
     planned: set[str],
 ) -> dict[str, Slots]:
-    """The slots of every primary: those that it serves already, and its share of the unserved ones.
+    """The slots of every primary: those that it serves, and its share of the unserved ones.
 
-    `planned` are the primaries on fresh nodes, whose shares are passed on.
+    The shares of `planned`, the primaries on fresh nodes, are passed on.
     """
     served = {name: spot.slots for name, spot in pins.items() if spot.slots}
     unserved = union(served.values()).complement()
@@ -196,13 +192,13 @@ def _slots(
     homeless = NONE
     for name, whole in fresh.items():
         head, share = heads.get(name, name), whole & unserved
-        # The node that took over gets the share, but not in addition to one of its own.
+        # The node that took over gets the share unless it has one already.
         if head in primaries and (head == name or head not in fresh):
             served[head] = served.get(head, NONE) | share
         else:
             homeless |= share
     if homeless:
-        # Another node has become a primary in place of the planned one, and gets the share.
+        # Other nodes became primaries in place of the planned ones, and get their shares.
         ours = [node.name for node in topology.nodes if node.name in primaries]
         heirs = [name for name in ours if not served.get(name)] or ours
         for name, share in zip(heirs, split(homeless, [1] * len(heirs)), strict=True):
@@ -211,7 +207,6 @@ def _slots(
 
 
 def _fresh_slots(topology: Topology, primaries: set[str]) -> dict[str, Slots]:
-    """The slots that the file gives each of `primaries` on fresh nodes."""
     nodes = [node for node in topology.nodes if node.name in primaries]
     explicit = {node.name: node.slots for node in nodes if node.slots is not None}
     automatic = [node for node in nodes if node.slots is None]

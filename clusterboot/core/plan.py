@@ -1,9 +1,8 @@
 """The plan: what is still missing, as a tuple of frozen steps. Pure.
 
-A run that was interrupted anywhere is continued by planning again (tests/core/test_plan.py replays every
-prefix). The MEET plan is the smallest that connects all nodes: one MEET fewer than there are groups of nodes
-that already know each other, since gossip carries knowledge inside a group and the receiver of a MEET accepts
-its sender.
+An interrupted run is continued by planning again (tests/core/test_plan.py replays every prefix). There is one
+MEET fewer than groups of nodes that know each other, the least that connects all: gossip carries knowledge
+inside a group, and the receiver of a MEET accepts its sender.
 """
 
 from __future__ import annotations
@@ -82,8 +81,8 @@ class Plan:
 def plan(topology: Topology, target: Placement, views: Views | None = None) -> Plan:
     """Return the steps that bring `views` to `target`; without views, those for fresh nodes.
 
-    `views` must have every node of the topology. Steps come in the order epochs, slots, MEET,
-    REPLICATE; a REPLICATE is planned whether or not its node knows the primary yet.
+    `views` must have every node of the topology. Steps come in the order epochs, slots, MEET, REPLICATE,
+    which is planned whether or not its node knows the primary yet.
     """
     groups = [[node.name] for node in topology.nodes] if views is None else group(views)
     meets = _meets(topology, groups, views)
@@ -123,10 +122,10 @@ def _epochs(target: Placement, views: Views | None) -> Iterable[SetEpoch]:
     """A different epoch for each node of a cluster that is to serve: replicas below all primaries.
 
     Every node is a primary until its REPLICATE, and of primaries with equal epochs one moves past all others.
-    Valkey from 8.1 on ignores what a replica says of itself while its primary's epoch is lower than the one
-    that the replica had; some nodes then listed it as a primary without end (measured: one run in six of 150
-    nodes). SET-CONFIG-EPOCH needs a node that knows no other and whose epoch is 0. A node without slots that
-    joins serving nodes keeps 0: it must never outrank them.
+    Valkey from 8.1 on ignores what a replica says while its primary's epoch is lower than its former own;
+    some nodes then listed it as a primary without end (measured: one run in six of 150 nodes).
+    SET-CONFIG-EPOCH needs epoch 0 and no known node. A node without slots that joins serving nodes keeps 0:
+    it must never outrank them.
     """
     views = views or {}
     serving = any(view.state_ok and view.me.slots for view in views.values())

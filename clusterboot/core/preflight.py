@@ -1,7 +1,6 @@
 """Everything that forbids changing these nodes, found before the first change. Pure.
 
-All checks run, so that a user sees everything that is wrong at once. None can be overridden: the hint of
-each problem says what to do.
+All checks run, so that a user sees all problems at once. None can be overridden.
 """
 
 from __future__ import annotations
@@ -24,10 +23,7 @@ from clusterboot.wording import agree, listed, shortened
 
 
 def refusals(topology: Topology, views: Views, away: Iterable[str] = ()) -> tuple[Problem, ...]:
-    """Return every problem of the nodes themselves, whatever the plan.
-
-    `away` are the ids of nodes of the topology that have no view: they are no strangers.
-    """
+    """Return every problem of the nodes themselves; `away` are ids of the topology's nodes without a view."""
     return (
         *_one_server_twice(views),
         *_one_id_twice(views),
@@ -75,7 +71,7 @@ def _names_by(views: Views, key: Callable[[View], str]) -> dict[str, list[str]]:
 
 
 def _one_server_twice(views: Views) -> Iterator[Problem]:
-    """One process answers under two addresses: run_id is random for each start of a server."""
+    """One process at two addresses: each start of a server has a new random run_id."""
     for run_id, names in _names_by(views, attrgetter("run_id")).items():
         if run_id and len(names) > 1:
             yield refusal(
@@ -88,7 +84,6 @@ def _one_server_twice(views: Views) -> Iterator[Problem]:
 
 
 def _one_id_twice(views: Views) -> Iterator[Problem]:
-    """Two processes with one node id: a copied nodes.conf or data folder."""
     for node_id, names in _names_by(views, attrgetter("id")).items():
         # One name for each process, where it is known: `same-server` is about one process twice.
         processes = list({views[name].run_id or name: name for name in reversed(names)}.values())[::-1]
@@ -107,7 +102,7 @@ def _one_id_twice(views: Views) -> Iterator[Problem]:
 def _strangers(views: Views, away: Iterable[str]) -> Iterator[Problem]:
     """Ids that nodes list and the topology does not have: MEET would bring them in."""
     ours = {*away, *(view.id for view in views.values())}
-    # By the id of a stranger: the nodes that list it, with their lines.
+    # By the stranger's id, then by the node that lists it.
     lines: dict[str, dict[str, Peer]] = defaultdict(dict)
     for name, view in views.items():
         for peer in view.peers:
@@ -205,9 +200,9 @@ def during_run(
 ) -> tuple[Problem, ...]:
     """Return what forbids going on in the middle of a run.
 
-    `ids` are the nodes' ids at the beginning, `problems` what preflight finds now. A node with another
-    id is a new, empty one in the place of the old, which the others still list. Once something was
-    changed (`acted`) the exit status of a refusal, which says that nothing was, is replaced.
+    `ids` are the nodes' first ids: a node with another id is a new, empty one, and the others still list the
+    old. `problems` is what preflight finds now. Once something was changed (`acted`) the exit status of a
+    refusal, which says that nothing was, is replaced.
     """
     replaced = {name: view for name, view in views.items() if ids.get(name, view.id) != view.id}
     found = [

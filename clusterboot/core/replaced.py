@@ -1,9 +1,8 @@
 """Nodes that came back empty under another id, and the old ids that the others still list. Pure.
 
-A node that lost its disk gets a new id. The others keep the old one: at its old address until they have
-connected to it and found another id there, which takes them some tenths of a second, and from then on without
-an address (`:0 noaddr`; cluster_legacy.c, clusterProcessPacket, 'PONG contains mismatching sender ID').
-Only CLUSTER FORGET removes it.
+The others list the old id at its address until they connect and find another id there, some tenths of a
+second, then without an address (`:0 noaddr`; cluster_legacy.c, clusterProcessPacket, 'PONG contains
+mismatching sender ID'). Only CLUSTER FORGET removes it.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from clusterboot.wording import agree, listed, shortened
 def forget_hint(node_id: str, names: Sequence[str], views: Views) -> str:
     """Return how to remove the id of a node that no longer exists from the nodes `names`, as commands.
 
-    A replica cannot forget its primary (Can't forget my master!), and may have all that is left of it.
+    A replica cannot forget its primary (Can't forget my master!), and may have the only copy of its data.
     """
     forget = f"run CLUSTER FORGET {node_id} on {listed(names)}, all within 60 seconds, then run this again"
     for name in names:
@@ -32,8 +31,8 @@ def forget_hint(node_id: str, names: Sequence[str], views: Views) -> str:
 def successors(lines: Mapping[str, Mapping[str, Peer]], views: Views) -> dict[str, str]:
     """Return, by the old id, the node that has its address now and another id.
 
-    `lines` are, by id and by teller, what nodes say of the ids that no node of the topology has. A loopback
-    address means a node on the teller's own host, so it only counts where the teller is on this host too.
+    `lines` are, by id and by reporting node, the lines about ids outside the topology. A loopback address is
+    on the reporting node's host, so it only counts where that is this host too.
     """
     addresses = {(view.me.ip or view.ip, view.me.port): name for name, view in views.items() if view.me.port}
     found: dict[str, str] = {}
@@ -76,7 +75,7 @@ def ghost(
 def same_address(stranger: Peer, names: Sequence[str], successor: str) -> Problem:
     """Return the problem that an id is listed as alive at the address of a node that has another id.
 
-    Either the links of the others are not up to date, or another node has that address in their network.
+    Either the others' links are outdated, or another node has that address in their network.
     """
     return refusal(
         "stranger",

@@ -65,8 +65,7 @@ class Validated:
 class UpResult:
     """What `up` did, and how the cluster stands.
 
-    `plan` is what was missing at the first look, `steps` what was done, in order. `started` is how many local
-    servers were started before.
+    `plan` is what was missing at first, `steps` what was done, `started` how many local servers were started.
     """
 
     topology: Topology

@@ -68,12 +68,11 @@ def pair(
 ) -> dict[str, str]:
     """Return a primary for every replica: evenly first, then as far apart as possible.
 
-    Dealing and then trading between two is exact on fresh nodes and almost exact around replicas that
-    are there already (tests/core/test_placement.py tries all combinations).
-
-    `have` counts the replicas that primaries have already. `wish` names a primary for some of `replicas`,
-    which is kept where the counts stay as even. Counts differ by no more than `have` forces them to.
-    `formats` are given where versions are mixed; they are ignored where not every replica can fit.
+    Dealing and then trading between two is exact on fresh nodes and almost exact around existing replicas
+    (tests/core/test_placement.py tries all combinations).
+    `have` counts the replicas of each primary, which alone can make the result uneven. `wish` names primaries
+    that are kept where the counts stay as even. `formats` are given where versions are mixed; they are
+    ignored where not every replica can fit.
     """
     if not replicas:
         return {}
@@ -125,7 +124,7 @@ def _deal(replicas: Sequence[Node], primaries: Sequence[Node], count: Counter[st
                 if not nodes:
                     del places[key]
                 break
-        # Without a break: with one more for this primary another replica would find none. That never changes.
+        # Without a break this primary takes no more: another replica would find no place, now and later.
     return pairs
 
 
@@ -226,8 +225,8 @@ def _subsets(counts: Counter[Format]) -> Iterator[Sequence[Format]]:
 def shares(candidates: Iterable[Format], count: int) -> Iterator[dict[Format, int]]:
     """Yield how many primaries of each format to try when `count` of `candidates` become primaries.
 
-    The oldest first: a replica that is older than a primary could swap places with it. That leaves a
-    choice only between formats of which none reads the other, and for unknown ones.
+    The oldest first, since an older replica could swap places with its primary. That leaves a choice only
+    between formats of which none reads the other, and for unknown ones.
     """
     there = Counter(candidates)
     known = sorted(each for each in there if each is not None)

@@ -1,13 +1,12 @@
 """What the boost lowers, how far, where, and how a node keeps its own values meanwhile. Pure.
 
-Gossip waits for cluster-node-timeout. A replica's first sync waits for its primary's
-repl-diskless-sync-delay, and on Valkey 9 for the replica's once-a-second cron, unless it loads the data from
-the socket (repl-diskless-load). With a low timeout a node that stalls for a moment counts as failed, so
-elections are off for as long as timeouts are low.
+Gossip waits for cluster-node-timeout. A first sync waits for the primary's repl-diskless-sync-delay, and on
+Valkey 9 for the replica's once-a-second cron, unless it loads from the socket (repl-diskless-load). While
+timeouts are low elections are off: a node that stalls briefly would count as failed.
 
-The own values of a node are encoded in one number, the mark, which is its cluster-migration-barrier
-meanwhile: any later run on any machine can restore them. So high a barrier only stops replica migration,
-which is not wanted while a cluster forms (clusterHandleReplicaMigration).
+A node's own values are encoded in one number, the mark, set as its cluster-migration-barrier: any later run
+on any machine can restore them. So high a barrier only stops replica migration, which is not wanted while a
+cluster forms (clusterHandleReplicaMigration).
 """
 
 from __future__ import annotations
@@ -25,21 +24,21 @@ LOAD = "repl-diskless-load"
 NO_FAILOVER = "cluster-replica-no-failover"
 BARRIER = "cluster-migration-barrier"
 
-# Lowered in this order, and restored in reverse, where a server cannot set all of them in one step: a node
-# never has a low timeout without the mark or with elections on.
+# Lowered in this order, restored in reverse, where a server cannot set all in one step: a node never has a
+# low timeout without the mark or with elections on.
 SETTINGS = (BARRIER, NO_FAILOVER, DELAY, LOAD, TIMEOUT)
 
 # How long a nudge lasts: nodes decide every 100 ms which nodes to ping (clusterCron).
 NUDGE_SECONDS = 0.25
 
-# The lowest mark, and the bounds of what is encoded in it: the highest mark is below 2**31, the limit
-# of cluster-migration-barrier on all servers.
+# The lowest mark, and the bounds of its parts. Marks stay below 2**31, which is the limit of
+# cluster-migration-barrier on all servers.
 _LOWEST = 1_100_000_000
 _TIMEOUTS, _DELAYS, _BARRIERS, _BITS = 1_000_000, 32, 8, 4
 _FLAG_BIT, _LOAD_BIT = 1, 2
 
-# Every lowered timeout ends in these milliseconds. That tells a lowered timeout from one that a user set
-# while it was low; alone it means nothing, since a user may have such a timeout.
+# The last digits of every lowered timeout in ms: they tell it from one that a user set while it was low.
+# Alone they mean nothing, since a user may have such a timeout.
 _ENDING = 37
 
 # Up to this many nodes links are made so fast that one low timeout is enough.
@@ -76,8 +75,7 @@ def eased(timeout: int) -> int:
 def handshake_seconds(node_timeout: float) -> float:
     """Return after how many seconds a handshake has expired, at this cluster-node-timeout in seconds.
 
-    Servers drop a node in handshake after max(cluster-node-timeout, 1 s) and look every 100 ms
-    (cluster_legacy.c, clusterCron).
+    Servers drop it after max(cluster-node-timeout, 1 s) and look each 100 ms (cluster_legacy.c, clusterCron).
     """
     return max(node_timeout, 1.0) + 0.3
 
@@ -85,9 +83,8 @@ def handshake_seconds(node_timeout: float) -> float:
 def own_values(view: View, config: Settings) -> dict[str, str]:
     """Return a node's own values of the settings to lower, from its `config`.
 
-    On a node that another run has lowered these are the values to restore. Elections that the user has
-    switched off are not in it, nor is another `repl-diskless-load` than the default; lowering that one only
-    helps Valkey.
+    On a lowered node these are the values to restore. Elections that the user has switched off are left out,
+    and so is a `repl-diskless-load` other than the default; lowering it only helps Valkey.
     """
     config = {**config, **restored(config)}
     own = {key: config[key] for key in (BARRIER, DELAY, TIMEOUT) if key in config}
@@ -120,8 +117,7 @@ def too_large(own: Settings) -> str | None:
 def kept(now: Settings) -> dict[str, str] | None:
     """Return the own values that the mark of a node encodes, or None where the node is not lowered.
 
-    A lowered node has a mark, and also elections off or a timeout as the boost sets it. One of them alone
-    was set by a user.
+    A lowered node has a mark, and elections off or a boost timeout; a user may have set one of them alone.
     """
     value = number(now.get(BARRIER, "")) - _LOWEST
     if not 0 <= value < _TIMEOUTS * _DELAYS * _BARRIERS * _BITS:
@@ -148,15 +144,15 @@ def timeout_to_restore(now: Settings) -> dict[str, str]:
     own = kept(now)
     if own is None or not _low(now.get(TIMEOUT, "")) or now[TIMEOUT] == own[TIMEOUT]:
         return {}
-    # With elections on, the node is only known as lowered by its timeout: all is restored in one step then.
+    # With elections on, only the timeout shows that the node is lowered: restore all in one step.
     return {TIMEOUT: own[TIMEOUT]} if now.get(NO_FAILOVER) == "yes" else restored(now)
 
 
 def restored(now: Settings) -> dict[str, str]:
     """Return everything to set on a node to restore its own values; empty: nothing.
 
-    A value that is not as the boost sets it was set by a user meanwhile, and stays. The timeout is in it
-    even when it is restored already: another run may be lowering it.
+    A value that a user has changed meanwhile stays. The timeout is included even if it is restored already:
+    another run may be lowering it.
     """
     own = kept(now)
     if own is None:
@@ -170,11 +166,10 @@ def restored(now: Settings) -> dict[str, str]:
 
 
 def marked_again(own: Settings, now: Settings) -> dict[str, str]:
-    """Return what to set on a node that this run has lowered and that is not known as lowered any more.
+    """Return what to set on a node that this run has lowered but that no longer counts as lowered.
 
-    A user has set the barrier, or the other settings by which a lowered node is known. As long as elections
-    or the timeout are as the boost sets them, it is a new mark, with the barrier as it is now; else the own
-    values of what is still lowered.
+    A user has changed the barrier or another setting. While elections or the timeout are as the boost sets
+    them, this is a new mark with the present barrier; else the own values of what is still lowered.
     """
     if kept(now) is not None:
         return {}
@@ -192,7 +187,7 @@ def marked_again(own: Settings, now: Settings) -> dict[str, str]:
 def to_lower(own: Settings, timeout: int) -> dict[str, str] | None:
     """Return everything to set on a node for `timeout` ms, or None where its own values do not fit.
 
-    Always all settings: whatever another run restores at the same moment, the node never has a low timeout
+    Always all settings: even if another run restores at the same moment, the node never has a low timeout
     without its mark and with elections on.
     """
     marked = mark(own)
@@ -205,9 +200,8 @@ def to_lower(own: Settings, timeout: int) -> dict[str, str] | None:
 def refusal(topology: Topology, views: Views, *, wanted: bool, replicas: bool) -> str | None:
     """Return why there is no boost, or None when there may be one.
 
-    Never on or next to nodes that serve: a node that joins them with low timers can fail over a primary
-    that is only slow. `replicas` tells whether the cluster gets any: without the setting that switches
-    elections off (before Redis 5.0) they could take over from a slow primary.
+    Never near nodes that serve: with low timers a joining node can fail over a primary that is only slow. If
+    there will be `replicas`, elections must be switched off, which needs Redis 5.0.
     """
     if not wanted or not topology.boost:
         return "switched off"
@@ -261,7 +255,7 @@ def set_by_users(views: Views) -> Iterator[Problem]:
             hint=f"if that is not wanted: CONFIG SET {NO_FAILOVER} no on {listed(names)}, and the same in "
             "the configuration file",
         )
-    # Left when a user restores the rest of an interrupted run by hand. It may also be the user's own value.
+    # Left when a user restores the rest of an interrupted run by hand; or the user's own value.
     if names := [name for name, view in others.items() if number(view.config.get(BARRIER, "")) >= _LOWEST]:
         yield warning(
             "migration-off",

@@ -1,7 +1,7 @@
 """The verdict over a cluster: what each node lacks, and every reason why it is not Ready. Pure.
 
-A reason that only follows from another is left out: what others say of a node that says the same of
-itself, cluster_state while slots are not served, roles of nodes that do not see each other.
+A reason that only follows from another is left out: what others repeat of what a node says of itself,
+cluster_state while slots are not served, roles of nodes that do not see each other.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ _UP = "run 'clusterboot up': it does what is missing"
 class NodeHealth:
     """What one node lacks; empty tuples and True mean that it lacks nothing.
 
-    `unseen` are the names of the nodes that it does not see. `strangers` are the ids that it lists and
-    no node of the topology has. `stale` are the names of the nodes that it lists with another role,
-    primary or slots than planned. `handshakes` counts its lines in handshake. `state_ok` and `in_sync`
-    are what the node says of itself.
+    `unseen` are names of nodes that it does not see, `strangers` listed ids outside the topology, `stale`
+    names of nodes that it lists with another role, primary or slots than planned. `handshakes` counts its
+    lines in handshake. `state_ok` and `in_sync` are what the node says of itself.
     """
 
     unseen: tuple[str, ...] = ()
@@ -125,9 +124,8 @@ def _behind(
 ) -> tuple[list[tuple[str, str]], set[str]]:
     """The nodes of `off` that are only not as far as planned.
 
-    Return each that must still become the replica of a primary that it sees, with that primary; and the
-    names of all nodes whose state needs no reason of its own: it is this one, or their slots are not
-    served, or they do not see their primary.
+    Return pairs (replica, primary) still to attach, where the replica sees the primary, and the names of all
+    nodes that need no separate reason: theirs is this one, unserved slots or an unseen primary.
     """
     to_attach: list[tuple[str, str]] = []
     excused: set[str] = set()
@@ -145,10 +143,7 @@ def _behind(
 def _repeated(
     view: View, names: Mapping[str, str], off: Mapping[str, Peer], same: dict[int, bool]
 ) -> Iterator[str]:
-    """The nodes of `off` of which this node says what they say of themselves.
-
-    `same` keeps the answer for each `Peer`, which many nodes share.
-    """
+    """The nodes of `off` that this node lists as they describe themselves; `same` caches it by `Peer`."""
     for peer in view.peers:
         name = names.get(peer.id, "")
         if name in off:

@@ -14,7 +14,7 @@ from clusterboot.core.views import View, Views
 from clusterboot.errors import Problem, refusal, warning
 from clusterboot.wording import listed, shortened
 
-# The number of the format that a server writes; None where its version is not known.
+# The number of the format that a server writes; None where its version is unknown.
 Format = int | None
 # The format of each node by its name. Empty where all nodes have the same one.
 Formats = Mapping[str, Format]
@@ -58,7 +58,7 @@ def can_replicate(primary: View, replica: View) -> bool:
 
 
 def for_a_while(primary: View, replica: View) -> bool:
-    """Return whether a replica that cannot replicate does so until a hash field has a time to live."""
+    """Return whether an incompatible replica can replicate until a hash field has a time to live."""
     sent, reader = format_of(primary), format_of(replica)
     return sent is not None and sent > _COMMON and primary.kind == "valkey" and (reader or 0) >= _FALLBACK
 
@@ -100,7 +100,7 @@ def cannot_follow(primary_of: Mapping[str, str], views: Views) -> Iterator[Probl
 
 
 def not_followed(primary_of: Mapping[str, str], views: Views) -> Iterator[Problem]:
-    """Yield a warning for primaries that could not replicate the replica that takes over from them."""
+    """Yield a warning for primaries that could not replicate their replica after a failover."""
     pairs = [
         (name, primary)
         for name, primary in primary_of.items()

@@ -1,10 +1,8 @@
 """What nodes say, as frozen views: CLUSTER NODES, CLUSTER INFO, INFO and CONFIG GET.
 
-Text comes from the network and is not trusted: text that cannot be understood raises ValueError with a
-sentence, unknown fields are ignored, and no result grows faster than the text that came in.
-
-Line format (redis.io/commands/cluster-nodes; cluster_legacy.c, representClusterNodeFlags and
-clusterGenNodeDescription):
+Replies are not trusted: unreadable text raises ValueError with a sentence, unknown fields are ignored, and no
+result grows faster than its text. Line format (cluster_legacy.c, representClusterNodeFlags and
+clusterGenNodeDescription; redis.io/commands/cluster-nodes):
     id ip:port@bus[,hostname[,aux=value…]] flags primary|- ping pong epoch link slot… [slot->-id]
 """
 
@@ -37,11 +35,11 @@ _INFO_FIELDS = {
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """One node as one line of CLUSTER NODES tells it.
+    """One line of CLUSTER NODES: a node as another one, or itself, lists it.
 
-    `ip` is empty and `port` 0 where the teller does not know them; `bus_port` is 0 before Redis 4.
-    `primary` is the id of a replica's primary. `connected` is the state of the teller's link to it (always
-    True for the teller itself). `moving` tells that a slot is being migrated or imported.
+    `ip` is empty and `port` 0 where the lister does not know them; `bus_port` is 0 before Redis 4. `primary`
+    is the id of a replica's primary. `connected` is the state of the lister's link to it (True for its own
+    line). `moving` means that a slot is being migrated or imported.
     """
 
     id: str
@@ -57,27 +55,27 @@ class Peer:
 
     @property
     def myself(self) -> bool:
-        """Whether the line is the teller's own."""
+        """Whether the line is the lister's own."""
         return "myself" in self.flags
 
     @property
     def replica(self) -> bool:
-        """Whether the teller lists it as a replica (the flag is still called slave)."""
+        """Whether it is listed as a replica (the flag is still called slave)."""
         return "slave" in self.flags
 
     @property
     def handshake(self) -> bool:
-        """Whether the teller's handshake with it has not ended; its id is random until then."""
+        """Whether the handshake with it has not ended; its id is random until then."""
         return "handshake" in self.flags
 
     @property
     def seen(self) -> bool:
-        """Whether the teller is connected to it and lists it without a flag of trouble."""
+        """Whether the lister is connected to it and sets no flag of TROUBLE."""
         return self.connected and not (self.flags & TROUBLE)
 
     @property
     def address(self) -> str:
-        """`ip:port` as the teller has it, with brackets around IPv6."""
+        """`ip:port` as listed, with brackets around IPv6."""
         return str(Endpoint(self.ip, self.port))
 
 
@@ -174,14 +172,13 @@ Views = Mapping[str, View]
 def parse_nodes(text: str, seen: Seen | None = None) -> tuple[Peer, ...]:
     """Return the lines of a CLUSTER NODES reply in the order given.
 
-    `seen` is filled with every line and makes equal lines share one `Peer`: in a mesh of N nodes all
-    N replies say almost the same, so that N² lines cost about N objects. Raises ValueError with a
-    sentence when a line cannot be understood, when two lines have one id, or when not exactly one line is
-    the teller's own.
+    `seen` is filled with every line and makes equal lines share one `Peer`: the N² lines of a mesh of N nodes
+    cost about N objects. Raises ValueError with a sentence when a line cannot be understood, when two lines
+    have one id, or when not exactly one line is the node's own.
     """
     seen = {} if seen is None else seen
     if len(seen) > _MAX_LINES_KEPT:
-        # A node whose lines never stay the same must not fill the memory.
+        # Bounds the memory where lines change in every reply.
         seen.clear()
     peers: list[Peer] = []
     myself = 0
@@ -245,8 +242,7 @@ def parse_fields(text: str) -> dict[str, str]:
 def parse_info(text: str) -> tuple[dict[str, str], int]:
     """Return the fields of INFO that clusterboot uses, and the number of keys in all databases.
 
-    Keys are counted from the keyspace section (`db0:keys=1,expires=0,…`), not from DBSIZE, which only
-    counts the selected database.
+    Keys come from the keyspace section (`db0:keys=1,expires=0,…`): DBSIZE only counts the selected database.
     """
     fields = parse_fields(text)
     keys = sum(

@@ -1,4 +1,4 @@
 """Why a cluster is not Ready: missing bus connections, and one sentence per cause. Pure, as `core`.
 
-May import: core, topology, errors, wording.
+May import: addresses, core, topology, errors, wording.
 """

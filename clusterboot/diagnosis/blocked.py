@@ -1,7 +1,7 @@
 """Problems about gaps on the cluster bus: one for all gaps that have the same cause. Pure.
 
-Each names the nodes, the address and bus port, what was observed and where (CLUSTER NODES of which side,
-CLUSTER LINKS, a probe from here), the most likely cause, and what to do.
+Each names the nodes, the address and bus port, what was observed and where, the most likely cause, and what
+to do.
 """
 
 from __future__ import annotations
@@ -125,10 +125,10 @@ def tls_differs(gaps: Sequence[Gap], evidence: Evidence) -> Problem:
 
 
 def announced(bus: BusView, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
-    """A node that others try at an address that it announces and that is not its own, as with NAT."""
+    """A node that others try at an announced address where it does not answer, as with NAT."""
     name, (host, port) = gaps[0].peer, gaps[0].at
     view, node = bus.views[name], bus.nodes[name]
-    # Without the most likely cause: it does not answer there because the address is wrong.
+    # Without the usual likely cause: here the address is wrong.
     seen = f"{observed(gaps, evidence)}{from_here([gaps[0].at], evidence).partition(': most likely')[0]}"
     by = "that the others have for it"
     if node.announce and node.announce.host == host:
@@ -146,9 +146,9 @@ def announced(bus: BusView, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
 
 
 def at_former_address(bus: BusView, gap: Gap) -> bool:
-    """Return whether a node is tried at its former address, and this run has sent no MEET to correct that.
+    """Return whether a node is tried at a former address, and this run has sent no MEET to correct it.
 
-    Without an announcement the others have the address at which they last heard of it.
+    Without an announcement the others keep the last address at which they heard of it.
     """
     node, config = bus.nodes[gap.peer], bus.views[gap.peer].config
     known = gap.kind in ("down", "fail?", "fail") and not bus.met
@@ -194,7 +194,7 @@ def stuck(gaps: Sequence[Gap], evidence: Evidence) -> bool:
 
 
 def observed(gaps: Sequence[Gap], evidence: Evidence, it: str = "") -> str:
-    """Return what shows the gaps, and where it was seen; only the most telling kind."""
+    """Return the clearest sign of the gaps, and where it was seen."""
     kind = min((gap.kind for gap in gaps), key=_ORDER.index)
     its = [gap for gap in gaps if gap.kind == kind]
     nodes, peers = _nodes(its), _peers(its)

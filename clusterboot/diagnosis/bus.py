@@ -1,10 +1,9 @@
 """Missing connections on the cluster bus, by what both sides say. Pure.
 
-A node that MEETs another, or hears of it by gossip, opens a connection to its bus port and lists it as
-`handshake` until it answers. So a handshake that stays, a link that is down, `fail?` and `fail` all mean that
-this node cannot reach the bus port of that one. Where only the way back is blocked, the sender lists its
-peer and the peer does not list the sender (cluster_legacy.c, clusterProcessPacket and
-clusterNodeCronHandleReconnect).
+A node that MEETs another, or hears of it by gossip, connects to its bus port and lists it as `handshake`
+until it answers. So a lasting handshake, a link that is down, `fail?` and `fail` all mean that this node
+cannot reach that bus port. Where only the way back is blocked, the sender lists its peer and the peer does
+not list the sender (cluster_legacy.c, clusterProcessPacket and clusterNodeCronHandleReconnect).
 """
 
 from __future__ import annotations
@@ -42,14 +41,13 @@ class Gap:
 class Evidence:
     """What was asked beyond the views; without what could not be found out in time.
 
-    `ports` has the outcome of a connection from here to a bus port. `links` tells by node and address
-    whether its connection to that address stands (CLUSTER LINKS, since Redis 7). `closed` are pairs of
-    which the first sees the second by now: their gap was transient. `tls` is whether a node's bus speaks
-    TLS. `replication` has INFO replication of replicas that are out of sync and of their primaries. For
-    these primaries, `denied` has the kinds of refused logins that they counted, `sync_delay` their
-    repl-diskless-sync-delay in seconds, `syncs` how many full syncs they were asked for meanwhile, and
-    `unsaved` names those that cannot save their data. `forgot` are nodes that have carried out a CLUSTER
-    FORGET (since Redis 7), `dropped` pairs of which the first listed the second by its id and no longer does.
+    `ports`: the outcome of a connection from here to a bus port. `links`: by node and address, whether its
+    connection there stands (CLUSTER LINKS, since Redis 7). `closed`: pairs of which the first sees the second
+    by now, so that their gap was transient. `tls`: whether a node's bus speaks TLS. `replication`: INFO
+    replication of out-of-sync replicas and of their primaries. Of these primaries, `denied`: the kinds of
+    refused logins; `sync_delay`: repl-diskless-sync-delay in seconds; `syncs`: full syncs asked of them
+    meanwhile; `unsaved`: those that cannot save their data. `forgot`: nodes that have carried out a CLUSTER
+    FORGET (since Redis 7). `dropped`: pairs of which the first listed the second by id and no longer does.
     """
 
     ports: dict[Endpoint, Outcome] = field(default_factory=dict)
@@ -68,7 +66,7 @@ class Evidence:
 class BusView:
     """What all views together say about the bus: which nodes see and list which others, and every gap.
 
-    `capped` tells that some node misses so many peers that not every gap is there.
+    `capped`: some node misses so many peers that gaps are left out.
     """
 
     def __init__(self, topology: Topology, views: Views, met: Iterable[tuple[str, str]] = ()) -> None:
@@ -128,8 +126,7 @@ class BusView:
         for name in self.names:
             for address in _addresses(self.nodes[name], self.views[name]):
                 by_address.setdefault(address, name)
-        # Equal lines share one `Peer`: most of N² lines only need one look-up, and a node's mask is made of
-        # all its lines at once.
+        # Equal lines share one `Peer`: most of N² lines need one look-up; a mask is made of a row at once.
         place = {name: len(self.names) - 1 - index for index, name in enumerate(self.names)}
         seen_lines: dict[int, int] = {}
         for name in self.names:
@@ -169,7 +166,7 @@ class BusView:
         tried = {gap.node for gap in self.gaps.values()}
         active = sum(self._bit[name] for name, mask in self._sees.items() if mask)
         for name in self.names:
-            # Gossip of nodes that it sees brings it the others; one that does not reach a peer takes none.
+            # A node that sees others learns the rest by gossip; one that does not reach a peer takes none.
             if self._sees[name] or name in tried:
                 continue
             for other in members(active & ~self._lists[name] & ~self._bit[name], self.names):

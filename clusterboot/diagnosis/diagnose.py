@@ -1,8 +1,7 @@
 """Why a cluster is not Ready: from the views of both sides and the evidence to a few sentences. Pure.
 
-A node that no other node reaches is missed by every other node. Here so many symptoms become one problem that
-names the node or the pair, the port, what was observed and where, the most likely cause, and the next step. A
-reason without an explanation stays as in the verdict.
+Many symptoms of one cause become one problem: every other node misses a node that none reaches. A reason
+without an explanation stays as in the verdict.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ def diagnose(bus: BusView, verdict: Verdict, evidence: Evidence) -> tuple[Proble
     if found:
         covered |= {"state-fail"}
     if causes:
-        # Gossip goes over the same links: without them no node hears of others, of roles or of slots.
+        # Gossip about nodes, roles and slots uses the same links.
         covered |= {"not-seen", "roles-disagree"}
     rest = [reason for reason in verdict.reasons if reason not in away and reason.code not in covered]
     rest = [_with_hint(reason, bus.views) for reason in _unexplained(rest, verdict, explained)]
@@ -56,7 +55,7 @@ def diagnose(bus: BusView, verdict: Verdict, evidence: Evidence) -> tuple[Proble
 
 
 class _Explained:
-    """Nodes and pairs about which no more needs to be said."""
+    """Nodes and pairs whose reasons are already explained."""
 
     def __init__(self) -> None:
         self.nodes: set[str] = set()
@@ -163,7 +162,6 @@ def _apart(bus: BusView, explained: _Explained) -> list[Problem]:
 
 
 def _unexplained(reasons: Iterable[Problem], verdict: Verdict, explained: _Explained) -> Iterator[Problem]:
-    """The reasons without those that are explained, in whole or in part."""
     for reason in reasons:
         if reason.code == "roles-disagree" and reason.peer in explained.nodes:
             continue  # news of a node that is away
@@ -185,7 +183,6 @@ def _with_hint(reason: Problem, views: Mapping[str, View]) -> Problem:
 
 
 def _failing_as_one(reasons: Sequence[Problem], count: int) -> list[Problem]:
-    """The reasons with cluster_state:fail on many nodes as one."""
     failing = [reason.node or "" for reason in reasons if reason.code == "state-fail"]
     found = [reason for reason in reasons if reason.code != "state-fail"]
     if failing:

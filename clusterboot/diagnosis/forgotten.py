@@ -1,10 +1,9 @@
-"""Nodes that were told to forget another and refuse it, which looks like a firewall. Pure.
+"""Nodes that refuse another after CLUSTER FORGET, which looks like a firewall. Pure.
 
 CLUSTER FORGET bans an id for 60 s on the node that gets it: gossip about it is ignored (cluster_legacy.c,
-clusterBlacklistExists). A MEET still brings it in, but Valkey and Redis since 7.2 tell each other in every
-ping which nodes they were told to forget, and drop these again (clusterProcessPingExtensions). So the ban
-shows in one of two ways: a node does not list another that sees it, or it lists that node and drops it
-again; nothing else ever removes a known id.
+clusterBlacklistExists). A MEET still brings it in, but Valkey and Redis since 7.2 send bans in every ping,
+and receivers drop the node again (clusterProcessPingExtensions). So a banned node is either not listed
+by a node that it sees, or listed and dropped again; nothing else ever removes a known id.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ def forgotten(bus: BusView, evidence: Evidence, peer: str, nodes: Sequence[str])
     end = bus.endpoint(peer)
     if evidence.ports.get(end) == "open":
         how += f"; from here its bus port {end} takes connections"
-    # The count of FORGETs has no date: only a node that is dropped again is certainly refused.
+    # Counts of FORGET have no date: only a node that is dropped again is certainly refused.
     news = "" if again else ", or gossip about it is still under way"
     told = list(nodes)
     if not evidence.forgot.issuperset(nodes):

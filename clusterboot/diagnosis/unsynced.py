@@ -35,7 +35,7 @@ def _replica(reason: Problem, name: str, view: View, evidence: Evidence) -> Prob
         message = f"{name} is not in sync with {primary}{why}."
         return replace(reason, code=code, message=message, hint=hint)
 
-    # More than one for each replica: several that begin at the same time are no fault.
+    # More than one for each replica: several first syncs at once are normal.
     if evidence.syncs.get(primary, 0) > max(1, number(of_primary.get("connected_slaves", ""))):
         return because(
             reason.code,

@@ -1,11 +1,9 @@
 """Topology files: YAML text in, a frozen `Topology` out, or every problem of the file.
 
-The types are in `model`. The parser is imported on the first call: a command that only needs the types
-does not load yaml and pydantic. All problems of shape are reported together; without any, all of meaning:
-
     text ─ document ─▶ values + places ─ validate ─▶ form ─ nodes ─▶ drafts ─ rules ─▶ Topology
 
-May import errors, addresses, slots and wording.
+Parsers are imported on the first call: the types alone load no yaml and no pydantic.
+May import: addresses, errors, slots, wording.
 """
 
 from __future__ import annotations
@@ -25,10 +23,9 @@ from clusterboot.topology.model import Topology as Topology
 
 
 def decode(data: bytes, file: str) -> str:
-    """Return the text of a topology file from its bytes; a UTF-8 byte order mark is dropped.
+    """Return the text of a topology file from its bytes, without a UTF-8 byte order mark.
 
-    `file` is only named in problems. Raises TopologyError for more than 1 MiB and for text that is not
-    UTF-8.
+    `file` is only named in problems. Raises TopologyError for more than 1 MiB and for text that is not UTF-8.
     """
     from clusterboot.topology.text import decode
 
@@ -38,9 +35,8 @@ def decode(data: bytes, file: str) -> str:
 def load(text: str, file: str) -> Topology:
     """Return the checked topology that `text` describes, with ranges expanded and defaults filled in.
 
-    `file` is named in problems, and relative paths in the text (`tls.*`, `password_file`) are relative
-    to its folder; nothing is read. Raises TopologyError with every problem of shape or, where there is
-    none, every problem of meaning, in the order of the file.
+    `file` is named in problems, and relative paths (`tls.*`, `password_file`) start at its folder; no file is
+    read. Raises TopologyError with every problem of shape, or else of meaning, in the order of the file.
     """
     from clusterboot.topology.loader import load
 

@@ -46,7 +46,7 @@ class Pattern:
 
     @property
     def count(self) -> int:
-        """How many addresses this stands for; none of them is made to count them."""
+        """How many addresses this stands for, computed without making them."""
         return prod(len(numbers) for numbers, _ in self.numbers) * len(self.ports)
 
     def addresses(self) -> Iterator[tuple[str, int, int | None]]:
@@ -76,7 +76,7 @@ def parse(text: str) -> Pattern:
     if not at:
         front = text
     elif may_hold_secret(front) or ":" not in front or not _PORTS.fullmatch(bus):
-        # Nothing is repeated: what stands before the @ may be a password.
+        # The text before the @ may be a password: it is not repeated.
         raise AddressError(f"only a bus port may follow '@', as in 10.0.0.1:7001@17001; {_AUTH}")
     host, port = _split(front)
     ports = _ports(port, "port")
@@ -87,7 +87,7 @@ def parse(text: str) -> Pattern:
     if any("{" in text or "}" in text for text in pieces[::2]):
         raise AddressError(f"{quoted(host)} has a brace without its partner; a range is {{0..5}}")
     template, numbers = "{}".join(pieces[::2]), tuple(map(_numbers, pieces[1::2]))
-    for end in (0, -1):  # a range that leads out of the valid hosts usually does so at one of its ends
+    for end in (0, -1):  # an invalid host is usually at one end of a range
         check_host(template.format(*(str(values[end]).zfill(digits) for values, digits in numbers)))
     return Pattern(template, numbers, ports, bus_ports)
 
@@ -102,12 +102,12 @@ def reference(text: str) -> tuple[str, int] | None:
 
 
 def key(host: str, port: int) -> tuple[str, int]:
-    """Return what all spellings of one address share: hosts compare without regard to case."""
+    """Return a key that is equal for all spellings of one address: the host in lower case, and the port."""
     return host.lower(), port
 
 
 def _split(front: str) -> tuple[str, str]:
-    """Split host:port or [host]:port; the host comes without brackets."""
+    """Split host:port or [host]:port, without the brackets."""
     if front.startswith("["):
         host, closed, rest = front[1:].partition("]")
         if not closed or not rest.startswith(":"):
@@ -234,7 +234,6 @@ def _check_ipv6(host: str) -> str:
 
 
 def _is_ipv6(text: str) -> bool:
-    """Return whether `text` is an IPv6 address (without brackets)."""
     try:
         IPv6Address(text)
     except AddressValueError:

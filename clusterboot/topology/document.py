@@ -1,8 +1,8 @@
 """YAML text to plain values, with the place of every key and value.
 
-Reads the parser's events: `yaml.compose` crashes the interpreter on deep nesting (the C loader recurses
-without a limit), and loses where an alias stands. Here the depth is limited, and an alias counts with all
-the values it stands for ("billion laughs").
+Reads the parser's events: `yaml.compose` loses where an alias stands and crashes the interpreter on deep
+nesting (the C loader recurses without a limit). Here the depth is limited, and so is the number of values,
+with each alias counted in full ("billion laughs").
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ EMPTY: Final = object()
 BROKEN: Final = object()
 """A value whose problem has been reported already."""
 
-# Scalars without quotes are read as in YAML 1.2, and yes/no/on/off as booleans, as YAML 1.1 readers do.
-# Numbers that the two versions read differently (octal, 7_001, 12:30) stay text: no port becomes another one.
+# Scalars without quotes are read as in YAML 1.2, but yes/no/on/off as booleans, as in YAML 1.1. Numbers that
+# the two read differently (octal, 7_001, 12:30) stay text: no port becomes another one.
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,4})?")
 _WORDS: dict[str, object] = {
@@ -43,8 +43,8 @@ _WORDS: dict[str, object] = {
 class Spot(Position):
     """Where a value stands, and how it is written.
 
-    `text` is the raw scalar (None for lists and mappings), `plain` whether it has no quotes. `keys` are the
-    spots of a mapping's keys, `items` those of the values of a mapping or a list.
+    `text` is the raw scalar (None for lists and mappings), `plain` whether it has no quotes. `keys` and
+    `items` are the spots of the keys and values of a mapping; `items` also those of a list.
     """
 
     text: str | None = None
@@ -68,8 +68,8 @@ _Value = tuple[Any, Spot]
 def compose(text: str, problems: Problems) -> _Value:
     """Return the value of the only document in `text` and its spot.
 
-    A part that cannot be read is BROKEN, with a problem added to `problems`. Raises TopologyError for text
-    that cannot be read to its end.
+    A part that cannot be read is BROKEN, with a problem in `problems`. Raises TopologyError for text that
+    cannot be read to its end.
     """
     check_characters(text, problems)
     try:
@@ -89,7 +89,7 @@ class _Reader:
     def __init__(self, text: str, problems: Problems) -> None:
         self._events: Any = yaml.parse(text, Loader=_LOADER)
         self._problems = problems
-        # By name: the value, and how many values it holds; 0 inside of what the anchor names.
+        # By name: the value, and how many values it holds (0: still being read).
         self._anchors: dict[str, tuple[_Value, int]] = {}
         self._count = 0
 

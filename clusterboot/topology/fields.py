@@ -68,7 +68,7 @@ def _slots(given: str | int | list[str | int]) -> str | int | list[str | int]:
 
 
 def is_a(kind: type) -> Discriminator:
-    """Return a discriminator between values of `kind` and all others, by tags that no key is called."""
+    """Return a discriminator between values of `kind` and all others; no key can equal its tags."""
     return Discriminator(lambda value: "<kind>" if isinstance(value, kind) else "<other>")
 
 

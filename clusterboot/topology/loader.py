@@ -1,4 +1,4 @@
-"""From text to `Topology`: all steps in order, and the values that are not those of nodes."""
+"""From text to `Topology`: all steps in order, and the values that are not about nodes."""
 
 from __future__ import annotations
 
@@ -63,7 +63,6 @@ def _node(draft: Draft, auth: Auth | None, folder: Path, problems: Problems) -> 
 
 
 def _make_auth(form: AuthForm | None, spot: Spot, folder: Path, problems: Problems) -> Auth | None:
-    """Return the `auth` of the form, which needs exactly one source of the password."""
     if form is None:
         return None
     given = [key for key in ("password_env", "password_file", "password") if getattr(form, key) is not None]
@@ -78,7 +77,6 @@ def _make_auth(form: AuthForm | None, spot: Spot, folder: Path, problems: Proble
 
 
 def _make_tls(form: bool | TlsForm | None, spot: Spot, folder: Path, problems: Problems) -> Tls | None:
-    """Return the `tls` of the form, where a client certificate needs its key."""
     if not isinstance(form, TlsForm):
         return Tls() if form else None
     if (form.cert is None) != (form.key is None):
@@ -90,7 +88,6 @@ def _make_tls(form: bool | TlsForm | None, spot: Spot, folder: Path, problems: P
 
 
 def _make_servers(form: ServersForm, spot: Spot, problems: Problems) -> Servers:
-    """Return the `servers` of the form; each setting needs a valid name that clusterboot does not set."""
     for name in form.config:
         place = spot.at("config").keys[name]
         setting = name.lower()

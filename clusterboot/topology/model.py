@@ -1,7 +1,7 @@
-"""The topology as every other room sees it: frozen, expanded, checked, with every default filled in.
+"""The topology as other rooms see it: frozen, expanded, checked, with defaults filled in.
 
-Only `clusterboot.topology.load` makes one, so a `Topology` is valid. Passwords stay references (the name of
-a variable, the path of a file) until a connection needs them; a literal one is hidden from repr.
+Only `clusterboot.topology.load` makes one, so it is valid. Passwords stay references (a variable, a file)
+until a connection needs them; a literal one is hidden from repr.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ OWN_SETTINGS = {
     "logfile": "each server logs into its folder",
     "pidfile": "clusterboot remembers the process itself",
 }
-"""Settings that clusterboot makes for each spawned server, and why they cannot be set."""
+"""Settings that clusterboot makes for each spawned server, and why a file cannot set them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +77,9 @@ class Announce:
 class Node:
     """One node of the topology.
 
-    `name` is unique; without one in the file it is the address. `role`, `replica_of` (a name) and
-    `slots` are None where the file leaves them to clusterboot; `slots` is the empty set for `none`.
-    `auth` is the node's own or the one for all. `line` is where the file lists it, for messages.
+    `name` is unique, by default the address. `role`, `replica_of` (a name) and `slots` are None where the
+    file leaves them to clusterboot; `slots` is the empty set for `none`. `auth` is the node's own or the one
+    for all. `line` is where the file lists it, for messages.
     """
 
     name: str
@@ -111,9 +111,9 @@ class Servers:
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """A whole topology file. `nodes` keep the order of the file; `hub` is a node name.
+    """A whole topology file, with `nodes` in its order.
 
-    `slots` is "none" if the nodes are only joined. `warnings` are non-fatal problems of the file.
+    `slots` is "none" if the nodes are only joined. `hub` is a node name. `warnings` are non-fatal problems.
     """
 
     nodes: tuple[Node, ...]

@@ -17,10 +17,7 @@ from clusterboot.wording import listed
 
 @dataclass(slots=True, eq=False)
 class Draft:
-    """A node whose role and primary are not known yet.
-
-    `spot` is its entry in the file, `form` has its optional keys.
-    """
+    """A node whose role and primary are not known yet; `spot` is its entry, `form` has its optional keys."""
 
     name: str
     host: str
@@ -126,7 +123,7 @@ def check_announced(drafts: list[Draft], problems: Problems) -> None:
 
 
 def check_bus_ports(drafts: list[Draft], problems: Problems) -> None:
-    """Find ports that leave no room for the bus port: such a server does not even start."""
+    """Find ports that leave no room for the bus port; such a server does not start."""
     too_high: dict[int, list[Draft]] = {}
     for draft in drafts:
         bus_port = draft.bus_port or (draft.form.announce and draft.form.announce.bus_port)

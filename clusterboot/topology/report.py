@@ -1,7 +1,7 @@
 """The problems of one file, and safe quotes of its values.
 
-A value can hold a password (credentials pasted into an address) or control characters: every part of the
-file that a message repeats goes through `quoted` or `but_not`.
+A value can hold a password (credentials pasted into an address) or control characters: messages repeat parts
+of the file only through `quoted` or `but_not`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _MAX_QUOTED = 40
 
 @dataclass(slots=True)
 class Position:
-    """A place in the text; both counted from 1, the column in characters."""
+    """A place in the text, counted from 1; columns are characters."""
 
     line: int
     column: int
@@ -54,13 +54,13 @@ class Problems:
             self._problems[key] = problem
 
     def fail(self, code: str, message: str, at: Position | None, hint: str | None = None) -> NoReturn:
-        """Add a problem after which there is nothing left to check, and raise TopologyError."""
+        """Add a problem that leaves nothing more to check, and raise TopologyError with all."""
         self.add(code, message, at, hint=hint)
         self.finish()
         raise AssertionError("a problem was added")
 
     def full(self) -> bool:
-        """Return whether the problem that the caller has is one too many, and remember that there is one."""
+        """Return whether one more problem is too many; if so, `finish` says that there are more."""
         self._more = len(self._problems) >= MAX_PROBLEMS
         return self._more
 
@@ -77,7 +77,7 @@ class Problems:
 
 
 def may_hold_secret(text: str) -> bool:
-    """Return whether `text` may hold a password, which stands before an @, as in user:password@host."""
+    """Return whether `text` may hold a password before an @, as in user:password@host."""
     return "@" in text
 
 

@@ -1,7 +1,6 @@
 """Rules between the nodes of a file: roles and primaries, how many there are of each, and their slots.
 
-Roles that the file implies are filled in here: a node with slots, and the node that another one names
-in `replica_of`, is a primary.
+Implied roles are filled in: a node with slots, or named by another's `replica_of`, is a primary.
 """
 
 from __future__ import annotations
@@ -15,12 +14,10 @@ from clusterboot.wording import agree, count, shortened
 
 
 def check_nodes(form: TopologyForm, drafts: list[Draft], spot: Spot, problems: Problems) -> Draft | None:
-    """Check what nodes say about each other, fill in roles, and return the hub.
-
-    Numbers are only checked where no other problem makes them wrong.
-    """
+    """Check what nodes say about each other, fill in roles, and return the hub."""
     index = index_nodes(drafts, problems)
     _check_roles(drafts, index, problems)
+    # Counts are only checked where no other problem distorts them.
     primaries = None if problems else _check_counts(drafts, form, spot, problems)
     _check_keys(drafts, form, problems)
     _check_overlaps(drafts, problems)
@@ -71,7 +68,6 @@ def _check_roles(drafts: list[Draft], index: Index, problems: Problems) -> None:
 
 
 def _targets(drafts: list[Draft], index: Index, problems: Problems) -> dict[Draft, Draft]:
-    """Return for each replica the node that it names in `replica_of`."""
     targets: dict[Draft, Draft] = {}
     for draft in drafts:
         place, text = draft.spot.at("replica_of"), draft.form.replica_of
@@ -89,9 +85,9 @@ def _targets(drafts: list[Draft], index: Index, problems: Problems) -> dict[Draf
 
 
 def _cycle(start: Draft, targets: dict[Draft, Draft], acyclic: set[Draft]) -> list[Draft]:
-    """Return the nodes from `start` back to `start`, or nothing when it is in no cycle.
+    """Return the nodes from `start` back to `start`, or nothing if it is in no cycle.
 
-    `acyclic` collects nodes that lead to no cycle, so that a long chain is followed once.
+    `acyclic` collects nodes that lead to no cycle: a long chain is followed once.
     """
     path = [start]
     while (node := targets.get(path[-1])) is not None and node not in acyclic:
@@ -125,7 +121,6 @@ def _check_keys(drafts: list[Draft], form: TopologyForm, problems: Problems) -> 
 
 
 def _check_hub(form: TopologyForm, spot: Spot, index: Index, problems: Problems) -> Draft | None:
-    """Return the hub; it must be one of the nodes, and have an effect."""
     if form.plan.hub is None:
         return None
     place = spot.at("plan", "hub")
@@ -150,7 +145,7 @@ def _unknown_node(text: str, place: Spot, index: Index, problems: Problems, node
 def _check_counts(drafts: list[Draft], form: TopologyForm, spot: Spot, problems: Problems) -> int:
     """Check that roles and `replicas` fit the number of nodes; return the number of primaries.
 
-    Without `replicas`, every node of a file with replicas that is not one of them becomes a primary.
+    Without `replicas`, if some nodes are replicas, all others become primaries.
     """
     total = len(drafts)
     fixed = sum(draft.role == "primary" for draft in drafts)
@@ -180,7 +175,6 @@ def _check_counts(drafts: list[Draft], form: TopologyForm, spot: Spot, problems:
 
 
 def _check_overlaps(drafts: list[Draft], problems: Problems) -> None:
-    """Find each pair of nodes that claim the same slots."""
     claims = sorted(
         (low, high, number)
         for number, draft in enumerate(drafts)
@@ -222,10 +216,7 @@ def _check_cover(drafts: list[Draft], primaries: int, problems: Problems) -> Non
 
 
 def _check_weights(drafts: list[Draft], form: TopologyForm, problems: Problems) -> None:
-    """Check that each weight is large enough for at least one slot.
-
-    Only where the file itself names the primaries: the placement of roles is not known here.
-    """
+    """Check that each weight gives at least one slot, where the file itself names the primaries."""
     if form.replicas and any(draft.role is None for draft in drafts):
         return
     takers = [draft for draft in drafts if draft.role != "replica" and draft.slots is None]
@@ -239,7 +230,6 @@ def _check_weights(drafts: list[Draft], form: TopologyForm, problems: Problems) 
 
 
 def _slots_left(drafts: list[Draft]) -> Slots:
-    """Return the slots that the file gives to no node."""
     return union(draft.slots for draft in drafts if draft.slots is not None).complement()
 
 

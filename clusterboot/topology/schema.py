@@ -1,8 +1,8 @@
 """The shape of a topology file as pydantic models, and the JSON Schema made from them.
 
-Each field has two texts: `description` is for readers of the schema and the documentation, `Says` is
-what an error message puts after "must be". Rules that need more than one value are in `rules`,
-`nodes` and `loader`. No field takes null: a key without a value is a mistake more often than intended.
+Of a field's two texts `description` is for the schema and the documentation, `Says` follows "must be" in an
+error message. Rules between values are in `rules`, `nodes` and `loader`. No field takes null: a key without a
+value is usually a mistake.
 """
 
 from __future__ import annotations

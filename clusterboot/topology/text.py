@@ -1,7 +1,7 @@
 """Text of a topology file: from bytes, and why it cannot be read.
 
-A line that YAML cannot parse may hold a password. So the parser's own message is only a last resort, and
-what the Python parser quotes of the file is cut out of it; the C parser quotes nothing.
+A line that YAML cannot parse may hold a password: the parser's own message is a last resort, without what the
+Python parser quotes of the file; the C parser quotes nothing.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _MESSAGES = (
     ("expected ',' or", "a ',' or the closing bracket is missing here", _QUOTE_FLOW),
     ("could not find expected ':'", "a key here has no ': ' behind it", _INDENT),
 )
-# What is open at the end of the file: part of the parser's context, our words.
+# What is open at the end of the file: part of the parser's context, our text.
 _OPEN = (
     ("flow sequence", "a list in [ ]"),
     ("flow mapping", "a mapping in { }"),

@@ -1,7 +1,4 @@
-"""Values of a file to its checked form, or every problem of shape: wrong keys, types and single values.
-
-A message says what is there, what is allowed, and what was probably meant.
-"""
+"""Values of a file to its checked form, or every problem of shape: wrong keys, types and single values."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ _OLD_WORDS = {"master": "primary", "slave": "replica"}
 def validate(values: Any, spot: Spot, problems: Problems) -> TopologyForm:
     """Return the form of `values`, which stand at `spot`.
 
-    Raises TopologyError with every problem of shape, together with those that `problems` has already.
+    Raises TopologyError with every problem of shape and those already in `problems`.
     """
     if not isinstance(values, dict):
         message = "a topology file is a mapping with the keys 'version' and 'nodes'" + _instead(values, spot)
@@ -45,7 +42,7 @@ def validate(values: Any, spot: Spot, problems: Problems) -> TopologyForm:
     else:
         problems.finish()
         return form
-    # One problem for a value; of what the members of a union say about it, a rule that it breaks says most.
+    # One problem for each value: of the errors of a union's members, that of a broken rule says most.
     errors.sort(key=lambda entry: entry["type"] != "value_error")
     paths: set[Path] = set()
     for entry in errors:
@@ -84,7 +81,6 @@ def _path(location: Path, spot: Spot) -> Path:
 
 
 def _add_problem(entry: Any, path: Path, values: Any, spot: Spot, problems: Problems) -> None:
-    """Add the problem that pydantic found at `path`."""
     if entry["type"] == "missing":
         _add_missing(path, spot, problems)
         return
@@ -110,7 +106,7 @@ def _add_problem(entry: Any, path: Path, values: Any, spot: Spot, problems: Prob
         code, hint = "topology-version", "write version: 1, or use a newer clusterboot"
         message = f"version {value} is not known; this clusterboot reads version 1"
     elif rule and (says.kind != "secret" or path[-1] == "password_file"):
-        # The text of another rule for secrets may repeat the value (that of UnicodeEncodeError does).
+        # Other texts about secrets may repeat the value (UnicodeEncodeError does).
         if path[-1] in ("host", "server_name") or (path[0] == "nodes" and len(path) == 2):
             code = "topology-invalid-address"
         message = cut(rule)
@@ -167,7 +163,7 @@ def _instead(value: Any, spot: Spot) -> str:
 
 
 def _hint(value: Any, spot: Spot, says: Says, path: Path) -> str | None:
-    """Return the next step where YAML read something else than was meant."""
+    """Return the next step where YAML did not read what was meant."""
     text = spot.text
     if text is None:
         ipv6 = path[-1] == "host" and isinstance(value, list)
@@ -193,7 +189,6 @@ def _hint(value: Any, spot: Spot, says: Says, path: Path) -> str | None:
 
 
 def _says(path: Path) -> Says:
-    """Return what the value at `path` must be."""
     if isinstance(path[-1], int):
         return ENTRIES[_keys(path)[-1]]
     field = _field(path)
