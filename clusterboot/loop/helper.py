@@ -1,8 +1,8 @@
 """The helper process: restores lowered settings when clusterboot is gone and has not done it.
 
 `loop.standby` starts it in a new session before anything is lowered. It acts when its standard input ends, or
-after `seconds`: a stopped clusterboot counts as gone. The original values are in the nodes. It imports next to
-nothing in its first second, because it competes with clusterboot for the processor.
+after `seconds`: a stopped clusterboot counts as gone. The original values are in the nodes. In its first
+second it imports next to nothing, because it competes with clusterboot for the processor.
 Input: marshalled (sys.path, seconds, pickled (topology, credentials)). Output: one byte when ready.
 """
 
