@@ -147,24 +147,23 @@ def watch(
 
     The screen also shows `interval`, the seconds between two looks, and the time since the last one.
     """
-    live: Live | None = None
     shown, last = Page(console), ""
     looked = clock()
 
     def draw() -> Page:
         page = Page(console)
-        ago = words.duration(int(clock() - looked))
-        page.line((f"every {words.duration(interval)}, last look {ago} ago", DIM))
+        since = words.duration(int(clock() - looked))
+        look = f"last look {since} ago" if shown.parts else f"first look for {since}"
+        page.line((f"every {words.duration(interval)}, {look}", DIM))
         page.parts += shown.parts
         return page
 
     def show(result: StatusResult) -> None:
-        nonlocal live, shown, last, looked
-        shown, looked = Page(console), clock()
-        add_status(shown, result)
-        if drawable(console):
-            live = live or _start(console, draw, transient=False)
-        else:
+        nonlocal shown, last, looked
+        page = Page(console)
+        add_status(page, result)
+        shown, looked = page, clock()  # whole: a frame may be drawn at any time
+        if live is None:
             with console.capture() as capture:
                 shown.print()
             if capture.get() != last:
@@ -173,6 +172,7 @@ def watch(
                 shown.print()
             last = capture.get()
 
+    live = _start(console, draw, transient=False) if drawable(console) else None
     try:
         yield show
     finally:

@@ -386,6 +386,13 @@ def test_watch_redraws_in_place_on_a_terminal() -> None:
     assert cursor
 
 
+def test_watch_shows_that_the_first_look_takes_its_time() -> None:
+    to, clock = console(80, height=40), Clock()
+    with live.watch(to, 1.0, clock):
+        clock.now += 4
+    assert screen(written(to), 80, 40)[0][0] == "every 1 s, first look for 4 s"
+
+
 def test_watch_prints_only_what_changed_elsewhere() -> None:
     to = console(terminal=False)
     result = broken()
