@@ -1,10 +1,10 @@
-"""The whole of clusterboot on one screen: look, compare, act, until Ready or out of time.
+"""`up` from start to end, on one screen: look, compare, act, until Ready or out of time.
 
     up      look at every node → refuse what is unsafe → plan what is missing → lower timers → form
     form    send the plan → follow → if nothing moves any more: look at everything again, plan again
 
-No state is kept between runs: after a crash, Ctrl-C or a second `up`, a Ready cluster plans no steps, a
-half-built one the rest, a grown topology the growth.
+No progress is kept between runs, so a crash, Ctrl-C or a second `up` is not a special case: a Ready cluster
+needs no steps, a half-built one the missing steps, a topology with new nodes the steps that add them.
 """
 
 from __future__ import annotations

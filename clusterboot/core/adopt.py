@@ -24,7 +24,7 @@ from clusterboot.wording import count, listed, shortened
 _Group = tuple[Sequence[str], Slots]
 
 # Seconds until the second look at a possibly transient finding.
-AGAIN = 0.5
+RECHECK_SECONDS = 0.5
 _ONE_EACH = "give each cluster a topology of its own"
 _START_OVER = (
     f"{_ONE_EACH}; if this is left over from another attempt, 'clusterboot down TOPOLOGY --reset --yes' "
@@ -200,8 +200,8 @@ def _held(views: Views, target: Placement) -> Iterator[Problem]:
                     f"longer serves them (CLUSTER NODES of both): {name} would refuse them as busy.",
                     name,
                     owner,
-                    f"return them with CLUSTER ADDSLOTS on {owner}, or clear them with CLUSTER DELSLOTS on "
-                    f"{listed(believers)}; then run this again",
+                    f"assign them to {owner} again with CLUSTER ADDSLOTS, or clear them with "
+                    f"CLUSTER DELSLOTS on {listed(believers)}; then run this again",
                 )
 
 

@@ -11,12 +11,12 @@ from clusterboot.core.plan import Plan, Step
 from clusterboot.core.verdict import Verdict
 from clusterboot.errors import Problem
 
-PhaseName = Literal["look", "lower", "slots", "meet", "mesh", "replicate", "ready", "restore", "down"]
+PhaseName = Literal["look", "lower", "meet", "mesh", "replicate", "ready", "restore", "down"]
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A new phase has begun; `detail` is "6 nodes" or "5 MEETs, star around a", for example."""
+    """A new phase has begun; `detail` is "6 nodes" or "5 MEETs around a", for example."""
 
     name: PhaseName
     detail: str = ""
@@ -56,10 +56,9 @@ class Warned:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One sentence for the user, as in "waiting for b: it is loading its data"."""
+    """One sentence for the user, as in "waiting for b: loading data"."""
 
     text: str
-    node: str | None = None
 
 
 Event = Phase | Planned | Done | Looked | Warned | Note

@@ -197,7 +197,7 @@ def to_lower(own: Settings, timeout: int) -> dict[str, str] | None:
     return {BARRIER: marked, **low, TIMEOUT: str(min(timeout, number(own[TIMEOUT])))}
 
 
-def refusal(topology: Topology, views: Views, *, wanted: bool, replicas: bool) -> str | None:
+def why_no_boost(topology: Topology, views: Views, *, wanted: bool, replicas: bool) -> str | None:
     """Return why there is no boost, or None when there may be one.
 
     Never near nodes that serve: with low timers a joining node can fail over a primary that is only slow. If
@@ -229,10 +229,10 @@ def lowered_found(views: Views) -> Iterator[Problem]:
     if names := left_lowered(views):
         yield warning(
             "lowered-timers-found",
-            f"{count(len(names), 'node has', 'nodes have')} lowered settings, with elections off, of a run "
-            f"that is at work or was interrupted: {shortened(names)}.",
+            f"{count(len(names), 'node has', 'nodes have')} lowered settings, with elections off, set "
+            f"by a run that is still active or was interrupted: {shortened(names)}.",
             names[0],
-            hint="if no run is at work, 'clusterboot up' restores them",
+            hint="if no other run is active, 'clusterboot up' restores them",
         )
 
 

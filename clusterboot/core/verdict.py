@@ -107,10 +107,12 @@ def _mesh_reasons(name: str, health: NodeHealth) -> Iterator[Problem]:
         yield not_seen(name, health.unseen)
     elif health.handshakes:
         # Only where no node is unseen: otherwise the handshake is most likely with that one.
-        yield not_ready("handshake", f"{name} still has a handshake under way.", name)
+        yield not_ready("handshake", f"{name} still has an unfinished handshake.", name)
     if health.strangers:
-        message = f"{name} lists {shortened(health.strangers)}, which no node of the topology has as id."
-        yield not_ready("stranger", message, name)
+        ids = shortened(health.strangers)
+        yield not_ready(
+            "stranger", f"{name} lists {ids}, which is not the id of any node of the topology.", name
+        )
 
 
 def not_seen(name: str, unseen: Sequence[str]) -> Problem:

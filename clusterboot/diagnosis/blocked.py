@@ -13,7 +13,7 @@ from clusterboot.diagnosis.bus import BusView, Evidence, Gap, Kind
 from clusterboot.errors import Problem, not_ready
 from clusterboot.wording import agree, count, listed, shortened
 
-AGAIN = "then run the same command again: it goes on from here"
+RUN_AGAIN = "then run the same command again: it goes on from here"
 _ORDER: tuple[Kind, ...] = ("handshake", "fail", "fail?", "down", "one-sided", "met")
 
 
@@ -29,7 +29,7 @@ def unreached(bus: BusView, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
             peers[0],
             node,
             f"check that {listed([str(end) for end in ends])} leads to {listed(peers)} itself and not to a "
-            f"proxy, and look at the logs of both; {AGAIN}",
+            f"proxy, and look at the logs of both; {RUN_AGAIN}",
         )
     return not_ready(
         "bus-unreachable",
@@ -38,7 +38,7 @@ def unreached(bus: BusView, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
         f"{observed(gaps, evidence)}{from_here(ends, evidence)}.",
         peers[0],
         node,
-        f"let the other nodes through to TCP port {_ports(ends)} of {listed(peers)}; {AGAIN}",
+        f"let the other nodes through to TCP port {_ports(ends)} of {listed(peers)}; {RUN_AGAIN}",
     )
 
 
@@ -52,7 +52,7 @@ def each_other(first: Gap, second: Gap, evidence: Evidence) -> Problem:
         f"{from_here(ends, evidence)}.",
         first.node,
         second.node,
-        f"let TCP port {_ports(ends)} through between {first.node} and {second.node}, both ways; {AGAIN}",
+        f"let TCP port {_ports(ends)} through between {first.node} and {second.node}, both ways; {RUN_AGAIN}",
     )
 
 
@@ -67,7 +67,7 @@ def cut_off(alone: Sequence[str], gaps: Sequence[Gap], evidence: Evidence) -> Pr
         f"{from_here(ends, evidence)}.",
         alone[0],
         hint=f"let TCP port {_ports(ends)} through between {listed(alone)} and the other nodes, both ways; "
-        f"{AGAIN}",
+        f"{RUN_AGAIN}",
     )
 
 
@@ -79,7 +79,7 @@ def reaches_none(name: str, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
         f"{name} can reach no other node on the cluster bus, {_places(ends)}: {observed(gaps, evidence)}"
         f"{from_here(ends, evidence)}.",
         name,
-        hint=f"let connections from {name} to TCP port {_ports(ends)} of the other nodes through; {AGAIN}",
+        hint=f"allow {name} to connect to TCP port {_ports(ends)} of the other nodes; {RUN_AGAIN}",
     )
 
 
@@ -92,7 +92,7 @@ def split(groups: Sequence[Sequence[str]]) -> Problem:
         "all).",
         groups[0][0],
         groups[1][0],
-        f"let the bus ports through between {groups[0][0]} and {groups[1][0]}, both ways; {AGAIN}",
+        f"let the bus ports through between {groups[0][0]} and {groups[1][0]}, both ways; {RUN_AGAIN}",
     )
 
 
@@ -105,7 +105,7 @@ def many(gaps: Sequence[Gap]) -> Problem:
         f"bus: {shortened(pairs)}.",
         gaps[0].peer,
         gaps[0].node,
-        f"let the bus ports through between all nodes, both ways; {AGAIN}",
+        f"let the bus ports through between all nodes, both ways; {RUN_AGAIN}",
     )
 
 
@@ -120,7 +120,7 @@ def tls_differs(gaps: Sequence[Gap], evidence: Evidence) -> Problem:
         f"{agree('does', without)} not, so their handshake never completes (CONFIG GET tls-cluster of both).",
         with_tls[0],
         without[0],
-        f"set tls-cluster alike on all nodes; {AGAIN}",
+        f"set tls-cluster alike on all nodes; {RUN_AGAIN}",
     )
 
 
@@ -141,7 +141,7 @@ def announced(bus: BusView, gaps: Sequence[Gap], evidence: Evidence) -> Problem:
         f"it at {Endpoint(view.ip, node.port)}: {seen}.",
         name,
         hint=f"set cluster-announce-ip (and -port, -bus-port) on {name} to what the other nodes can reach, "
-        f"and 'announce' in the topology to the same; {AGAIN}",
+        f"and 'announce' in the topology to the same; {RUN_AGAIN}",
     )
 
 

@@ -9,7 +9,7 @@ from clusterboot.addresses import Endpoint
 from clusterboot.core.verdict import Verdict
 from clusterboot.core.versions import out_of_sync
 from clusterboot.core.views import View, number
-from clusterboot.diagnosis.blocked import AGAIN
+from clusterboot.diagnosis.blocked import RUN_AGAIN
 from clusterboot.diagnosis.bus import Evidence
 from clusterboot.errors import Problem
 from clusterboot.wording import shortened
@@ -75,7 +75,7 @@ def _replica(reason: Problem, name: str, view: View, evidence: Evidence) -> Prob
             f": its link to {to} is down (INFO replication), and {primary} has refused logins with "
             f"{shortened(denied)} (INFO errorstats): most likely masterauth or masteruser of {name} is not "
             f"what {primary} wants",
-            f"set masterauth and masteruser on {name}; {AGAIN}",
+            f"set masterauth and masteruser on {name}; {RUN_AGAIN}",
         )
     never = ", never was up" if info.get("master_link_down_since_seconds") == "-1" else ""
     return because(

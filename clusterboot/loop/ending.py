@@ -8,7 +8,7 @@ from dataclasses import replace
 from clusterboot.core.events import Phase
 from clusterboot.core.plan import Meet, Plan
 from clusterboot.core.results import BoostReport, UpResult, rows
-from clusterboot.core.timers import lowered_found, refusal
+from clusterboot.core.timers import lowered_found, why_no_boost
 from clusterboot.errors import ClusterbootError, Exit, OutOfTime, Problem, not_ready
 from clusterboot.loop.boost import GRACE, Boost
 from clusterboot.loop.investigate import why
@@ -55,7 +55,9 @@ def dry(run: Run, goal: Goal) -> UpResult:
 def no_boost(run: Run, goal: Goal) -> str | None:
     """Return why timers may not be lowered, or None if they may be."""
     replicas = any(spot.primary is not None for spot in goal.target.spots.values())
-    return refusal(run.topology, goal.views, wanted=run.asked.boost, replicas=replicas and not run.mesh_only)
+    return why_no_boost(
+        run.topology, goal.views, wanted=run.asked.boost, replicas=replicas and not run.mesh_only
+    )
 
 
 async def restore_settings(run: Run, boost: Boost) -> bool:

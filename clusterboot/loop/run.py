@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from clusterboot.core import preflight
-from clusterboot.core.adopt import AGAIN, adopt, needs_recheck
+from clusterboot.core.adopt import RECHECK_SECONDS, adopt, needs_recheck
 from clusterboot.core.events import Looked, Note, Planned, Reporter, Warned
 from clusterboot.core.extra_meets import one_sided_meets
 from clusterboot.core.health import Judge
@@ -127,7 +127,7 @@ async def _recheck(run: Run, views: Views) -> Views:
     doubtful = needs_recheck(adopt(run.topology, views).refusals)
     if not doubtful:
         return views
-    await asyncio.sleep(AGAIN)
+    await asyncio.sleep(RECHECK_SECONDS)
     again = await survey(run.fleet, run.names, run.seen, until=run.deadline)
     if again.away:
         return views

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from clusterboot.core import preflight
-from clusterboot.core.adopt import AGAIN, adopt, needs_recheck
+from clusterboot.core.adopt import RECHECK_SECONDS, adopt, needs_recheck
 from clusterboot.core.health import Judge
 from clusterboot.core.placement import place
 from clusterboot.core.results import StatusResult, rows
@@ -55,7 +55,7 @@ async def _confirmed(
     """Return `refusals` without transient ones that a second look does not find again."""
     unconfirmed = needs_recheck(refusals)
     if unconfirmed:
-        await asyncio.sleep(AGAIN)
+        await asyncio.sleep(RECHECK_SECONDS)
         again = await survey(fleet, (node.name for node in topology.nodes), until=until)
         if not again.away:
             unconfirmed -= needs_recheck(adopt(topology, again.views).refusals)

@@ -26,7 +26,6 @@ INTERVAL = 5.0  # seconds between two lines about a phase that takes long
 _SHORTEST = 0.05  # seconds; less is shown as 0.0 s
 _LABELS: dict[PhaseName, str] = {
     "lower": "lower timers",
-    "slots": "epochs and slots",
     "mesh": "wait for mesh",
     "ready": "wait for Ready",
     "restore": "restore timers",
@@ -85,8 +84,7 @@ class RunReporter:
                 self.verdict, self.away, self._looked = event.verdict, event.away, True
                 self.most_ready = max(self.most_ready, event.verdict.complete)
             case Note():
-                node, text = clean(event.node or ""), clean(event.text, 400)
-                self.note = text if node in text else f"{node}: {text}"
+                self.note = clean(event.text, 400)
             case Warned():
                 self.warned.append(event.problem)
 
@@ -102,7 +100,7 @@ class RunReporter:
         self._since = now
 
     def title(self) -> str:
-        """Return the phase and its detail: "meet: 5 MEETs, star around a"."""
+        """Return the phase and its detail: "meet: 5 MEETs around a"."""
         if self.phase is None:
             return "start"
         label = _LABELS.get(self.phase.name, self.phase.name)

@@ -77,7 +77,7 @@ _ROLES = r"""replicas() { # NODE: how many replicas it knows of
 
 
 _HEADINGS = {
-    "epoch": "Primaries get config epochs of their own, so that they need not sort them out later.",
+    "epoch": "Each node gets a different config epoch, so that there are no collisions to resolve later.",
     "slots": "Slots: ADDSLOTS, because ADDSLOTSRANGE needs 7.0.",
     "meet": "The MEETs: one fewer than there are nodes, in one direction only.",
     "replicate": "Replicas follow their primaries, by node id.",
@@ -100,7 +100,7 @@ def _blocks(topology: Topology, plan: Plan, file: str | None) -> Iterator[str]:
     yield f"""#!/bin/sh
 # Forms the cluster{source} on fresh nodes, which know no other node and hold no data:
 # {nodes}; {words.steps(plan.steps) or "nothing to do"}.
-# Unlike 'clusterboot up' it repairs nothing and cannot go on after it was cut off.
+# Unlike 'clusterboot up' it repairs nothing and cannot continue after an interruption.
 set -eu"""
     yield "\n".join(lines for _, lines in passwords.values())
     calls = [_node(node, functions[node.name], topology.tls, passwords) for node in topology.nodes]

@@ -79,7 +79,7 @@ REASONS: list[tuple[str, Change, str]] = [
     (
         "a handshake with a random id",
         lambda v: v.update(b=replace(v["b"], peers=(*v["b"].peers, stranger(1, flags=("handshake",))))),
-        "not ready handshake of b: b still has a handshake under way.",
+        "not ready handshake of b: b still has an unfinished handshake.",
     ),
     (
         "a handshake while a node is missing is most likely with that one",
@@ -93,8 +93,8 @@ REASONS: list[tuple[str, Change, str]] = [
     (
         "strangers",
         lambda v: v.update(b=replace(v["b"], peers=(*v["b"].peers, stranger(2), stranger(1)))),
-        f"not ready stranger of b: b lists {0xF001:040x} and {0xF002:040x}, which no node of the topology "
-        "has as id.",
+        f"not ready stranger of b: b lists {0xF001:040x} and {0xF002:040x}, which is not the id of any "
+        "node of the topology.",
     ),
     (
         "another role",

@@ -23,12 +23,12 @@ from clusterboot.core.timers import (
     marked_again,
     nudged,
     own_values,
-    refusal,
     restored,
     set_by_users,
     timeout_to_restore,
     to_lower,
     too_large,
+    why_no_boost,
 )
 from clusterboot.core.views import View, parse_nodes
 from clusterboot.errors import Exit
@@ -182,7 +182,7 @@ def test_what_does_not_fit_into_a_mark_is_not_lowered(key: str, value: str) -> N
     own = {**MINE, key: value}
     assert too_large(own) == key
     assert to_lower(own, 537) is None
-    reason = refusal(topology("a"), {"a": node(own)}, wanted=True, replicas=False)
+    reason = why_no_boost(topology("a"), {"a": node(own)}, wanted=True, replicas=False)
     assert reason == f"a has {key} {value}, which a mark cannot keep"
 
 
@@ -196,10 +196,10 @@ def test_own_values_leave_out_what_the_user_has_chosen() -> None:
 def test_fresh_nodes_may_be_boosted_and_only_when_that_is_wanted() -> None:
     top = topology("a")
     views = {"a": node(MINE)}
-    assert refusal(top, views, wanted=True, replicas=True) is None
-    assert refusal(top, {"a": node(low(MINE))}, wanted=True, replicas=True) is None
-    assert refusal(top, views, wanted=False, replicas=True) == "switched off"
-    assert refusal(replace(top, boost=False), views, wanted=True, replicas=True) == "switched off"
+    assert why_no_boost(top, views, wanted=True, replicas=True) is None
+    assert why_no_boost(top, {"a": node(low(MINE))}, wanted=True, replicas=True) is None
+    assert why_no_boost(top, views, wanted=False, replicas=True) == "switched off"
+    assert why_no_boost(replace(top, boost=False), views, wanted=True, replicas=True) == "switched off"
 
 
 def test_there_is_no_boost_next_to_a_node_that_serves_or_has_keys_and_a_primary_is_named() -> None:
@@ -210,8 +210,8 @@ def test_there_is_no_boost_next_to_a_node_that_serves_or_has_keys_and_a_primary_
         "b": replace(node(MINE, slots=Slots.parse("0-5")), cluster=ok),
         "c": node(MINE),
     }
-    assert refusal(top, serving, wanted=True, replicas=True) == "b already serves"
-    assert refusal(top, {"a": node(MINE), "c": node(MINE, keys=1)}, wanted=True, replicas=True) == (
+    assert why_no_boost(top, serving, wanted=True, replicas=True) == "b already serves"
+    assert why_no_boost(top, {"a": node(MINE), "c": node(MINE, keys=1)}, wanted=True, replicas=True) == (
         "c already serves"
     )
 
@@ -220,15 +220,17 @@ def test_there_is_no_boost_next_to_a_node_that_serves_or_has_keys_and_a_primary_
 def test_a_node_that_refuses_config_get_is_named_as_the_reason(hidden: str) -> None:
     config = {key: value for key, value in MINE.items() if key != hidden}
     views = {"a": node(MINE), "b": node(config)}
-    assert refusal(topology("a", "b"), views, wanted=True, replicas=False) == "CONFIG GET is refused by b"
+    assert (
+        why_no_boost(topology("a", "b"), views, wanted=True, replicas=False) == "CONFIG GET is refused by b"
+    )
 
 
 def test_without_the_flag_there_is_no_boost_where_replicas_are_wanted() -> None:
     views = {"a": node({key: MINE[key] for key in (TIMEOUT, DELAY, BARRIER)})}
-    reason = refusal(topology("a"), views, wanted=True, replicas=True)
+    reason = why_no_boost(topology("a"), views, wanted=True, replicas=True)
     assert reason is not None
     assert reason.startswith("a cannot switch elections off")
-    assert refusal(topology("a"), views, wanted=True, replicas=False) is None
+    assert why_no_boost(topology("a"), views, wanted=True, replicas=False) is None
 
 
 def test_a_mark_that_stands_alone_is_named_and_left() -> None:

@@ -65,7 +65,7 @@ def test_a_log_folds_by_phases_and_warnings_stand_out(
     ticks = iter(range(100))
     with github.reporter(console(stderr=True), clock=lambda: next(ticks) / 10) as report:
         report(Phase("look", "2 nodes"))
-        report(Note("a note of ::a node", "x"))
+        report(Note("a note of ::a node"))
         report(Warned(Problem("odd", "this is 50% odd")))
         report(Phase("ready"))
     assert [line for line in capsys.readouterr().err.splitlines() if line.startswith("::")] == [

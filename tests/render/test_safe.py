@@ -107,7 +107,7 @@ def hostile_screens(evil: str) -> dict[str, Callable[[Console], None]]:
                 Phase("look", evil),
                 Planned(result.placement, result.plan),
                 Warned(problem),
-                Note(evil, evil),
+                Note(evil),
                 Looked(found, (evil,)),
                 Phase("mesh", evil),
             ):
