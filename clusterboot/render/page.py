@@ -48,7 +48,7 @@ def console(*, stderr: bool = False, no_color: bool = False) -> Console:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table. With `least` it may shrink to that width; then its cells lose their end.
+    """A column of a table. With `least` it may shrink to that width; then its cells lose their middle.
 
     Where the table does not fit, columns with a `rank` are left out, the highest first.
     """
@@ -75,14 +75,13 @@ class Page:
 
     def table(self, *columns: Column, indent: int = 2) -> None:
         """Add a table; columns without a single text are left out."""
-        lines = Text("\n", no_wrap=True, overflow="ellipsis")
         titled = any(column.title for column in columns)
         shown = []
         for column in columns:
             cells = [self.text(cell) if isinstance(cell, str | tuple) else cell for cell in column.cells]
             if any(cells):
                 cells = [self.text((column.title, DIM)), *cells] if titled else cells
-                shown.append((column, lines.join(cells), max(cell.cell_len for cell in cells)))
+                shown.append((column, cells, max(cell.cell_len for cell in cells)))
         if shown:
             self.parts.append(_Table(shown, indent))
 
@@ -142,7 +141,9 @@ class _Paragraph:
         if self.hang is None or self.text.cell_len <= options.max_width:
             yield Text("", overflow="ignore", no_wrap=True).append_text(self.text)
             return
-        lines = self.text.wrap(console, max(8, options.max_width - self.hang))
+        first = self.text.wrap(console, options.max_width)[0]
+        skip = len(self.text) - len(self.text.plain[len(first) :].lstrip(" "))
+        lines = [first, *self.text[skip:].wrap(console, max(8, options.max_width - self.hang))]
         yield Text("\n" + " " * self.hang, overflow="ignore", no_wrap=True).join(lines)
 
 
@@ -150,7 +151,7 @@ class _Paragraph:
 class _Table:
     """A table whose columns are one text each, a line to a cell: much faster than a text per cell."""
 
-    columns: list[tuple[Column, Text, int]]  # with the width of the text
+    columns: list[tuple[Column, list[Text], int]]  # with the width of the widest cell
     indent: int
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -167,12 +168,30 @@ class _Table:
             rank = each[0].rank
             if rank and len(shown) > 1 and needed(shrunk=rank < OPTIONAL) > options.max_width:
                 shown.remove(each)
-        fits = needed(shrunk=False) <= options.max_width
-        table = Table(box=None, show_header=False, padding=(0, 0, 0, 2))
-        for column, _, width in shown:
-            table.add_column(
-                justify="right" if column.right else "left",
-                width=width if fits or column.least is None else None,
+        widths = [width for _, _, width in shown]
+        least = [min(width, column.least or width) for column, _, width in shown]
+        for _ in range(needed(shrunk=False) - options.max_width):
+            # The widest column that may shrink gets narrower.
+            place = max(
+                range(len(widths)), key=lambda place: widths[place] if widths[place] > least[place] else 0
             )
-        table.add_row(*(text for _, text, _ in shown))
+            widths[place] = max(least[place], widths[place] - 1)
+        table = Table(box=None, show_header=False, padding=(0, 0, 0, 2))
+        for (column, _, _), width in zip(shown, widths, strict=True):
+            table.add_column(justify="right" if column.right else "left", width=width)
+        lines = Text("\n", no_wrap=True, overflow="ellipsis")
+        table.add_row(
+            *(
+                lines.join(_without_middle(cell, width) for cell in cells)
+                for (_, cells, _), width in zip(shown, widths, strict=True)
+            )
+        )
         yield Padding.indent(table, self.indent - 2) if self.indent > 2 else table
+
+
+def _without_middle(text: Text, width: int) -> Text:
+    """Return text that fits: names of nodes differ near their start (a host) or at their end (a number)."""
+    if text.cell_len <= width:
+        return text
+    tail = (width - 1) // 3
+    return text[: width - 1 - tail].append("…").append_text(text[len(text) - tail :])

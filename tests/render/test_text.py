@@ -248,13 +248,13 @@ def test_names_in_errors_are_never_cut() -> None:
     assert written(to).count(name) == 2
 
 
-def test_long_names_lose_their_end_in_tables_only_where_they_do_not_fit() -> None:
+def test_long_names_lose_their_middle_in_tables_only_where_they_do_not_fit() -> None:
     nodes = tuple(Node(f"redis-{n}.redis-headless.orders.svc.cluster.local:6379", "h", n) for n in (1, 2))
     topology = Topology(nodes, replicas=1)
     narrow, wide = console(40), console(120)
     for to in (narrow, wide):
         text.status(to, StatusResult(topology, verdict(topology), node_rows(topology)))
-    assert "redis-1.redis-headles…  0-16383  ok" in written(narrow)
+    assert "redis-1.redis-…al:6379  0-16383  ok" in written(narrow)
     assert nodes[0].name in written(wide)
 
 
@@ -277,8 +277,18 @@ def test_who_sees_whom_fits_its_terminal_with_long_names(width: int, encoding: s
         "1 2 3 4 5 6",
         ("– ✗ · · · ·", "- x . . . .")[encoding == "ascii"],
     ]
-    assert ("cluster.local:6379" in lines[-1]) == (width >= 90)
-    assert "redis-cluster-5." in lines[-1]
+    assert (topology.nodes[5].name in lines[-1]) == (width >= 90)
+    assert ("redis-cluster-5" if width >= 80 else "redis-c") in lines[-1]
+    assert ":6379" in lines[-1]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_names_that_differ_at_their_end_do_not_look_alike(width: int) -> None:
+    names = [f"orders-production-eu-central-1-redis-cluster-node-{n}" for n in range(6)]
+    topology = Topology(tuple(Node(name, f"10.0.0.{n}", 6379) for n, name in enumerate(names)), replicas=1)
+    to = console(width)
+    text.status(to, StatusResult(topology, verdict(topology), node_rows(topology)))
+    assert all(f"de-{n} " in written(to) for n in range(6))
 
 
 @pytest.mark.parametrize(
