@@ -88,7 +88,7 @@ def _globals(
 
 @_command()
 def validate(topology: File) -> None:
-    """Check a topology file and report its problems with line and column."""
+    """Check a topology file. Reports problems with line and column."""
     _run("validate", lambda: commands.validate(shell, topology))
 
 
