@@ -20,6 +20,9 @@ LOG = "log"
 PIDFILE = "server.pid"
 
 
+_PASSWORDS = {"requirepass", "masterauth", "tls-key-file-pass", "tls-client-key-file-pass"}
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """One server to start. `host` is a loopback IP address; `bus_port` None means port + 10000.
@@ -52,8 +55,9 @@ class Server:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What must not be shown of the configuration file: the password, plain and quoted."""
-        return (self.password, _quote(self.password)) if self.password else ()
+        """What must not be shown of the configuration file: passwords, as they are and quoted."""
+        given = [value for name, value in self.settings if name.lower() in _PASSWORDS and value]
+        return (*given, *((self.password, _quote(self.password)) if self.password else ()))
 
 
 def config(server: Server) -> str:

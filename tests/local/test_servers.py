@@ -17,7 +17,7 @@ import pytest
 from clusterboot.errors import Exit, NodeFailed, OutOfTime, UsageError
 from clusterboot.local import launch, process
 from clusterboot.local.binary import Binary, find_server
-from clusterboot.local.failures import check_ports
+from clusterboot.local.failures import check_ports, exited
 from clusterboot.local.process import Process
 from clusterboot.local.server import Server
 from tests.harness import servers as harness
@@ -305,3 +305,13 @@ def test_a_killed_server_does_not_run(begin: Begin, wanted: Wanted, any_server: 
     while process.runs(begun):
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+def test_a_password_among_the_settings_is_not_shown_with_the_end_of_the_log(tmp_path: Path) -> None:
+    server = Server(
+        "a", "127.0.0.1", 7001, tmp_path, settings=(("requirepass", "S3CRET x"), ("save", "60 1"))
+    )
+    (tmp_path / "log").write_text("at line 4\n>>> 'requirepass S3CRET x'\nwrong number of arguments\n")
+    message = exited(server, 1).message
+    assert "S3CRET" not in message
+    assert "'requirepass *****'" in message
