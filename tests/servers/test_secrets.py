@@ -26,7 +26,9 @@ Start = Callable[..., Servers]
 
 # Letters and digits only, so that no quoting hides one.
 RIGHT, WRONG = "CanaryRight7f3a", "CanaryWrong91bc"
-CANARIES = (RIGHT, WRONG)
+# Of this process of pytest alone: another one may run servers with the passwords above at the same moment.
+OWN = f"CanaryOwn{os.getpid():08d}"
+CANARIES = (RIGHT, WRONG, OWN)
 
 
 def clean(text: str, where: str) -> None:
@@ -192,7 +194,7 @@ def test_no_problem_of_a_topology_shows_a_password(
 
 @contextmanager
 def watched_processes() -> Iterator[list[str]]:
-    """Look at the command lines of all processes again and again; what holds a canary is in the list."""
+    """Look at the command lines of all processes again and again; what holds OWN is in the list."""
     found: list[str] = []
     over = threading.Event()
 
@@ -203,7 +205,8 @@ def watched_processes() -> Iterator[list[str]]:
                     line = (process / "cmdline").read_bytes()
                 except OSError:
                     continue
-                found.extend(line.decode(errors="replace") for canary in CANARIES if canary.encode() in line)
+                if OWN.encode() in line:
+                    found.append(line.decode(errors="replace"))
 
     thread = threading.Thread(target=look)
     thread.start()
@@ -222,7 +225,7 @@ def test_spawned_servers_have_their_password_from_a_private_file_alone(
     state_folder: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("CANARY", RIGHT)
+    monkeypatch.setenv("CANARY", OWN)
     ports = free_ports(2)
     file = write(
         tmp_path,
@@ -239,8 +242,8 @@ def test_spawned_servers_have_their_password_from_a_private_file_alone(
         pids = [server["pid"] for server in listed.json()["clusters"][0]["nodes"]]
         for pid in pids:
             clean(Path(f"/proc/{pid}/environ").read_text(errors="replace"), f"the environment of {pid}")
-        assert resp.call(f"127.0.0.1:{ports[0]}", "PING", password=RIGHT) == "PONG"
-        holders = [path for path in state_folder.rglob("*") if path.is_file() and RIGHT in _text(path)]
+        assert resp.call(f"127.0.0.1:{ports[0]}", "PING", password=OWN) == "PONG"
+        holders = [path for path in state_folder.rglob("*") if path.is_file() and OWN in _text(path)]
         assert {path.name for path in holders} == {"server.conf"}, holders
         for path in (*holders, *(parent for holder in holders for parent in holder.parents)):
             if path.is_relative_to(state_folder):
@@ -250,7 +253,7 @@ def test_spawned_servers_have_their_password_from_a_private_file_alone(
     assert seen == []
     for outcome in (up, listed, down):
         clean(outcome.out + outcome.err, outcome.args[0])
-    assert [path for path in state_folder.rglob("*") if path.is_file() and RIGHT in _text(path)] == []
+    assert [path for path in state_folder.rglob("*") if path.is_file() and OWN in _text(path)] == []
 
 
 def _text(path: Path) -> str:
