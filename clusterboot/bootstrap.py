@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from clusterboot.core.events import Phase
-from clusterboot.core.plan import Meet
 from clusterboot.core.results import UpResult
+from clusterboot.core.steps import AddSlots, Meet, MoveSlots, SetEpoch
 from clusterboot.core.timers import handshake_seconds
 from clusterboot.errors import from_problems
 from clusterboot.loop.act import command, forbidden, stranded
@@ -49,8 +49,8 @@ async def up(asked: Request) -> UpResult:
             missing, views = goal.plan, goal.views
             problems = await stranded(run.fleet, missing.steps, views)
             if not asked.dry_run:
-                wanted = [(step.node, command(step, views)) for step in missing.steps]
-                problems += await forbidden(run.fleet, wanted)
+                single = (step for step in missing.steps if not isinstance(step, MoveSlots))
+                problems += await forbidden(run.fleet, [(step.node, command(step, views)) for step in single])
             if problems:
                 raise from_problems(problems)
             if asked.dry_run:
@@ -82,7 +82,8 @@ async def form(run: Run, goal: Goal, boost: Boost) -> None:
     again, stuck = False, True
     while True:
         views = goal.views
-        await run.actor.send([step for step in goal.plan.steps if step.kind in ("epoch", "slots")], views)
+        first = [step for step in goal.plan.steps if isinstance(step, SetEpoch | AddSlots)]
+        await run.actor.send(first, views)
         if meets := run.meets.not_recently_sent(goal.plan.meets, 0.0 if stuck else wait):
             run.report(Phase("meet", describe(meets)))
             await run.actor.send(meets, views, again=again)

@@ -77,7 +77,8 @@ MODULES: dict[str, dict[str, set[str]]] = {
         "placement": {"topology", "slots", "errors", "spread", "versions", "wording"},
         "groups": {"views"},
         "addressing": {"views", "topology", "errors"},
-        "plan": {"topology", "views", "addressing", "groups", "placement", "slots", "errors"},
+        "steps": {"slots"},
+        "plan": {"steps", "topology", "views", "addressing", "groups", "placement", "slots", "errors"},
         "drift": {"views", "topology", "placement", "errors", "wording"},
         "adopt": {
             *("views", "groups", "placement", "topology", "slots", "errors", "drift", "versions"),
@@ -85,15 +86,17 @@ MODULES: dict[str, dict[str, set[str]]] = {
         },
         "replaced": {"views", "errors", "wording"},
         "preflight": {
-            *("views", "addressing", "placement", "plan", "topology", "errors", "versions", "replaced"),
+            *("views", "addressing", "placement", "steps", "topology", "errors", "versions", "replaced"),
             "wording",
         },
         "verdict": {"views", "placement", "slots", "errors", "wording"},
         "health": {"verdict", "views", "placement", "slots", "errors"},
-        "extra_meets": {"views", "addressing", "verdict", "plan", "topology"},
+        "extra_meets": {"views", "addressing", "verdict", "steps", "topology"},
         "timers": {"views", "topology", "errors", "wording"},
-        "events": {"plan", "verdict", "placement", "errors"},
-        "results": {"errors", "slots", "topology", "views", "verdict", "placement", "plan", "events"},
+        "events": {"plan", "steps", "verdict", "placement", "errors"},
+        "results": {
+            *("errors", "slots", "topology", "views", "verdict", "placement", "plan", "steps", "events"),
+        },
     },
     "diagnosis": {
         "bus": {"core", "topology"},

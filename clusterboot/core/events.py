@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from clusterboot.core.placement import Placement
-from clusterboot.core.plan import Plan, Step
+from clusterboot.core.plan import Plan
+from clusterboot.core.steps import Step
 from clusterboot.core.verdict import Verdict
 from clusterboot.errors import Problem
 
-PhaseName = Literal["look", "lower", "meet", "mesh", "replicate", "ready", "restore", "down"]
+PhaseName = Literal[
+    "look", "lower", "meet", "mesh", "replicate", "ready", "restore", "move", "retire", "down"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,17 @@ class Looked:
 
 
 @dataclass(frozen=True, slots=True)
+class Moved:
+    """How far moving slots has got: `slots` of `all_slots` and `keys` of about `all_keys`, in `seconds`."""
+
+    slots: int
+    all_slots: int
+    keys: int
+    all_keys: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Warned:
     """A problem that does not stop the run."""
 
@@ -61,7 +75,7 @@ class Note:
     text: str
 
 
-Event = Phase | Planned | Done | Looked | Warned | Note
+Event = Phase | Planned | Done | Looked | Moved | Warned | Note
 
 
 Reporter = Callable[[Event], None]

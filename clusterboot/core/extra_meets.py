@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Container, Iterable, Mapping
 
 from clusterboot.core.addressing import meeting_point
-from clusterboot.core.plan import Meet
+from clusterboot.core.steps import Meet
 from clusterboot.core.verdict import NodeHealth, Verdict
 from clusterboot.core.views import Views
 from clusterboot.topology import Node, Topology

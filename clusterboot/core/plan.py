@@ -10,59 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar
 
 from clusterboot.core.addressing import meeting_point
 from clusterboot.core.groups import group
 from clusterboot.core.placement import Placement
+from clusterboot.core.steps import AddSlots, Meet, Replicate, SetEpoch, Step
 from clusterboot.core.views import Views
-from clusterboot.slots import NONE, Slots
+from clusterboot.slots import NONE
 from clusterboot.topology import Topology
-
-
-@dataclass(frozen=True, slots=True)
-class SetEpoch:
-    """Give `node` its config epoch: primaries with equal epochs would have to change them later."""
-
-    node: str
-    epoch: int
-    kind: ClassVar[str] = "epoch"
-
-
-@dataclass(frozen=True, slots=True)
-class AddSlots:
-    """Let `node` serve `slots`, which no node serves yet."""
-
-    node: str
-    slots: Slots
-    kind: ClassVar[str] = "slots"
-
-
-@dataclass(frozen=True, slots=True)
-class Meet:
-    """Let `node` meet `peer` at `host`:`port`; `bus_port` is None for the default, port + 10000.
-
-    `host` is numeric when the plan was made from views, and what the file says otherwise.
-    """
-
-    node: str
-    peer: str
-    host: str
-    port: int
-    bus_port: int | None = None
-    kind: ClassVar[str] = "meet"
-
-
-@dataclass(frozen=True, slots=True)
-class Replicate:
-    """Let `node` replicate `primary` (a node name)."""
-
-    node: str
-    primary: str
-    kind: ClassVar[str] = "replicate"
-
-
-Step = SetEpoch | AddSlots | Meet | Replicate
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from operator import attrgetter
 from clusterboot.addresses import BUS_OFFSET, Endpoint, is_loopback_address
 from clusterboot.core.addressing import contradictions, meeting_point
 from clusterboot.core.placement import Placement
-from clusterboot.core.plan import Meet
 from clusterboot.core.replaced import forget_hint, ghost, likely_successor, same_address, successors
+from clusterboot.core.steps import Meet
 from clusterboot.core.versions import cannot_follow
 from clusterboot.core.views import Peer, View, Views
 from clusterboot.errors import Exit, Problem, refusal, warning

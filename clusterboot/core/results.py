@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from clusterboot.core.events import Done
 from clusterboot.core.placement import Placement
 from clusterboot.core.plan import Plan
+from clusterboot.core.steps import MoveSlots
 from clusterboot.core.verdict import Verdict
 from clusterboot.core.views import View
 from clusterboot.errors import Exit, Problem
@@ -53,6 +55,24 @@ class BoostReport:
 
 
 @dataclass(frozen=True, slots=True)
+class MoveReport:
+    """How many slots and keys a run has moved, and the seconds that it took."""
+
+    slots: int = 0
+    keys: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """A planned move of slots: how many keys they hold, and how they travel."""
+
+    step: MoveSlots
+    keys: int
+    method: Literal["atomic", "copy"]
+
+
+@dataclass(frozen=True, slots=True)
 class Validated:
     """A valid topology file and the placement that it gives on fresh nodes."""
 
@@ -66,6 +86,7 @@ class UpResult:
     """What `up` did, and how the cluster stands.
 
     `plan` is what was missing at first, `steps` what was done, `started` how many local servers were started.
+    `moved` and `retired` (names) are what `--rebalance` did, `transfers` what a dry run would move.
     """
 
     topology: Topology
@@ -80,6 +101,9 @@ class UpResult:
     mesh_only: bool = False
     warnings: tuple[Problem, ...] = ()
     started: int = 0
+    moved: MoveReport = MoveReport()
+    retired: tuple[str, ...] = ()
+    transfers: tuple[Transfer, ...] = ()
 
     @property
     def repaired(self) -> int:

@@ -30,6 +30,7 @@ _MAX_LINES_KEPT = 100_000
 _INFO_FIELDS = {
     *("redis_version", "valkey_version", "run_id", "loading", "role", "master_link_status"),
     *("master_sync_in_progress", "master_link_down_since_seconds"),
+    *("used_memory", "used_memory_dataset", "maxmemory"),
 }
 
 
@@ -39,7 +40,9 @@ class Peer:
 
     `ip` is empty and `port` 0 where the lister does not know them; `bus_port` is 0 before Redis 4. `primary`
     is the id of a replica's primary. `connected` is the state of the lister's link to it (True for its own
-    line). `moving` means that a slot is being migrated or imported.
+    line). `migrating` and
+    `importing` are its open slots with the id of the other end, in its own line only (on Valkey its replicas
+    repeat them in theirs).
     """
 
     id: str
@@ -51,7 +54,13 @@ class Peer:
     epoch: int
     connected: bool
     slots: Slots
-    moving: bool = False
+    migrating: tuple[tuple[int, str], ...] = ()
+    importing: tuple[tuple[int, str], ...] = ()
+
+    @property
+    def moving(self) -> bool:
+        """Whether a slot is being migrated or imported."""
+        return bool(self.migrating or self.importing)
 
     @property
     def myself(self) -> bool:
@@ -96,7 +105,7 @@ class View:
 
     `name` is its name in the topology, `ip` the numeric address that answered. `peers` includes its own
     line. `info`, `cluster` and `config` are the fields of INFO, CLUSTER INFO and CONFIG GET as text;
-    `config` is empty where the node refuses CONFIG.
+    `config` is empty where the node refuses CONFIG. `databases` has the number of keys by database.
     """
 
     name: str
@@ -105,7 +114,12 @@ class View:
     info: Mapping[str, str] = field(default_factory=dict)
     cluster: Mapping[str, str] = field(default_factory=dict)
     config: Mapping[str, str] = field(default_factory=dict)
-    keys: int = 0
+    databases: Mapping[int, int] = field(default_factory=dict)
+
+    @property
+    def keys(self) -> int:
+        """The number of keys in all databases."""
+        return sum(self.databases.values())
 
     @property
     def me(self) -> Peer:
@@ -225,8 +239,15 @@ def _peer(fields: list[str]) -> Peer:
         epoch=number(epoch),
         connected=link == "connected" or "myself" in flags,
         slots=Slots.of(ranges),
-        moving=any(slot_text.startswith("[") for slot_text in slot_fields),
+        migrating=_open_slots(slot_fields, "->-"),
+        importing=_open_slots(slot_fields, "-<-"),
     )
+
+
+def _open_slots(fields: list[str], arrow: str) -> tuple[tuple[int, str], ...]:
+    """Return slot and id of the other end of every mark such as `[93->-ID]`."""
+    found = (field.strip("[]").partition(arrow) for field in fields if field.startswith("["))
+    return tuple((number(slot), other) for slot, sign, other in found if sign)
 
 
 def parse_fields(text: str) -> dict[str, str]:
@@ -239,17 +260,17 @@ def parse_fields(text: str) -> dict[str, str]:
     return found
 
 
-def parse_info(text: str) -> tuple[dict[str, str], int]:
-    """Return the fields of INFO that clusterboot uses, and the number of keys in all databases.
+def parse_info(text: str) -> tuple[dict[str, str], dict[int, int]]:
+    """Return the fields of INFO that clusterboot uses, and the number of keys by database.
 
     Keys come from the keyspace section (`db0:keys=1,expires=0,…`): DBSIZE only counts the selected database.
     """
     fields = parse_fields(text)
-    keys = sum(
-        number(value[5:].partition(",")[0])
+    keys = {
+        number(name[2:]): number(value[5:].partition(",")[0])
         for name, value in fields.items()
         if name.startswith("db") and name[2:].isdigit() and value.startswith("keys=")
-    )
+    }
     return {name: value for name, value in fields.items() if name in _INFO_FIELDS}, keys
 
 

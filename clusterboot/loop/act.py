@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from clusterboot.core.events import Done, Reporter
-from clusterboot.core.plan import AddSlots, Meet, Replicate, SetEpoch, Step
+from clusterboot.core.steps import AddSlots, Failover, Forget, Meet, Replicate, Reset, SetEpoch, Single, Step
 from clusterboot.core.views import View
 from clusterboot.errors import NodeFailed, Problem, refusal
 from clusterboot.loop.observe import Asker
@@ -23,7 +23,7 @@ _MAX_PIPELINED = 100
 _MAX_COUNTED = 1000
 
 
-def command(step: Step, views: Mapping[str, View]) -> Command:
+def command(step: Single, views: Mapping[str, View]) -> Command:
     """Return the command of a step; `views` give ids and versions."""
     match step:
         case SetEpoch(_, epoch):
@@ -38,6 +38,12 @@ def command(step: Step, views: Mapping[str, View]) -> Command:
             return ("CLUSTER", "MEET", host, str(port), *([str(bus_port)] if bus_port else []))
         case Replicate(_, primary):
             return ("CLUSTER", "REPLICATE", views[primary].id)
+        case Failover():
+            return ("CLUSTER", "FAILOVER")
+        case Forget(_, _, node_id):
+            return ("CLUSTER", "FORGET", node_id)
+        case Reset():
+            return ("CLUSTER", "RESET", "HARD")
 
 
 def probe(command: Command) -> Command:
@@ -110,23 +116,23 @@ class Actor:
         self._report = report
         self.done: list[Done] = []
         self.failures: dict[str, Problem] = {}
-        self.refusals: dict[Step, Problem] = {}
+        self.refusals: dict[Single, Problem] = {}
 
     async def send(
-        self, steps: Iterable[Step], views: Mapping[str, View], *, again: bool = False, extra: bool = False
-    ) -> set[Step]:
+        self, steps: Iterable[Single], views: Mapping[str, View], *, again: bool = False, extra: bool = False
+    ) -> set[Single]:
         """Send `steps`; returns those that were refused for a transient reason.
 
         `again` and `extra` mark them in the record; a missing permission is transient for them, because it
         was not probed. Raises NodeFailed with every other error reply. Nodes that do not answer are skipped.
         """
-        by_node: dict[str, list[Step]] = defaultdict(list)
+        by_node: dict[str, list[Single]] = defaultdict(list)
         for step in steps:
             by_node[step.node].append(step)
-        refused: set[Step] = set()
+        refused: set[Single] = set()
         final: list[Problem] = []
 
-        async def send_to(node: str, mine: Sequence[Step]) -> None:
+        async def send_to(node: str, mine: Sequence[Single]) -> None:
             for start in range(0, len(mine), _MAX_PIPELINED):
                 batch = mine[start : start + _MAX_PIPELINED]
                 sent = [command(step, views) for step in batch]

@@ -9,7 +9,7 @@ from enum import Enum, auto
 
 from clusterboot.core.events import Looked, Phase, PhaseName
 from clusterboot.core.health import Judge
-from clusterboot.core.plan import Replicate
+from clusterboot.core.steps import Replicate
 from clusterboot.core.verdict import Verdict
 from clusterboot.core.views import Views
 from clusterboot.loop.meets import ExtraMeets

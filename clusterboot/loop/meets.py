@@ -7,7 +7,7 @@ from math import inf
 
 from clusterboot.core.extra_meets import moved_meets, newcomer_meets, newcomers, pause
 from clusterboot.core.groups import group
-from clusterboot.core.plan import Meet
+from clusterboot.core.steps import Meet
 from clusterboot.core.verdict import Verdict
 from clusterboot.loop.act import Actor
 from clusterboot.loop.observe import SMALL, Watch, now

@@ -126,13 +126,15 @@ async def _each(names: Iterable[str], look: Callable[[str], Awaitable[View]]) ->
     )
 
 
-def _without_info(name: str, refused: Rejected, role: Reply, keys: Reply) -> tuple[dict[str, str], int]:
-    """Return the most important fields of INFO, and the number of keys; NodeFailed if refused too."""
+def _without_info(
+    name: str, refused: Rejected, role: Reply, keys: Reply
+) -> tuple[dict[str, str], dict[int, int]]:
+    """Return the most important fields of INFO, and the keys of database 0; NodeFailed if refused too."""
     if isinstance(keys, Rejected) and keys.startswith("LOADING"):
         raise NodeFailed(loading(name))
     if isinstance(role, Rejected) or isinstance(keys, Rejected):
         raise NodeFailed(explain(refused, name, ("INFO",)))
-    return _role(role), keys if isinstance(keys, int) else 0
+    return _role(role), {0: keys} if isinstance(keys, int) else {}
 
 
 def _role(reply: Reply) -> dict[str, str]:

@@ -50,6 +50,7 @@ class Request:
     mesh_only: bool = False
     boost: bool = True
     dry_run: bool = False
+    rebalance: bool = False
     warnings: tuple[Problem, ...] = ()
 
 

@@ -12,8 +12,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from clusterboot.core.plan import Plan, Step
+from clusterboot.core.plan import Plan
 from clusterboot.core.results import DownResult, LsResult, NodeRow, StatusResult, UpResult, Validated
+from clusterboot.core.steps import Step
 from clusterboot.errors import Exit, Problem, worst
 from clusterboot.render import words
 from clusterboot.slots import Slots

@@ -9,8 +9,19 @@ from rich.console import Console
 
 from clusterboot.addresses import Endpoint
 from clusterboot.core.placement import Placement
-from clusterboot.core.plan import AddSlots, Meet, Plan, Replicate, SetEpoch, Step
+from clusterboot.core.plan import Plan
 from clusterboot.core.results import Validated
+from clusterboot.core.steps import (
+    AddSlots,
+    Failover,
+    Forget,
+    Meet,
+    MoveSlots,
+    Replicate,
+    Reset,
+    SetEpoch,
+    Step,
+)
 from clusterboot.render import tables, words
 from clusterboot.render.page import DIM, HEAD, Column, Page, Part
 from clusterboot.render.safe import clean
@@ -96,6 +107,14 @@ def _value(step: Step) -> str:
             return f"of {clean(step.primary)}"
         case Meet():
             return _peer(step)
+        case Failover():
+            return f"in place of {clean(step.peer)}"
+        case MoveSlots():
+            return f"{words.slots(step.slots)} to {clean(step.peer)}"
+        case Forget():
+            return clean(words.node(step.peer))
+        case Reset():
+            return "HARD"
 
 
 def _draw(page: Page, meets: Sequence[Meet], most: int) -> None:

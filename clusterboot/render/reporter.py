@@ -13,7 +13,7 @@ from rich.console import Console
 
 from clusterboot.core.events import Done, Event, Looked, Note, Phase, PhaseName, Planned, Warned
 from clusterboot.core.placement import Placement
-from clusterboot.core.plan import Step
+from clusterboot.core.steps import Step
 from clusterboot.core.verdict import Verdict
 from clusterboot.errors import Problem
 from clusterboot.render import problems, words

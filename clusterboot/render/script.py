@@ -13,7 +13,8 @@ from ipaddress import ip_address
 from shlex import quote
 from textwrap import wrap
 
-from clusterboot.core.plan import AddSlots, Meet, Plan, Replicate, SetEpoch, Step
+from clusterboot.core.plan import Plan
+from clusterboot.core.steps import AddSlots, Meet, Replicate, SetEpoch, Step
 from clusterboot.render import words
 from clusterboot.render.safe import clean
 from clusterboot.topology import Auth, Node, Tls, Topology
@@ -152,6 +153,8 @@ def _command(step: Step, functions: dict[str, str]) -> str:
             return f"{resolved}must {node} CLUSTER MEET {host} {step.port}{bus}"
         case Replicate():
             return f'must {node} CLUSTER REPLICATE "$({functions[step.primary]} CLUSTER MYID)"'
+        case _:
+            raise AssertionError(f"fresh nodes need no {step.kind}")
 
 
 def _node(node: Node, function: str, tls: Tls | None, passwords: Passwords) -> str:

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from clusterboot.core.plan import Step
+from clusterboot.core.steps import Step
 from clusterboot.core.verdict import NodeHealth
 from clusterboot.render.safe import clean
 from clusterboot.slots import Slots
@@ -16,7 +16,16 @@ from clusterboot.wording import duration as duration
 _MAX_RANGES = 3
 _ID = re.compile("[0-9a-f]{40}")
 # By kind, in the order in which they are sent.
-STEPS = {"epoch": "config epoch", "slots": "slot range", "meet": "MEET", "replicate": "REPLICATE"}
+STEPS = {
+    "epoch": "config epoch",
+    "slots": "slot range",
+    "meet": "MEET",
+    "replicate": "REPLICATE",
+    "failover": "FAILOVER",
+    "slots-move": "slot move",
+    "forget": "FORGET",
+    "reset": "RESET",
+}
 
 
 def seconds(value: float) -> str:

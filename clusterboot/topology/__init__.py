@@ -14,6 +14,7 @@ from clusterboot.topology.model import Announce as Announce
 from clusterboot.topology.model import Auth as Auth
 from clusterboot.topology.model import Credential as Credential
 from clusterboot.topology.model import Node as Node
+from clusterboot.topology.model import Retire as Retire
 from clusterboot.topology.model import Role as Role
 from clusterboot.topology.model import Secret as Secret
 from clusterboot.topology.model import Servers as Servers

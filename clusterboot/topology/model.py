@@ -102,6 +102,19 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
+class Retire:
+    """A member that is to leave: the address of a `node`, or an `id` alone.
+
+    `name` is what messages call it: the node's name, or the id.
+    """
+
+    name: str
+    id: str | None = None
+    node: Node | None = None
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Servers:
     """How `--spawn` and `run` start servers: the binary and settings for all of them."""
 
@@ -126,4 +139,5 @@ class Topology:
     extra_meets: bool = True
     tls: Tls | None = None
     servers: Servers = Servers()
+    retire: tuple[Retire, ...] = ()
     warnings: tuple[Problem, ...] = ()

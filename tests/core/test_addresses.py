@@ -9,8 +9,8 @@ import pytest
 
 from clusterboot.core.addressing import contradictions, meeting_point
 from clusterboot.core.extra_meets import MAX_MEETS_PER_ROUND, moved_meets
-from clusterboot.core.plan import Meet
 from clusterboot.core.preflight import out_of_reach
+from clusterboot.core.steps import Meet
 from clusterboot.core.views import View
 from clusterboot.errors import Exit
 from clusterboot.topology import Announce, Topology

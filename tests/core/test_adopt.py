@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from clusterboot.core.adopt import adopt, needs_recheck
-from clusterboot.core.plan import AddSlots, Meet, Replicate, SetEpoch, plan
+from clusterboot.core.plan import plan
+from clusterboot.core.steps import AddSlots, Meet, Replicate, SetEpoch
 from clusterboot.errors import Exit, Problem
 from clusterboot.slots import NONE
 from clusterboot.topology import Topology
@@ -282,8 +283,8 @@ def test_a_node_that_is_importing_its_first_slots_is_not_made_a_replica() -> Non
     formed(world)
     follow(world, d=None)
     views = world.views()
-    me = replace(views["d"].me, moving=True)
-    views["d"] = replace(views["d"], peers=(me, *views["d"].peers[1:]), keys=3)
+    me = replace(views["d"].me, importing=((1, "x"),))
+    views["d"] = replace(views["d"], peers=(me, *views["d"].peers[1:]), databases={0: 3})
     refusals = adopt(SPELLED, views).refusals
     assert [(each.code, each.node, each.peer) for each in refusals] == [("resharding", "d", "a")]
 
@@ -299,7 +300,7 @@ def test_slots_that_others_take_for_their_old_owners_are_refused_unless_they_are
     assert (held.code, held.node, held.peer) == ("slots-held", "a", "b")
     assert held.hint is not None
     assert held.hint.endswith("CLUSTER DELSLOTS on a; then run this again")
-    me = replace(views["c"].me, moving=True)
+    me = replace(views["c"].me, importing=((1, "x"),))
     views["c"] = replace(views["c"], peers=(me, *views["c"].peers[1:]))
     assert adopt(THREE, views).refusals == ()
 

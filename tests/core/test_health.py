@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from clusterboot.core.health import Judge
 from clusterboot.core.placement import Placement, place
-from clusterboot.core.plan import AddSlots, Replicate, plan
+from clusterboot.core.plan import plan
+from clusterboot.core.steps import AddSlots, Replicate
 from clusterboot.core.views import View
 from clusterboot.errors import Exit, Problem
 from tests.core.problems import shown

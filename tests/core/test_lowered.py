@@ -211,9 +211,9 @@ def test_there_is_no_boost_next_to_a_node_that_serves_or_has_keys_and_a_primary_
         "c": node(MINE),
     }
     assert why_no_boost(top, serving, wanted=True, replicas=True) == "b already serves"
-    assert why_no_boost(top, {"a": node(MINE), "c": node(MINE, keys=1)}, wanted=True, replicas=True) == (
-        "c already serves"
-    )
+    assert why_no_boost(
+        top, {"a": node(MINE), "c": node(MINE, databases={0: 1})}, wanted=True, replicas=True
+    ) == ("c already serves")
 
 
 @pytest.mark.parametrize("hidden", [TIMEOUT, BARRIER])

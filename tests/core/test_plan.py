@@ -14,8 +14,9 @@ from clusterboot.core.adopt import adopt
 from clusterboot.core.groups import group
 from clusterboot.core.health import Judge
 from clusterboot.core.placement import Spot, place
-from clusterboot.core.plan import AddSlots, Meet, Plan, Replicate, SetEpoch, plan
+from clusterboot.core.plan import Plan, plan
 from clusterboot.core.preflight import refusals
+from clusterboot.core.steps import AddSlots, Meet, Replicate, SetEpoch
 from clusterboot.slots import ALL
 from clusterboot.topology import Announce, Topology
 from tests.core.world import Server, World, examples, fresh, node, slots, stranger, topology

@@ -279,7 +279,7 @@ def test_what_is_only_unfortunate_is_warned_of() -> None:
     assert not [*warnings(views)]
     hidden = {name: replace(view, info={}) for name, view in views.items() if name != "c"}
     moving = {
-        name: replace(view, peers=(replace(view.me, moving=True), *view.peers[1:]))
+        name: replace(view, peers=(replace(view.me, migrating=((1, "x"),)), *view.peers[1:]))
         for name, view in views.items()
         if name != "c"
     }

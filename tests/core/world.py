@@ -15,7 +15,7 @@ from typing import Any
 from hypothesis import settings
 
 from clusterboot.core.groups import group
-from clusterboot.core.plan import AddSlots, Meet, Replicate, SetEpoch, Step
+from clusterboot.core.steps import AddSlots, Meet, Replicate, SetEpoch, Step
 from clusterboot.core.views import Peer, View
 from clusterboot.slots import ALL, NONE, Slots, union
 from clusterboot.topology import Node, Topology
@@ -117,7 +117,7 @@ class World:
             info={"redis_version": "7.0.15", "run_id": f"run-{name}", **role, **server.info},
             cluster={"cluster_state": state, "cluster_known_nodes": str(len(known) + len(server.lines))},
             config={"cluster-node-timeout": "15000"},
-            keys=server.keys,
+            databases={0: server.keys} if server.keys else {},
         )
 
     def views(self, names: Iterable[str] | None = None) -> dict[str, View]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from clusterboot.core.extra_meets import one_sided_meets
-from clusterboot.core.plan import Meet
+from clusterboot.core.steps import Meet
 from clusterboot.core.views import Views
 from clusterboot.diagnosis.bus import BusView
 from tests.core.world import World, fresh, topology

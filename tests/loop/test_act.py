@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from clusterboot.core.plan import AddSlots
+from clusterboot.core.steps import AddSlots
 from clusterboot.core.views import View, parse_nodes
 from clusterboot.loop.act import Actor, stranded
 from clusterboot.slots import Slots
@@ -30,7 +30,7 @@ class _Fleet:
 
 def _views(**keys: int) -> dict[str, View]:
     return {
-        name: View(name, "192.0.2.1", parse_nodes(_ME.format(id=place)), keys=count)
+        name: View(name, "192.0.2.1", parse_nodes(_ME.format(id=place)), databases={0: count})
         for place, (name, count) in enumerate(keys.items())
     }
 

@@ -14,7 +14,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from clusterboot.core.plan import Plan, SetEpoch
+from clusterboot.core.plan import Plan
 from clusterboot.core.results import (
     BoostReport,
     ClusterRow,
@@ -24,6 +24,7 @@ from clusterboot.core.results import (
     StatusResult,
     UpResult,
 )
+from clusterboot.core.steps import SetEpoch
 from clusterboot.errors import Exit, Problem
 from clusterboot.render import json, plan_text, problems, text
 from clusterboot.slots import Slots

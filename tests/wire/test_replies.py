@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from clusterboot.core.plan import AddSlots, Meet, Replicate, SetEpoch, Step
+from clusterboot.core.steps import AddSlots, Meet, Replicate, SetEpoch, Step
 from clusterboot.errors import Exit
 from clusterboot.loop.act import command, probe
 from clusterboot.wire.replies import Command, Rejected, explain, name
