@@ -1,8 +1,8 @@
 """At most one `--rebalance` per cluster at a time, without writing anything: the runs see each other's names.
 
-A run names its connections with CLIENT SETNAME, and CLIENT LIST shows the names of all. It says that it wants
-to move, looks, says that it moves, and looks again. Only who sees nobody before it the second time goes on: of
-two runs, the one that connected first has named itself after that look of the other one, and so sees that it
+A run names its connections with CLIENT SETNAME, and CLIENT LIST shows the names of all. It says that it
+wants to move, looks, says that it moves, and looks again. Only who then sees nobody before it goes on: of two
+runs, the one that connected first has named itself after that look of the other one, and so sees that it
 moves. A name lasts as long as its connection: a run that is killed leaves nothing.
 """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,13 +16,13 @@ from tests.servers.test_measure import HALVES, keys_in
 
 
 @pytest.fixture
-def pair(require: Callable[[str], str], pool: Pool, tmp_path: Path) -> Iterator[Nodes]:
+def pair(require: Callable[[str], str], pool: Pool, tmp_path: Path) -> Nodes:
     """Two primaries with half of the slots each, and a third without any, of a server with jobs."""
     cluster = pool.take(require("valkey91"), 3, tmp_path)
     cluster.join(range(3), HALVES)
     for index in range(3):
         cluster.until(lambda at=index: "cluster_state:ok" in cluster.ok(at, "CLUSTER", "INFO"), "it is ok")
-    yield cluster
+    return cluster
 
 
 def move(cluster: Nodes, source: int, target: int, slots: str) -> int:
