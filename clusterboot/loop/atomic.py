@@ -75,7 +75,7 @@ def parse_jobs(reply: Reply) -> tuple[Job, ...]:
                     found.get("source_node", ""),
                     found.get("target_node", ""),
                     found.get("state", ""),
-                    found.get("message", ""),
+                    found.get("message", "").strip(),
                 )
             )
     return tuple(jobs)
@@ -359,7 +359,8 @@ async def settle_jobs(fleet: Asker, names: Iterable[str]) -> None:
     """
     names = tuple(names)
     known: set[str] | None = None
-    found: dict[str, tuple[str, float]] = {}
+    # By node too: both ends of a job list it under one name, each in a state of its own.
+    found: dict[tuple[str, str], tuple[str, float]] = {}
     calm_since = now()
     while True:
         running = await _running(fleet, names)
@@ -377,9 +378,9 @@ async def settle_jobs(fleet: Asker, names: Iterable[str]) -> None:
         elif now() - calm_since > _WATCH:
             return
         for node, job in running:
-            state, since = found.get(job.name, ("", 0.0))
+            state, since = found.get((node, job.name), ("", 0.0))
             if state != job.state:
-                found[job.name] = (job.state, now())
+                found[node, job.name] = (job.state, now())
             elif job.exports and state == "waiting-to-pause" and now() - since > _MAX_WAITING_TO_PAUSE:
                 await fleet.ask(node, CANCEL)
         await asyncio.sleep(_LOOK)

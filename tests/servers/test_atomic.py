@@ -12,10 +12,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from clusterboot.core.steps import MoveSlots
 from clusterboot.core.views import View
-from clusterboot.errors import NodeFailed, Refused
+from clusterboot.errors import Exit, NodeFailed, Refused
 from clusterboot.loop import atomic
 from clusterboot.loop.atomic import CANCEL, JOBS, Job, migrate, parse_jobs, settle_jobs
+from clusterboot.loop.measure import Measured, measure
 from clusterboot.slots import Slots
 from clusterboot.wire.client import Fleet
 from tests.harness.asking import asking
@@ -27,7 +29,10 @@ SOURCE, TARGET, THIRD, REPLICA = range(4)
 
 
 class Cluster:
-    """Three primaries, the first with all slots, and a replica of the second."""
+    """Three primaries, the first with nearly all slots, and a replica of the second.
+
+    The others keep one slot each: a primary without any would become a replica.
+    """
 
     def __init__(self, servers: Servers) -> None:
         self.servers = servers
@@ -50,6 +55,10 @@ class Cluster:
             assert time.monotonic() < end, f"{what}: not within {seconds:g} s"
             time.sleep(0.02)
 
+    def set(self, index: int, key: str, database: int) -> None:
+        with Connection(self.servers.addresses[index]) as connection:
+            assert [connection.call("SELECT", database), connection.call("SET", key, "x")] == ["OK", "OK"]
+
     def running(self, index: int) -> list[Job]:
         return [job for job in self.jobs(index) if not job.ended]
 
@@ -66,9 +75,8 @@ class Cluster:
 
     def back(self) -> None:
         """Bring everything back to the first node, without any keys."""
-        for index in (SOURCE, TARGET, THIRD):
-            self.hold(index, on=False)
-            self.ok(index, *CANCEL)
+        self.ok(SOURCE, *CANCEL)
+        self.hold(SOURCE, on=False)
         for index in (SOURCE, TARGET, THIRD):
             self.until(lambda at=index: not self.running(at), "no job runs")
             self.ok(index, "FLUSHALL")
@@ -79,8 +87,10 @@ class Cluster:
             if "myself" in line or len(fields) < 9:
                 continue
             index = next(at for at in (TARGET, THIRD) if self.id(at) == fields[0])
-            ranges = [end for each in fields[8:] for end in (each.split("-")[0], each.split("-")[-1])]
-            self.ok(index, "CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", *ranges, "NODE", self.id(SOURCE))
+            slots = Slots.parse(",".join(fields[8:])) - Slots.parse("16382-16383")
+            ranges = [end for pair in slots.ranges for end in pair]
+            if ranges:
+                self.ok(index, "CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", *ranges, "NODE", self.id(SOURCE))
             self.until(lambda at=index: not self.running(at), "no job runs")
         self.until(lambda: self._agreed(), "all slots are back")
 
@@ -88,16 +98,22 @@ class Cluster:
         mine = f"{self.id(SOURCE)} "
         for index in range(4):
             lines = str(self.ok(index, "CLUSTER", "NODES")).splitlines()
-            if not next(line for line in lines if line.startswith(mine)).endswith(" 0-16383"):
+            if not next(line for line in lines if line.startswith(mine)).endswith(" 0-16381"):
                 return False
         return True
 
 
 @pytest.fixture(scope="module")
 def made(require: Callable[[str], str]) -> Iterator[Cluster]:
-    with Servers(require("valkey91"), 4, extra=("--enable-debug-command", "yes")) as servers:
+    def extra(index: int) -> list[str]:
+        databases = "1" if index == THIRD else "4"
+        return ["--enable-debug-command", "yes", "--cluster-databases", databases]
+
+    with Servers(require("valkey91"), 4, extra=extra) as servers:
         cluster = Cluster(servers)
-        servers.call(SOURCE, "CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        servers.call(SOURCE, "CLUSTER", "ADDSLOTSRANGE", 0, 16381)
+        servers.call(TARGET, "CLUSTER", "ADDSLOTS", 16382)
+        servers.call(THIRD, "CLUSTER", "ADDSLOTS", 16383)
         for index in range(4):
             servers.call(index, "CLUSTER", "SET-CONFIG-EPOCH", 4 - index)
             servers.call(index, "CONFIG", "SET", "repl-diskless-sync-delay", 0)
@@ -141,6 +157,13 @@ def move(cluster: Cluster, slots: str, target: int = TARGET) -> int:
             return await migrate(fleet, views[SOURCE], views[target], Slots.parse(slots))
 
     return asyncio.run(run())
+
+
+async def till(condition: Callable[[], object], task: asyncio.Task[int]) -> None:
+    """Wait for a condition while a task runs."""
+    async with asyncio.timeout(20):
+        while not condition() and not task.done():
+            await asyncio.wait([task], timeout=0.01)
 
 
 def slot(cluster: Cluster, key: str) -> int:
@@ -194,7 +217,7 @@ def test_a_job_that_runs_already_is_followed(cluster: Cluster) -> None:
     cluster.ok(SOURCE, "SET", keys_in(range(10), 1)[0], "x")
     cluster.start(SOURCE, TARGET, 0, 9)
     before = len(cluster.jobs(SOURCE))
-    assert move(cluster, "0-9") == 1
+    move(cluster, "0-9")
     assert cluster.owner(0) == TARGET
     assert len(cluster.jobs(SOURCE)) == before
 
@@ -211,8 +234,7 @@ def test_a_job_that_cannot_pause_is_split_and_tried_again(
             moving = asyncio.create_task(
                 migrate(fleet, views[SOURCE], views[TARGET], Slots.of([(0, 7)]), pace)
             )
-            while pace.slots > 4:
-                await asyncio.sleep(0.01)
+            await till(lambda: pace.slots <= 4, moving)
             cluster.hold(SOURCE, on=False)
             await moving
             return pace.slots
@@ -266,8 +288,7 @@ def test_cancelled_it_ends_its_own_job_and_no_other(
     async def run() -> None:
         async with looking(cluster) as (fleet, views):
             moving = asyncio.create_task(migrate(fleet, views[SOURCE], views[TARGET], Slots.of([(0, 7)])))
-            while not any(job.ranges == "0-7" for job in cluster.running(SOURCE)):
-                await asyncio.sleep(0.01)
+            await till(lambda: any(job.ranges == "0-7" for job in cluster.running(SOURCE)), moving)
             moving.cancel()
             await moving
 
@@ -280,8 +301,7 @@ def test_cancelled_it_lets_a_job_end_that_soon_does(cluster: Cluster) -> None:
     async def run() -> None:
         async with looking(cluster) as (fleet, views):
             moving = asyncio.create_task(migrate(fleet, views[SOURCE], views[TARGET], Slots.of([(0, 7)])))
-            while not cluster.running(SOURCE):
-                await asyncio.sleep(0.01)
+            await till(lambda: cluster.running(SOURCE), moving)
             moving.cancel()
             await moving
 
@@ -290,9 +310,30 @@ def test_cancelled_it_lets_a_job_end_that_soon_does(cluster: Cluster) -> None:
     assert cluster.owner(0) == TARGET
 
 
-def test_databases_travel_too(made: Cluster) -> None:
-    """Only counting needs them: a job moves all databases."""
-    assert made.ok(SOURCE, "CONFIG", "GET", "cluster-databases") == ["cluster-databases", "1"]
+def test_all_databases_are_counted_and_travel(cluster: Cluster) -> None:
+    [key] = keys_in(range(10), 1)
+    cluster.set(SOURCE, key, 0)
+    cluster.set(SOURCE, key, 2)
+    assert move(cluster, "0-9") == 2
+    for database in (0, 2):
+        with Connection(cluster.servers.addresses[TARGET]) as connection:
+            assert connection.call("SELECT", database) == "OK"
+            assert connection.call("GET", key) == "x"
+
+
+def test_a_target_with_fewer_databases_is_refused(cluster: Cluster) -> None:
+    cluster.set(SOURCE, keys_in(range(10), 1)[0], 2)
+
+    async def look(target: int) -> Measured:
+        async with looking(cluster) as (fleet, views):
+            step = MoveSlots(views[SOURCE].name, views[target].name, Slots.of([(0, 9)]))
+            return await measure(fleet, [step], {view.name: view for view in views})
+
+    [problem] = asyncio.run(look(THIRD)).problems
+    assert (problem.code, problem.exit) == ("too-few-databases", Exit.REFUSED)
+    found = asyncio.run(look(TARGET))
+    assert not found.problems
+    assert [each.keys for each in found.transfers] == [1]
 
 
 def settle(cluster: Cluster, during: Callable[[], None] = lambda: None) -> None:
