@@ -28,7 +28,7 @@ ROOMS: dict[str, set[str]] = {
     "wire": {"errors", "topology"},
     "disk": {"errors", "topology"},
     "local": {"errors", "wording", "topology", "disk"},
-    "loop": {"errors", "wording", "background", "topology", "core", "diagnosis", "wire"},
+    "loop": {"errors", "slots", "wording", "background", "topology", "core", "diagnosis", "wire"},
     "bootstrap": {"errors", "wording", "core", "wire", "loop"},
     "throwaway": {
         *(
@@ -73,6 +73,7 @@ MODULES: dict[str, dict[str, set[str]]] = {
     "core": {
         "views": {"errors", "slots"},
         "versions": {"views", "errors", "wording"},
+        "travel": {"views", "versions", "errors"},
         "spread": {"topology", "versions"},
         "placement": {"topology", "slots", "errors", "spread", "versions", "wording"},
         "groups": {"views"},
@@ -135,6 +136,11 @@ MODULES: dict[str, dict[str, set[str]]] = {
     "loop": {
         "observe": _VIEWS,
         "act": {*_VIEWS, "observe"},
+        "counting": {*_VIEWS, "observe", "slots"},
+        "atomic": {*_VIEWS, "observe", "counting", "slots"},
+        "measure": {*_VIEWS, "observe", "counting", "functions", "slots"},
+        "functions": {*_VIEWS, "observe"},
+        "alone": {*_VIEWS, "observe"},
         "configure": {*_VIEWS, "observe"},
         "restore": {*_VIEWS, "observe", "configure"},
         "boost": {*_VIEWS, "observe", "configure", "restore"},
