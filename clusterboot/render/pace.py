@@ -45,7 +45,7 @@ class Pace:
         return (last.slots - first.slots) / took, (last.keys - first.keys) / took
 
     def seconds_left(self) -> float | None:
-        """Return about how many seconds the rest takes, by slots or by keys, whichever is more; None if not known."""
+        """Return about how many seconds the rest takes, by slots or by keys: the more; None if not known."""
         last = self.last
         if last is None:
             return None
