@@ -10,6 +10,8 @@ one big hash on request; several databases on Valkey 9 (`cluster-databases`).
 
 from __future__ import annotations
 
+import functools
+import itertools
 import random
 import time
 from collections import defaultdict
@@ -43,11 +45,15 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True)
 class Data:
-    """`keys` keys, and one hash of `megabytes` MB; `databases` are used in turn."""
+    """`keys` keys, and one hash of `megabytes` MB; `databases` are used in turn.
+
+    Every second key is in one of the slots of `crowded`, if there are any.
+    """
 
     keys: int
     megabytes: int = 0
     databases: int = 1
+    crowded: tuple[int, ...] = ()
     born: int = field(default_factory=lambda: int(time.time() * 1000))
 
     def items(self) -> Iterator[Item]:
@@ -64,6 +70,8 @@ class Data:
         key = b"key:%d" % number
         if number % 5 == 0:
             key = b"\x00\xff\r\n%d {}\xc3(" % number  # not UTF-8, with a line break and an empty hash tag
+        if number % 2 and self.crowded:
+            key = b"{%s}" % _tag(self.crowded[number // 2 % len(self.crowded)]) + key
         expires = self.born + 3_600_000 + number if number % 7 == 0 else None
         return Item(key, kind, _VALUES[kind](number), expires, number % self.databases)
 
@@ -117,6 +125,12 @@ class Data:
                         elif others not in key and (database, key) not in known:
                             problems.append(f"{shard.address} has {key!r}, which nobody has written")
         return problems
+
+
+@functools.cache
+def _tag(slot: int) -> bytes:
+    """Return a hash tag of a slot."""
+    return next(tag for tag in (b"%d" % number for number in itertools.count()) if key_slot(tag) == slot)
 
 
 class _Nodes:
