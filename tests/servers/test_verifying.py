@@ -39,9 +39,7 @@ def test_a_comparison_finds_every_kind_of_damage(nodes: Take) -> None:
         "has b'stranger', which nobody has written",
     ):
         assert words in found
-    assert data.compare(one, others="stranger") == [
-        each for each in data.compare(one) if "stranger" not in each
-    ]
+    assert not any("stranger" in each for each in data.compare(one, others="stranger"))
 
 
 def test_a_key_where_it_does_not_belong_and_an_open_slot_are_found(any_nodes: Take) -> None:
