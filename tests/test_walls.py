@@ -81,9 +81,15 @@ MODULES: dict[str, dict[str, set[str]]] = {
         "steps": {"slots"},
         "plan": {"steps", "topology", "views", "addressing", "groups", "placement", "slots", "errors"},
         "drift": {"views", "topology", "placement", "errors", "wording"},
+        "shares": {"steps", "topology", "slots", "errors", "wording"},
+        "leaving": {"views", "topology", "slots", "errors", "wording"},
+        "rebalance": {
+            *("views", "placement", "spread", "versions", "leaving", "shares", "steps"),
+            *("topology", "slots", "errors", "wording"),
+        },
         "adopt": {
             *("views", "groups", "placement", "topology", "slots", "errors", "drift", "versions"),
-            "wording",
+            *("leaving", "rebalance", "steps", "wording"),
         },
         "replaced": {"views", "errors", "wording"},
         "preflight": {
@@ -149,10 +155,15 @@ MODULES: dict[str, dict[str, set[str]]] = {
         "standby": {"helper", "topology", "background"},
         "follow": {*_VIEWS, "observe", "meets", "run"},
         "investigate": {*_VIEWS, "observe", "wire/resolve"},
-        "status": {*_VIEWS, "observe", "investigate"},
+        "members": {*_VIEWS, "observe"},
+        "status": {*_VIEWS, "observe", "members", "investigate"},
         "reset": {*_VIEWS, "observe", "act", "boost", "investigate", "follow"},
         "meets": {*_VIEWS, "observe", "act"},
-        "run": {*_VIEWS, "observe", "act", "boost", "meets"},
+        "run": {*_VIEWS, "observe", "act", "boost", "meets", "members"},
+        "stages": {
+            *(*_VIEWS, "slots", "run", "boost", "alone", "atomic", "functions", "handover", "measure", "move"),
+            *("open_slots", "retire"),
+        },
         "ending": {*_VIEWS, "observe", "run", "boost", "investigate"},
     },
 }

@@ -16,7 +16,7 @@ from clusterboot.core.leaving import Leaver
 from clusterboot.core.placement import Placement, Spot, place
 from clusterboot.core.rebalance import future, present, shares_differ, stages
 from clusterboot.core.rebalance import refusals as rebalance_refusals
-from clusterboot.core.steps import Step
+from clusterboot.core.steps import MoveSlots, Step
 from clusterboot.core.versions import formats, not_followed
 from clusterboot.core.views import Views
 from clusterboot.errors import Problem, refusal
@@ -75,7 +75,13 @@ def adopt(
     # A newcomer that has no slots yet is told already.
     idle = any(each.code == "primary-without-slots" for each in target.warnings)
     elsewhere = () if rebalance or idle else tuple(shares_differ(topology, pins, to_be))
-    warnings = (*target.warnings, *differing, *lacking, *elsewhere, *not_followed(target.primary_of, views))
+    coming = (
+        {step.peer for stage in later for step in stage if isinstance(step, MoveSlots)} if rebalance else ()
+    )
+    placed = [
+        each for each in target.warnings if each.code != "primary-without-slots" or each.node not in coming
+    ]
+    warnings = (*placed, *differing, *lacking, *elsewhere, *not_followed(target.primary_of, views))
     return Adopted(replace(target, warnings=warnings), tuple(refusals), later if rebalance else ())
 
 

@@ -156,7 +156,7 @@ def _not_gone(entry: Retire, node_id: str, lines: Mapping[str, Peer]) -> Iterato
             f"{agree('does', doubtful)} not find it failing: it may still be alive (id {node_id}).",
             doubtful[0],
             entry.name,
-            "start it again, or stop it for good and wait until all nodes flag it 'fail'; then run this again",
+            "start it again; or stop it for good, wait until all nodes flag it 'fail', and run this again",
         )
 
 

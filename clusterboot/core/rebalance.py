@@ -191,9 +191,8 @@ def stages(
 ) -> tuple[tuple[Step, ...], ...]:
     """Return the steps to the future, stage by stage; empty stages are left out."""
     first, later = _attaches(topology, pins, to_be)
-    failovers = tuple(Failover(heir, head) for head, heir in to_be.heirs.items())
-    found = (
-        *((step,) for step in failovers),
+    found: tuple[tuple[Step, ...], ...] = (
+        *((Failover(heir, head),) for head, heir in to_be.heirs.items()),
         *((step,) for step in first),
         _moves(topology, pins, to_be),
         *((step,) for step in later),
@@ -231,7 +230,7 @@ def _moves(topology: Topology, pins: Pins, to_be: Future) -> tuple[MoveSlots, ..
 
 
 def shares_differ(topology: Topology, pins: Pins, to_be: Future) -> Iterator[Problem]:
-    """Yield a warning if slots are kept that lie elsewhere by the file; those of leaving nodes are another."""
+    """Yield a warning if slots are kept that lie elsewhere by the file, but for those of leaving nodes."""
     owned, wants = _shares(topology, pins, to_be)
     if owned and not to_be.emptied:
         yield from differences(owned, wants)

@@ -90,7 +90,7 @@ class Run:
         self.warn(asked.warnings)
 
     def report(self, event: Event) -> None:
-        """Report an event to the user; if it says that something was done, an unbounded run gets more time."""
+        """Report an event to the user; an unbounded run gets more time if it says that something was done."""
         if isinstance(event, Done | Moved) and not self.asked.bounded:
             self.deadline = max(self.deadline, now() + self.asked.timeout)
             if self.limit is not None and not self.limit.expired():
@@ -232,7 +232,8 @@ def assess(run: Run, views: Views, *, stuck: bool = False) -> Goal:
     if unmeetable := preflight.out_of_reach(run.topology, steps.meets, views):
         raise from_problems(unmeetable)
     if first or steps.steps:
-        run.report(Planned(adopted.target, steps))
+        later = (step for stage in adopted.stages for step in stage) if first else ()
+        run.report(Planned(adopted.target, Plan((*steps.steps, *later), steps.groups)))
     ids = {name: view.id for name, view in views.items()}
     judge = Judge(adopted.target, ids, mesh_only=run.mesh_only, gone=run.topology.gone)
     run.views = views

@@ -1,12 +1,12 @@
 """The stages of `--rebalance`: each is taken on a cluster that is Ready, and ends with a new look.
 
-A stage that ends early, because a node was lost in the middle, leaves nothing that the next look does not find.
+A stage that ends early, because a node was lost in the middle, leaves nothing that the next look does not
+find.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 
 from clusterboot.core.events import Done, Event, Phase
 from clusterboot.core.results import MoveReport
@@ -50,7 +50,7 @@ class Stages:
         self._failed = 0
 
     async def begin(self, goal: Goal) -> Goal:
-        """Finish what a killed run left; returns the goal after it. Raises Refused where somebody moves slots."""
+        """Finish what a killed run left; returns the goal after it. Raises Refused if somebody moves slots."""
         run = self._run
         names = [name for name, view in goal.views.items() if not view.me.replica]
         await settle_jobs(run.fleet, [name for name in names if goal.views[name].kind == "valkey"])
