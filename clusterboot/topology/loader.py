@@ -35,8 +35,8 @@ def load(text: str, file: str) -> Topology:
     values, spot = compose(text, problems)
     form = validate(values, spot, problems)
     drafts = expand(form, spot, problems)
-    hub = check_nodes(form, drafts, spot, problems)
     leavers = expand_retired(form, spot, problems)
+    hub = check_nodes(form, drafts, leavers, spot, problems)
     check_retired(leavers, drafts, problems)
     folder = Path(file).parent
     auth = _make_auth(form.auth, spot.at("auth"), folder, problems)
