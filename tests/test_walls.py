@@ -79,6 +79,7 @@ MODULES: dict[str, dict[str, set[str]]] = {
         "groups": {"views"},
         "addressing": {"views", "topology", "errors"},
         "steps": {"slots"},
+        "shares": {"steps", "topology", "slots", "errors", "wording"},
         "plan": {"steps", "topology", "views", "addressing", "groups", "placement", "slots", "errors"},
         "drift": {"views", "topology", "placement", "errors", "wording"},
         "shares": {"steps", "topology", "slots", "errors", "wording"},
