@@ -95,6 +95,7 @@ MODULES: dict[str, dict[str, set[str]]] = {
         "extra_meets": {"views", "addressing", "verdict", "steps", "topology"},
         "timers": {"views", "topology", "errors", "wording"},
         "events": {"plan", "steps", "verdict", "placement", "errors"},
+        "pace": set(),
         "results": {
             *("errors", "slots", "topology", "views", "verdict", "placement", "plan", "steps", "events"),
         },
@@ -153,6 +154,10 @@ MODULES: dict[str, dict[str, set[str]]] = {
         "meets": {*_VIEWS, "observe", "act"},
         "run": {*_VIEWS, "observe", "act", "boost", "meets"},
         "ending": {*_VIEWS, "observe", "run", "boost", "investigate"},
+        "same": {*_VIEWS, "observe"},
+        "copying": {*_VIEWS, "observe", "counting", "same", "slots"},
+        "agree": {*_VIEWS, "observe", "slots"},
+        "move": {*_VIEWS, "observe", "agree", "atomic", "copying", "counting", "slots"},
     },
 }
 # What every room and module may import.
