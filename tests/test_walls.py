@@ -96,6 +96,7 @@ MODULES: dict[str, dict[str, set[str]]] = {
         "timers": {"views", "topology", "errors", "wording"},
         "events": {"plan", "steps", "verdict", "placement", "errors"},
         "pace": set(),
+        "open_slots": {"views", "steps", "slots", "errors", "wording"},
         "results": {
             *("errors", "slots", "topology", "views", "verdict", "placement", "plan", "steps", "events"),
         },
@@ -158,6 +159,7 @@ MODULES: dict[str, dict[str, set[str]]] = {
         "copying": {*_VIEWS, "observe", "counting", "same", "slots"},
         "agree": {*_VIEWS, "observe", "slots"},
         "move": {*_VIEWS, "observe", "agree", "atomic", "copying", "counting", "slots"},
+        "open_slots": {*_VIEWS, "observe", "atomic", "copying", "counting", "move", "same", "slots"},
     },
 }
 # What every room and module may import.
