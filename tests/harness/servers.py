@@ -35,7 +35,17 @@ SERVERS = ("valkey91", "redis62", "redis70")
 _READS = {
     "CLUSTER": {
         *("COUNT-FAILURE-REPORTS", "COUNTKEYSINSLOT", "GETKEYSINSLOT", "HELP", "INFO", "KEYSLOT", "LINKS"),
-        *("MYID", "MYSHARDID", "NODES", "REPLICAS", "SHARDS", "SLAVES", "SLOT-STATS", "SLOTS"),
+        *(
+            "GETSLOTMIGRATIONS",
+            "MYID",
+            "MYSHARDID",
+            "NODES",
+            "REPLICAS",
+            "SHARDS",
+            "SLAVES",
+            "SLOT-STATS",
+            "SLOTS",
+        ),
     },
     "CONFIG": {"GET", "HELP"},
 }
@@ -51,6 +61,8 @@ PROBES = (
     ("CONFIG", "SET", "cluster-node-timeout", "x"),
     ("CLUSTER", "RESET", "x"),
     ("FLUSHALL", "x"),
+    ("CLUSTER", "SETSLOT", "x", "x"),
+    ("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", "x", "x", "NODE", "x"),
 )
 
 # Holds a pipe to the test process. When that process is gone, however it died, the pipe closes and
