@@ -142,13 +142,17 @@ class _Settling:
     def _decide(self, slot: int, owner: str) -> None:
         """Decide on an open slot: its keys go to the one other primary that has some of them already."""
         holders = [name for name in self._importing if name != owner and self._has_keys(name, slot)]
-        # What a source has left after its slot was given away is not what a target has got.
-        strange = [name for name in holders if slot in self._migrating[name] or self._claims(name, slot)]
+        importers = [name for name, found in self._importing.items() if slot in found and name != owner]
         marked = self._migrating[owner].get(slot)
         other = self._serving(marked) if marked else None
-        importers = [name for name, found in self._importing.items() if slot in found and name != owner]
-        if marked is None or other is not None:
-            strange += [name for name in holders if name not in (*importers, other)]
+        # Where the target is unknown by now, its replica has taken its place: one that has the keys.
+        targets = holders if marked and other is None else [*importers, other]
+        strange = [
+            name
+            for name in holders
+            # What a source has left after its slot was given away is not what a target has got.
+            if name not in targets or slot in self._migrating[name] or self._lists(name, slot, name)
+        ]
         if len(holders) > 1 or strange:
             self._problems[_unclear, owner, tuple(strange or holders)].append(slot)
             return
@@ -173,9 +177,6 @@ class _Settling:
             stale = slot in self._migrating[name] or not self._lists(name, slot, owner)
             if name != owner and stale:
                 self._tells[name, self._views[owner].id].append(slot)
-
-    def _claims(self, name: str, slot: int) -> bool:
-        return self._lists(name, slot, name)
 
     def _has_keys(self, name: str, slot: int) -> bool:
         return self._keys.get(name, {}).get(slot, 0) > 0
