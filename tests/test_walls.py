@@ -92,7 +92,8 @@ MODULES: dict[str, dict[str, set[str]]] = {
         "verdict": {"views", "placement", "slots", "errors", "wording"},
         "health": {"verdict", "views", "placement", "slots", "errors"},
         "extra_meets": {"views", "addressing", "verdict", "steps", "topology"},
-        "timers": {"views", "topology", "errors", "wording"},
+        "timers": {"views", "topology"},
+        "borrowed": {"timers", "views", "errors", "wording"},
         "events": {"plan", "steps", "verdict", "placement", "errors"},
         "results": {
             *("errors", "slots", "topology", "views", "verdict", "placement", "plan", "steps", "events"),

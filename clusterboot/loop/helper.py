@@ -1,9 +1,10 @@
 """The helper process: restores lowered settings when clusterboot is gone and has not done it.
 
 `loop.standby` starts it in a new session before anything is lowered. It acts when its standard input ends, or
-after `seconds`: a stopped clusterboot counts as gone. The original values are in the nodes. In its first
-second it imports next to nothing, because it competes with clusterboot for the processor.
-Input: marshalled (sys.path, seconds, pickled (topology, credentials)). Output: one byte when ready.
+`seconds` after the last sign of life: a stopped clusterboot counts as gone. The original values are in the
+nodes. In its first second it imports next to nothing, because it competes with clusterboot for the processor.
+Input: marshalled (sys.path, seconds, pickled (topology, credentials)), then any byte as a sign of life.
+Output: one byte when ready.
 """
 
 from __future__ import annotations
@@ -40,16 +41,17 @@ def main() -> None:
     except EOFError:
         return  # clusterboot was gone before it lowered anything
     restore = None
-    if not _input_ends(_SHORT_RUN):
+    if _heard(_SHORT_RUN) != b"":
         with suppress(Exception):  # it is tried again when it is needed
             restore = _prepare(rest)
-        _input_ends(min(seconds, _MAX_WAIT))
+        while _heard(min(seconds, _MAX_WAIT)):
+            pass
     (restore or _prepare(rest))()
 
 
-def _input_ends(seconds: float) -> bool:
-    """Wait up to `seconds` for the end of clusterboot; nothing else is sent to a helper that is ready."""
-    return bool(select.select([0], [], [], seconds)[0])
+def _heard(seconds: float) -> bytes | None:
+    """Return a sign of life, nothing if clusterboot has ended, None if neither comes within `seconds`."""
+    return os.read(0, 4096) if select.select([0], [], [], seconds)[0] else None
 
 
 def _prepare(given: bytes) -> Callable[[], None]:

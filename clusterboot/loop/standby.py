@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 
 from clusterboot.background import python_command
 from clusterboot.loop import helper
@@ -21,7 +22,10 @@ class Standby:
     """A helper process that restores what this process leaves lowered if this process dies."""
 
     def __init__(self, topology: Topology, credentials: Mapping[str, Credential], seconds: float) -> None:
-        """Take what it needs to reach the nodes; after `seconds` this process counts as gone."""
+        """Take what it needs to reach the nodes; this process counts as gone after `seconds`.
+
+        Each `renew` starts them anew.
+        """
         self._given = (topology, dict(credentials))
         self._seconds = seconds
         self._process: subprocess.Popen[bytes] | None = None
@@ -46,6 +50,13 @@ class Standby:
             process.wait()
             raise
         self._process = process
+
+    def renew(self) -> None:
+        """Let the helper wait `seconds` more from now on, because this process is at work."""
+        if self._process is not None and self._process.stdin is not None:
+            with suppress(OSError):  # it is gone: the nodes keep their own values
+                self._process.stdin.write(b".")
+                self._process.stdin.flush()
 
     def dismiss(self) -> None:
         """Kill the helper, because all is restored: a busy machine may let it react only after seconds."""
