@@ -140,6 +140,8 @@ MODULES: dict[str, dict[str, set[str]]] = {
         "restore": {*_VIEWS, "observe", "configure"},
         "boost": {*_VIEWS, "observe", "configure", "restore"},
         "helper": {"wire/client", "restore"},
+        "handover": {*_VIEWS, "observe", "act", "boost"},
+        "retire": {*_VIEWS, "observe", "act"},
         "standby": {"helper", "topology", "background"},
         "follow": {*_VIEWS, "observe", "meets", "run"},
         "investigate": {*_VIEWS, "observe", "wire/resolve"},

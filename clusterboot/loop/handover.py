@@ -44,15 +44,11 @@ async def fail_over(fleet: Asker, actor: Actor, step: Failover, views: Views) ->
             raise NodeFailed(actor.refusals[step])
         if step.node in actor.failures:
             raise NodeFailed(actor.failures[step.node])
-        until = now() + _FAILOVER_SECONDS
-        while now() < until and not await _is_primary(fleet, step.node):
-            await asyncio.sleep(_PAUSE)
-        if await _is_primary(fleet, step.node):
+        if await _took_over(fleet, step.node):
             timeout = max(view.node_timeout for view in views.values())
             # Roles travel in pings, and a node pings each other one within half the timeout.
-            return await _until(
-                lambda: _why_not_agreed(fleet, views, step), step, 2 * timeout + _SYNC_SECONDS
-            )
+            seconds = 2 * timeout + _SYNC_SECONDS
+            return await _until(lambda: _why_not_agreed(fleet, views, step), step, seconds)
     raise NodeFailed.of(
         "failover-dropped",
         f"{step.node} did not take over from {step.peer} in {_FAILOVERS} tries of "
@@ -86,8 +82,14 @@ async def _why_behind(fleet: Asker, step: Failover) -> str | None:
     return f"{step.node} is {lag} bytes behind {step.peer}" if lag > _MAX_LAG else None
 
 
-async def _is_primary(fleet: Asker, name: str) -> bool:
-    return (await _replication(fleet, name)).get("role") == "master"
+async def _took_over(fleet: Asker, name: str) -> bool:
+    """Return whether a replica becomes a primary before the servers drop its failover."""
+    until = now() + _FAILOVER_SECONDS
+    while (await _replication(fleet, name)).get("role") != "master":
+        if now() >= until:
+            return False
+        await asyncio.sleep(_PAUSE)
+    return True
 
 
 async def _replication(fleet: Asker, name: str) -> dict[str, str]:

@@ -98,7 +98,7 @@ def _problems(staying: Sequence[str], leaving: Leaving, views: Views) -> list[Pr
                     "has-keys",
                     f"{name} cannot leave: it has no slots, but still {count(view.keys, 'key')}.",
                     node=name,
-                    hint=f"look at these keys: no client finds them; if nobody needs them, run FLUSHALL on {name}",
+                    hint="no client finds these keys: look at them; if nobody needs them, run FLUSHALL there",
                 )
             )
     return problems
