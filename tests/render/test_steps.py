@@ -96,9 +96,7 @@ def test_steps_are_counted_once_whether_or_not_the_plan_has_the_moves() -> None:
 
 
 @pytest.mark.parametrize("width", [40, 80, 100])
-@pytest.mark.parametrize(
-    "host", ["10.0.0.{}", "redis-cluster-{}.redis.production.svc.cluster.local"]
-)
+@pytest.mark.parametrize("host", ["10.0.0.{}", "redis-cluster-{}.redis.production.svc.cluster.local"])
 def test_no_name_is_cut_in_a_table_of_moves_and_failovers(host: str, width: int) -> None:
     nodes = [f"{host.format(number)}:6379" for number in range(4)]
     moves = [MoveSlots(nodes[0], peer, Slots.of([(0, 1999)])) for peer in nodes[1:]]
