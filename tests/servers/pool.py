@@ -47,6 +47,8 @@ _FRESH = {
     "cluster-announce-bus-port": "0",
     "requirepass": "",
     "masterauth": "",
+    "maxmemory": "0",
+    "cluster-allow-replica-migration": "yes",
     "slowlog-log-slower-than": "0",
     "slowlog-max-len": "100000",
 }
@@ -204,10 +206,8 @@ def freshen(addresses: Iterable[str]) -> None:
                 connection,
                 [
                     ("ACL", "DELUSER", "ops"),
-                    (
-                        "CONFIG",
-                        "RESETSTAT",
-                    ),
+                    ("FUNCTION", "FLUSH"),
+                    ("CONFIG", "RESETSTAT"),
                     ("SLOWLOG", "RESET"),
                 ],
             )
