@@ -79,6 +79,7 @@ MODULES: dict[str, dict[str, set[str]]] = {
         "groups": {"views"},
         "addressing": {"views", "topology", "errors"},
         "steps": {"slots"},
+        "shares": {"steps", "topology", "slots", "errors", "wording"},
         "plan": {"steps", "topology", "views", "addressing", "groups", "placement", "slots", "errors"},
         "drift": {"views", "topology", "placement", "errors", "wording"},
         "shares": {"steps", "topology", "slots", "errors", "wording"},
@@ -101,6 +102,8 @@ MODULES: dict[str, dict[str, set[str]]] = {
         "extra_meets": {"views", "addressing", "verdict", "steps", "topology"},
         "timers": {"views", "topology", "errors", "wording"},
         "events": {"plan", "steps", "verdict", "placement", "errors"},
+        "pace": set(),
+        "open_slots": {"views", "steps", "slots", "errors", "wording"},
         "results": {
             *("errors", "slots", "topology", "views", "verdict", "placement", "plan", "steps", "events"),
         },
@@ -176,6 +179,11 @@ MODULES: dict[str, dict[str, set[str]]] = {
             *("open_slots", "retire"),
         },
         "ending": {*_VIEWS, "observe", "run", "boost", "investigate"},
+        "same": {*_VIEWS, "observe"},
+        "copying": {*_VIEWS, "observe", "counting", "same", "slots"},
+        "agree": {*_VIEWS, "observe", "slots"},
+        "move": {*_VIEWS, "observe", "agree", "atomic", "copying", "counting", "slots"},
+        "open_slots": {*_VIEWS, "observe", "atomic", "copying", "counting", "move", "same", "slots"},
     },
 }
 # What every room and module may import.

@@ -30,6 +30,18 @@ class Pace:
         self.slots = 256
         self.window_keys = self._FIRST_WINDOW
 
+    def cut(self, left: Sequence[int], keys: Mapping[int, int]) -> Sequence[int]:
+        """Return the first of the slots `left`, as many as one window may have, at least one.
+
+        `keys` is the number of keys by slot, where there are any.
+        """
+        held = 0
+        for place, slot in enumerate(left[: self.slots]):
+            held += keys.get(slot, 0)
+            if place and held > self.window_keys:
+                return left[:place]
+        return left[: self.slots]
+
     def learn(self, keys: int, seconds: float) -> None:
         """Take into account that a pipeline with `keys` took `seconds`."""
         if seconds > 2 * self.AIM:
@@ -45,19 +57,6 @@ class Pace:
             self.window_keys = max(1, self.window_keys // 2)
         else:
             self.window_keys = min(self._MAX_WINDOW, self.window_keys * 5 // 4 + 1)
-
-
-def window(slots: Sequence[int], keys: Mapping[int, int], most_slots: int, most_keys: int) -> Sequence[int]:
-    """Return the first of `slots` that fit into one window: at least one.
-
-    `keys` is the number of keys by slot, where there are any.
-    """
-    held = 0
-    for index, slot in enumerate(slots):
-        held += keys.get(slot, 0)
-        if index and (held > most_keys or index >= most_slots):
-            return slots[:index]
-    return slots
 
 
 def first_window(slots: Sequence[int], keys: Mapping[int, int]) -> Sequence[int]:

@@ -35,8 +35,8 @@ def wanted(primaries: Iterable[Node]) -> dict[str, Slots | float]:
 def shares(wants: Wanted) -> dict[str, int]:
     """Return how many slots each primary is to have, in the order of `wants`.
 
-    Slots that nobody wants explicitly are shared by weight: the largest remainders are rounded up, the first in
-    the file of equal ones. Raises ValueError if there are such slots and nobody has a weight.
+    Slots that nobody wants explicitly are shared by weight: the largest remainders are rounded up, of equal
+    ones the first in the file. Raises ValueError if there are such slots and nobody has a weight.
     """
     left = COUNT - len(_explicit(wants))
     weights = {name: Fraction(want) for name, want in wants.items() if not isinstance(want, Slots)}
@@ -58,7 +58,7 @@ def moves(owned: Mapping[str, Slots], wants: Wanted, tolerance: int = TOLERANCE)
     which the steps follow by giver, then by taker. `tolerance` is in percent, and at least one slot unless it
     is 0: that is how far the slots of fresh nodes may be from their shares.
 
-    Raises ValueError unless every slot has one owner and everybody who wants some is in `owned`, and as `shares` does.
+    Raises ValueError unless every slot has one owner and `owned` has everybody of `wants`, and as `shares`.
     """
     owner = {slot: name for name, slots in owned.items() for slot in slots}
     if len(owner) != COUNT or sum(map(len, owned.values())) != COUNT:

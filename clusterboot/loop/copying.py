@@ -8,6 +8,7 @@ it no longer has. See clusterCommand and migrateCommand in cluster.c and cluster
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -120,10 +121,12 @@ class _Window:
 
     async def copy(self) -> int:
         """Send keys until the source has none in these slots in any database; returns how many."""
+        await self._copy_database(0, tuple(self._slots))
         for _ in range(_ROUNDS):
             # Clients of Valkey may begin to use a database at any time.
             found = await databases(self._fleet, self._source)
-            left = await count_keys(self._fleet, replace(self._source, databases=found), self._slots)
+            source = replace(self._source, databases=found | {0: 1})
+            left = await count_keys(self._fleet, source, self._slots)
             if not left:
                 return self._moved
             for database in sorted(found):
@@ -131,14 +134,14 @@ class _Window:
         raise NodeFailed(self._endless(min(left)))
 
     async def hand_over(self, others: Iterable[str]) -> None:
-        """Change the owner on the target, then on the source, then on `others`; only the last may fail."""
+        """Change the owner on the target, then on the source and on `others`, which may fail."""
         to = ("NODE", self._target.id)
         await set_slots(self._fleet, self._target.name, self._slots, *to)
-        await set_slots(self._fleet, self._source.name, self._slots, *to)
-        # They hear of it by gossip anyway: the new epoch is higher. `agree` waits for them.
-        rest = (set_slots(self._fleet, name, self._slots, *to) for name in others)
-        for ended in await asyncio.gather(*rest, return_exceptions=True):
-            if isinstance(ended, BaseException) and not isinstance(ended, NodeFailed):
+        # The others hear of it by gossip anyway: the new epoch is higher. `agree` waits for them.
+        told = (set_slots(self._fleet, name, self._slots, *to) for name in (self._source.name, *others))
+        of_source, *of_others = await asyncio.gather(*told, return_exceptions=True)
+        for ended in (of_source, *of_others):
+            if isinstance(ended, BaseException) and (ended is of_source or not isinstance(ended, NodeFailed)):
                 raise ended
 
     async def _copy_database(self, database: int, slots: Sequence[int]) -> None:
@@ -147,29 +150,29 @@ class _Window:
         for start in range(0, len(slots), at_once):
             some = slots[start : start + at_once]
             replies = await self._ask(database, *(self._list(slot, self._pace.keys) for slot in some))
-            todo = [(slot, _words(reply)) for slot, reply in zip(some, replies, strict=True)]
-            todo = [(slot, keys) for slot, keys in todo if keys]
+            listed = [(slot, _words(reply)) for slot, reply in zip(some, replies, strict=True)]
+            todo = deque((slot, keys) for slot, keys in listed if keys)
             while todo:
-                todo = await self._send(database, todo)
+                await self._send(database, todo)
 
-    async def _send(self, database: int, todo: list[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
-        """Send as many keys as fit into one pipeline; returns what is left to send, as far as it is known."""
+    async def _send(self, database: int, todo: deque[tuple[int, list[str]]]) -> None:
+        """Send as many keys of `todo` as fit into one pipeline; what is left of their slots goes back."""
         pace, room = self._pace, self._pace.keys
         batch: list[tuple[int, list[str]]] = []
-        while todo and room > 0 and len(batch) < pace.calls:
-            slot, keys = todo.pop(0)
+        # A call costs as much as some keys, so that those of a slot stay together.
+        while todo and len(batch) < pace.calls and (not batch or len(todo[0][1]) <= room):
+            slot, keys = todo.popleft()
             batch.append((slot, keys[:room]))
-            room -= len(keys[:room])
+            room -= len(keys)
         # All of them may run into their timeout.
         patience = self._patience / len(batch)
         sent: list[Command] = []
         for slot, keys in batch:
-            # A list of what is left, also of what this call could not send.
+            # The list has all that is left: what this call could not send, and what was not listed yet.
             sent += [self._migrate(database, keys, patience), self._list(slot, pace.keys)]
         start = now()
         replies = await self._ask(database, *sent)
         pace.learn(sum(len(keys) for _, keys in batch), now() - start)
-        more: list[tuple[int, list[str]]] = []
         for (slot, keys), reply, listed in zip(batch, replies[::2], replies[1::2], strict=True):
             if isinstance(reply, Rejected):
                 self._accept(reply, database, keys)
@@ -177,8 +180,7 @@ class _Window:
                 continue
             self._moved += len(keys)
             if left := _words(listed):
-                more.append((slot, left))
-        return more + todo
+                todo.appendleft((slot, left))
 
     async def _send_alone(self, database: int, slot: int) -> None:
         """Send the keys of a slot one by one: something is wrong with one of them, or it is large."""

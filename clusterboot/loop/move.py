@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
 from clusterboot.core.events import Done, Moved, Reporter
-from clusterboot.core.pace import Pace, first_window, window
+from clusterboot.core.pace import Pace, first_window
 from clusterboot.core.results import MoveReport, Transfer
 from clusterboot.core.views import Seen, View, Views
 from clusterboot.errors import ClusterbootError, NodeFailed, from_problems
@@ -92,23 +92,17 @@ class Mover:
 
     async def _drain(self, transfers: Sequence[Transfer], views: Views) -> None:
         """Move the slots of one source, one transfer after the other, the highest slots first."""
-        pace, jobs = Pace(), atomic.Pace()
+        copies, jobs = Pace(), atomic.Pace()
         for transfer in transfers:
+            pace = jobs if transfer.method == "atomic" else copies
             source, target = views[transfer.step.node], views[transfer.step.peer]
             source = replace(source, databases=await copying.databases(self._fleet, source))
             keys = await count_keys(self._fleet, source, transfer.step.slots)
             left: Sequence[int] = sorted(transfer.step.slots, reverse=True)
             while left and not self._ending:
-                atomically = transfer.method == "atomic"
                 async with self._first_alone(target) as first:
-                    if first:
-                        taken = first_window(left, keys)
-                    elif atomically:
-                        taken = left[: jobs.slots]
-                    else:
-                        taken = window(left, keys, pace.slots, pace.window_keys)
-                    slots = Slots.of((slot, slot) for slot in taken)
-                    await self._window(source, target, slots, views, jobs if atomically else pace)
+                    taken = first_window(left, keys) if first else pace.cut(left, keys)
+                    await self._window(source, target, Slots.of((slot, slot) for slot in taken), views, pace)
                 gone = frozenset(taken)
                 left = [slot for slot in left if slot not in gone]
             if left:

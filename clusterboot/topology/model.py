@@ -103,9 +103,10 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Retire:
-    """A member that is to leave: the address of a `node`, or an `id` alone.
+    """A member that is to leave: a `node` with an address, an `id`, or both.
 
-    `name` is what messages call it: the node's name, or the id.
+    `name` is what messages call it: the node's name, by default the address, or else the id. The `node` has
+    no role, slots or zone.
     """
 
     name: str
@@ -126,9 +127,9 @@ class Servers:
 class Topology:
     """A whole topology file, with `nodes` in its order.
 
-    `slots` is "none" if the nodes are only joined. `hub` is a node name. `warnings` are non-fatal problems.
-    `retire` are the members that are to leave. A run adds those that it finds alive to its `nodes`, with
-    their names in `leaving`; the ids of the others are in `gone`.
+    `slots` is "none" if the nodes are only joined. `hub` is a node name. `retire` are members that are to
+    leave; their names differ from those of all `nodes`. A run adds those that it finds alive to its `nodes`,
+    with their names in `leaving`; the ids of the others are in `gone`. `warnings` are non-fatal problems.
     """
 
     nodes: tuple[Node, ...]
@@ -153,3 +154,8 @@ class Topology:
             return self
         nodes = tuple(node for node in self.nodes if node.name not in self.leaving)
         return replace(self, nodes=nodes, leaving=frozenset())
+
+    @property
+    def reached(self) -> tuple[Node, ...]:
+        """Every node that is connected to: `nodes`, then those under `retire` that have an address."""
+        return (*self.nodes, *(each.node for each in self.retire if each.node is not None))
