@@ -146,11 +146,11 @@ def test_plain_lines_while_slots_move() -> None:
         "   0.0 s  look: 8 nodes\n"
         "   0.1 s  plan: 1 MEET, 1 REPLICATE, 1 FAILOVER, 4 slot moves, 10 FORGETs, 2 RESETs\n"
         "   0.1 s    56 of 56 links, 8 of 8 nodes ready\n"
-        "   0.1 s  move slots: 4,096 slots\n"
+        "   0.1 s  rebalance: 4,096 slots\n"
         "   5.1 s    1,706 of 4,096 slots, 20,833 of about 50,000 keys, 4,167 keys/s, about 7 s left\n"
         "  10.1 s    3,413 of 4,096 slots, 41,666 of about 50,000 keys, 4,167 keys/s, about 2 s left\n"
         "  12.1 s    4,096 of 4,096 slots, 50,000 keys, 4,167 keys/s\n"
-        "  12.1 s  retire nodes: 127.0.0.1:7009, 127.0.0.1:7010\n"
+        "  12.1 s  retire: 127.0.0.1:7009, 127.0.0.1:7010\n"
         "  13.3 s    10 FORGETs, 2 RESETs\n"
     )
 
@@ -215,7 +215,7 @@ def test_the_screen_on_40_columns_in_ascii() -> None:
 def test_the_screen_while_slots_move(color: bool) -> None:
     shown = frame(80, moving()[:12], color=color)
     half = "━" * 20 + ("╺" + "━" * 19 if color else " " * 20)  # with colour the rest of the bar is dim
-    assert shown[0][1:] == " move slots: 4,096 slots  2.1 s"
+    assert shown[0][1:] == " rebalance: 4,096 slots  2.1 s"
     assert shown[1:] == [
         f"  slots {half} 2,048 of 4,096",
         "  25,000 of about 50,000 keys, 12,500 keys/s, about 2 s left",
@@ -225,7 +225,7 @@ def test_the_screen_while_slots_move(color: bool) -> None:
 def test_the_screen_on_40_columns_while_slots_without_keys_move() -> None:
     away = Looked(verdict(local(8)), ("127.0.0.1:7003",))
     shown = frame(40, [*moving(400, keys=0)[:104], (0.0, away)], encoding="ascii")
-    assert shown[0][1:] == " move slots: 4,096 slots  25.1 s"
+    assert shown[0][1:] == " rebalance: 4,096 slots  25.1 s"
     assert shown[1:] == [
         "  slots -                   256 of 4,096",
         "  10 slots/s, about 6 min left",
@@ -235,7 +235,7 @@ def test_the_screen_on_40_columns_while_slots_without_keys_move() -> None:
 
 def test_the_screen_after_a_move_is_that_of_the_nodes_again() -> None:
     shown = frame(80, moving())
-    assert shown[0][1:] == " retire nodes: 127.0.0.1:7009, 127.0.0.1:7010  5.3 s"
+    assert shown[0][1:] == " retire: 127.0.0.1:7009, 127.0.0.1:7010  5.3 s"
     assert shown[2].endswith("8 of 8")
 
 

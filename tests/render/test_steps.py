@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from clusterboot.core.plan import Plan
-from clusterboot.core.results import UpResult
-from clusterboot.core.steps import AddSlots, SetEpoch, Step
+from clusterboot.core.results import Transfer, UpResult
+from clusterboot.core.steps import AddSlots, Failover, MoveSlots, SetEpoch, Step
 from clusterboot.render import json, plan_text, text, words
 from clusterboot.render.page import Page
 from clusterboot.slots import Slots
@@ -93,3 +93,21 @@ def test_steps_are_counted_once_whether_or_not_the_plan_has_the_moves() -> None:
     plan = Plan(tuple(step for step in bare.plan.steps if step.kind != "slots-move"), 1)
     object.__setattr__(bare, "plan", plan)
     assert moved_lines(bare) == moved_lines(result)
+
+
+@pytest.mark.parametrize("width", [40, 80, 100])
+@pytest.mark.parametrize("host", ["10.0.0.{}", "redis-cluster-{}.redis.production.svc.cluster.local"])
+def test_no_name_is_cut_in_a_table_of_moves_and_failovers(host: str, width: int) -> None:
+    nodes = [f"{host.format(number)}:6379" for number in range(4)]
+    moves = [MoveSlots(nodes[0], peer, Slots.of([(0, 1999)])) for peer in nodes[1:]]
+    found = [Transfer(move, 1_234_567, "atomic") for move in moves]
+    to = console(width)
+    page = Page(to)
+    plan_text.steps(page, Plan((Failover(nodes[2], nodes[3]), *moves), 1), found, big=False)
+    page.print()
+    shown = written(to)
+    assert "…" not in shown
+    assert shown.count(nodes[0]) == 3
+    assert shown.count(nodes[3]) == 2
+    for word in ("2,000", "1,234,567", "atomic"):
+        assert shown.count(word) == 3

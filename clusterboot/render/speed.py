@@ -14,18 +14,18 @@ _LEAST = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class Speed:
     """What was told about a move so far: the events of the last `_WINDOW` seconds and the one before them."""
 
     told: tuple[Moved, ...] = ()
 
-    def after(self, event: Moved) -> Pace:
-        """Return the pace with one more event; one that goes back is the start of another move."""
+    def after(self, event: Moved) -> Speed:
+        """Return the speed with one more event; one that goes back is the start of another move."""
         if self.told and event.seconds < self.told[-1].seconds:
-            return Pace((event,))
+            return Speed((event,))
         since = event.seconds - _WINDOW
         start = max((at for at, each in enumerate(self.told) if each.seconds <= since), default=0)
-        return Pace((*self.told[start:], event))
+        return Speed((*self.told[start:], event))
 
     @property
     def last(self) -> Moved | None:
