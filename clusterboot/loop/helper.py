@@ -1,8 +1,8 @@
 """The helper process: restores lowered settings when clusterboot is gone and has not done it.
 
 `loop.standby` starts it in a new session before anything is lowered. It acts when its standard input ends, or
-after `seconds`: a stopped clusterboot counts as gone. The original values are in the nodes. In its first
-second it imports next to nothing, because it competes with clusterboot for the processor.
+after `seconds` without a BEAT: a stopped clusterboot counts as gone. The original values are in the nodes. In
+its first second it imports next to nothing, because it competes with clusterboot for the processor.
 Input: marshalled (sys.path, seconds, pickled (topology, credentials)). Output: one byte when ready.
 """
 
@@ -17,6 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 READY = b"r"
+BEAT = b"."
 # How long it tries nodes that do not answer, in seconds.
 _LINGER_SECONDS = 60.0
 # A run that takes longer, in seconds, makes it import and read what restoring needs: what clusterboot is
@@ -48,8 +49,11 @@ def main() -> None:
 
 
 def _input_ends(seconds: float) -> bool:
-    """Wait up to `seconds` for the end of clusterboot; nothing else is sent to a helper that is ready."""
-    return bool(select.select([0], [], [], seconds)[0])
+    """Wait for the end of clusterboot, until it has sent no BEAT for `seconds`."""
+    while select.select([0], [], [], seconds)[0]:
+        if not os.read(0, len(BEAT)):
+            return True
+    return False
 
 
 def _prepare(given: bytes) -> Callable[[], None]:

@@ -37,14 +37,16 @@ _RETRY_SECONDS = 0.2
 class Request:
     """What a run of `up` is asked to do.
 
-    It may take `timeout` seconds, of which `spent` are over (for starting servers). Without a `helper` the
-    next run restores what a killed one leaves lowered. `warnings` are reported first.
+    It may take `timeout` seconds, of which `spent` are over (for starting servers); unless it is `bounded`,
+    that is the limit on time without progress only. Without a `helper` the next run restores what a killed
+    one leaves lowered. `warnings` are reported first.
     """
 
     topology: Topology
     fleet: Asker
     report: Reporter
     timeout: float
+    bounded: bool = True
     helper: Helper | None = None
     spent: float = 0.0
     mesh_only: bool = False

@@ -49,6 +49,8 @@ _EMPTY: Mapping[str, Document] = {
         "repaired": 0,
         "extra_meets": 0,
         "boost": None,
+        "moved": {"slots": 0, "keys": 0, "seconds": 0.0},
+        "retired": [],
         "seconds": 0.0,
     },
     "status": {"ready": False, "mesh": False, "reasons": [], "nodes": []},
@@ -100,7 +102,7 @@ def up(result: UpResult, errors: Sequence[Problem] = (), status: Exit | None = N
         status = worst(error.exit for error in errors)
     if status is Exit.DONE and not (result.verdict.ready or result.dry_run):
         status = Exit.NOT_READY
-    boost = result.boost
+    boost, moved = result.boost, result.moved
     fields: Document = {
         "ready": result.ready,
         "mesh": result.verdict.mesh,
@@ -109,10 +111,17 @@ def up(result: UpResult, errors: Sequence[Problem] = (), status: Exit | None = N
         "repaired": result.repaired,
         "extra_meets": result.extra_meets,
         "boost": _fields(boost, "used", "settings", "nodes", "restored", "reason") if boost else None,
+        "moved": {**_fields(moved, "slots", "keys"), "seconds": round(moved.seconds, 3)},
+        "retired": list(result.retired),
         "seconds": round(result.seconds, 3),
     }
     if result.dry_run:
-        fields |= {"dry_run": True, "plan": _plan(result.topology, result.plan)}
+        transfers = [
+            {**_fields(each.step, "node", "peer", "slots"), **_fields(each, "keys", "method")}
+            for each in result.transfers
+        ]
+        plan = _plan(result.topology, result.plan)
+        fields |= {"dry_run": True, "plan": plan, "transfers": transfers}
     return _document("up", status, errors, result.warnings, **fields)
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from clusterboot.addresses import Endpoint
 from clusterboot.core.placement import Placement
 from clusterboot.core.plan import Plan
-from clusterboot.core.results import Validated
+from clusterboot.core.results import Transfer, Validated
 from clusterboot.core.steps import (
     AddSlots,
     Failover,
@@ -23,11 +23,12 @@ from clusterboot.core.steps import (
     Step,
 )
 from clusterboot.render import tables, words
-from clusterboot.render.page import DIM, HEAD, Column, Page, Part
+from clusterboot.render.page import DIM, HEAD, OPTIONAL, Column, Page, Part
 from clusterboot.render.safe import clean
 from clusterboot.topology import Topology
 
 MAX_STEPS = 6  # of each kind in the plan of a big cluster
+_MAX_NAMED = 4  # nodes that forget the same one; of more only their number
 
 
 def plan(console: Console, result: Validated) -> None:
@@ -73,16 +74,22 @@ def shape(topology: Topology, target: Placement, *, meet_only: bool = False) -> 
     return ", ".join((total, primaries, *([words.count(replicas, "replica")] if replicas else [])))
 
 
-def steps(page: Page, found: Plan, *, big: bool) -> None:
+def steps(page: Page, found: Plan, transfers: Sequence[Transfer] = (), *, big: bool) -> None:
     """Add the steps by kind, in the order in which they are sent; of a `big` plan only the first of each."""
     most = MAX_STEPS if big else len(found.steps)
     page.line(("Steps, in order", HEAD))
     for kind, name in words.STEPS.items():
         same = [step for step in found.steps if step.kind == kind]
+        if kind == "slots-move":
+            _moves(page, [step for step in same if isinstance(step, MoveSlots)], transfers, most)
+            continue
         if same:
             page.line(f"  {words.count(len(same), name)}")
         if kind == "meet":
             _draw(page, found.meets, most)
+            continue
+        if kind == "forget":
+            _forgets(page, [step for step in same if isinstance(step, Forget)], most)
             continue
         rows = [(clean(step.node), _value(step)) for step in same[:most]]
         wide = 6 + sum(max(map(cell_len, column)) for column in zip(*rows, strict=True))
@@ -95,6 +102,39 @@ def steps(page: Page, found: Plan, *, big: bool) -> None:
             page.table(*(Column("", column, least=12) for column in zip(*rows, strict=True)), indent=4)
         if len(same) > most:
             page.line((f"    and {len(same) - most} more", DIM))
+
+
+def _moves(page: Page, found: Sequence[MoveSlots], transfers: Sequence[Transfer], most: int) -> None:
+    """Add a table of moves: from, to, slots; keys and method only if `transfers` have measured them."""
+    moves = [each.step for each in transfers] or found
+    if not moves:
+        return
+    keys = f" with {words.large(sum(each.keys for each in transfers), 'key')}" if transfers else ""
+    total = words.large(sum(len(step.slots) for step in moves), "slot")
+    page.line(f"  {words.count(len(moves), words.STEPS['slots-move'])}: {total}{keys}")
+    page.table(
+        Column("from", [clean(step.node) for step in moves[:most]], least=12),
+        Column("to", [clean(step.peer) for step in moves[:most]], least=12),
+        Column("slots", [f"{len(step.slots):,}" for step in moves[:most]], right=True),
+        Column("keys", [f"{each.keys:,}" for each in transfers[:most]], right=True),
+        Column("by", [(each.method, DIM) for each in transfers[:most]], 1),
+        Column("", [(words.slots(step.slots), DIM) for step in moves[:most]], OPTIONAL),
+        indent=4,
+    )
+    if len(moves) > most:
+        page.line((f"    and {len(moves) - most} more", DIM))
+
+
+def _forgets(page: Page, found: Sequence[Forget], most: int) -> None:
+    """Add a line for each node that is forgotten, with those that forget it or how many they are."""
+    by: dict[str, list[str]] = {}
+    for step in found:
+        by.setdefault(step.peer, []).append(step.node)
+    for peer, nodes in list(by.items())[:most]:
+        on = words.names(nodes, _MAX_NAMED) if len(nodes) <= _MAX_NAMED else words.count(len(nodes), "node")
+        page.line(f"    {clean(words.node(peer))} on {on}", hang=6)
+    if len(by) > most:
+        page.line((f"    and {len(by) - most} more", DIM))
 
 
 def _value(step: Step) -> str:
@@ -112,7 +152,7 @@ def _value(step: Step) -> str:
         case MoveSlots():
             return f"{words.slots(step.slots)} to {clean(step.peer)}"
         case Forget():
-            return clean(words.node(step.peer))
+            return f"forgets {clean(words.node(step.peer))}"
         case Reset():
             return "HARD"
 

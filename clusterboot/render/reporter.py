@@ -11,12 +11,13 @@ from typing import Self
 
 from rich.console import Console
 
-from clusterboot.core.events import Done, Event, Looked, Note, Phase, PhaseName, Planned, Warned
+from clusterboot.core.events import Done, Event, Looked, Moved, Note, Phase, PhaseName, Planned, Warned
 from clusterboot.core.placement import Placement
 from clusterboot.core.steps import Step
 from clusterboot.core.verdict import Verdict
 from clusterboot.errors import Problem
 from clusterboot.render import problems, words
+from clusterboot.render.pace import Pace
 from clusterboot.render.page import Page
 from clusterboot.render.safe import clean
 
@@ -29,6 +30,8 @@ _LABELS: dict[PhaseName, str] = {
     "mesh": "wait for mesh",
     "ready": "wait for Ready",
     "restore": "restore timers",
+    "move": "move slots",
+    "retire": "retire nodes",
 }
 
 # What a closed pipe or stream raises; rich turns a broken pipe into SystemExit, which must not end a run
@@ -55,6 +58,7 @@ class RunReporter:
         self.started = self._since = clock()
         self._spent: dict[PhaseName, float] = {}
         self._looked = False
+        self.pace = Pace()
         self._steps: list[Step] = []
         self._again = self._extra = 0
 
@@ -71,7 +75,7 @@ class RunReporter:
                 if self.begins(event):
                     self._end_phase()
                     self._steps, self._again, self._extra, self._looked = [], 0, 0, False
-                    self.note = ""
+                    self.note, self.pace = "", Pace()
                 self.phase = event
             case Planned():
                 self.target = event.target
@@ -83,6 +87,8 @@ class RunReporter:
             case Looked():
                 self.verdict, self.away, self._looked = event.verdict, event.away, True
                 self.most_ready = max(self.most_ready, event.verdict.complete)
+            case Moved():
+                self.pace = self.pace.after(event)
             case Note():
                 self.note = clean(event.text, 400)
             case Warned():
@@ -108,7 +114,8 @@ class RunReporter:
 
     def summary(self) -> str:
         """Return what was done and seen in this phase; empty when nothing."""
-        parts = words.all_steps(self._steps, self._again, self._extra)
+        parts = [*self.pace.parts()]
+        parts += words.all_steps(self._steps, self._again, self._extra)
         if self._looked and self.verdict is not None:
             parts.append(f"{self.verdict.links} of {self.verdict.total} links")
             parts.append(f"{self.verdict.complete} of {words.count(self.size, 'node')} ready")

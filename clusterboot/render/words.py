@@ -28,6 +28,11 @@ STEPS = {
 }
 
 
+def large(number: int, one: str) -> str:
+    """Return a number that may be large with its noun: "4,096 slots"."""
+    return f"{number:,} {one if number == 1 else one + 's'}"
+
+
 def seconds(value: float) -> str:
     """Return a duration with one decimal: "0.8 s", from two minutes on "2 min 5.0 s"."""
     value = max(0.0, value)
