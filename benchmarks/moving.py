@@ -127,7 +127,8 @@ def _measured(cluster: _Cluster, tool: str, data: Data) -> Run:
                 _run(command)
             seconds[stage] = round(time.perf_counter() - began, 2)
             writers.phase("between")
-            if problems := data.compare(first):
+            weights = dict.fromkeys(cluster.servers.addresses[: 4 if stage == "grow" else 3], 1)
+            if problems := shards.off_shares(first, weights) + data.compare(first):
                 raise RuntimeError(f"after {stage}: {problems}")
     if problems := writers.problems():
         raise RuntimeError(f"the client: {problems}")
