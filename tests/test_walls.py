@@ -28,7 +28,7 @@ ROOMS: dict[str, set[str]] = {
     "wire": {"errors", "topology"},
     "disk": {"errors", "topology"},
     "local": {"errors", "wording", "topology", "disk"},
-    "loop": {"errors", "wording", "background", "topology", "core", "diagnosis", "wire"},
+    "loop": {"errors", "slots", "wording", "background", "topology", "core", "diagnosis", "wire"},
     "bootstrap": {"errors", "wording", "core", "wire", "loop"},
     "throwaway": {
         *(
@@ -73,6 +73,7 @@ MODULES: dict[str, dict[str, set[str]]] = {
     "core": {
         "views": {"errors", "slots"},
         "versions": {"views", "errors", "wording"},
+        "travel": {"views", "versions", "errors"},
         "spread": {"topology", "versions"},
         "placement": {"topology", "slots", "errors", "spread", "versions", "wording"},
         "groups": {"views"},
@@ -80,9 +81,15 @@ MODULES: dict[str, dict[str, set[str]]] = {
         "steps": {"slots"},
         "plan": {"steps", "topology", "views", "addressing", "groups", "placement", "slots", "errors"},
         "drift": {"views", "topology", "placement", "errors", "wording"},
+        "shares": {"steps", "topology", "slots", "errors", "wording"},
+        "leaving": {"views", "topology", "slots", "errors", "wording"},
+        "rebalance": {
+            *("views", "placement", "spread", "versions", "leaving", "shares", "steps"),
+            *("topology", "slots", "errors", "wording"),
+        },
         "adopt": {
             *("views", "groups", "placement", "topology", "slots", "errors", "drift", "versions"),
-            "wording",
+            *("leaving", "rebalance", "steps", "wording"),
         },
         "replaced": {"views", "errors", "wording"},
         "preflight": {
@@ -135,6 +142,12 @@ MODULES: dict[str, dict[str, set[str]]] = {
     "loop": {
         "observe": _VIEWS,
         "act": {*_VIEWS, "observe"},
+        "counting": {*_VIEWS, "observe", "slots"},
+        "atomic": {*_VIEWS, "observe", "counting", "slots"},
+        "big_keys": {*_VIEWS, "observe", "slots"},
+        "measure": {*_VIEWS, "observe", "act", "big_keys", "counting", "functions", "slots"},
+        "functions": {*_VIEWS, "observe"},
+        "alone": {*_VIEWS, "observe"},
         "configure": {*_VIEWS, "observe"},
         "restore": {*_VIEWS, "observe", "configure"},
         "boost": {*_VIEWS, "observe", "configure", "restore"},
@@ -142,10 +155,15 @@ MODULES: dict[str, dict[str, set[str]]] = {
         "standby": {"helper", "topology", "background"},
         "follow": {*_VIEWS, "observe", "meets", "run"},
         "investigate": {*_VIEWS, "observe", "wire/resolve"},
-        "status": {*_VIEWS, "observe", "investigate"},
+        "members": {*_VIEWS, "observe"},
+        "status": {*_VIEWS, "observe", "members", "investigate"},
         "reset": {*_VIEWS, "observe", "act", "boost", "investigate", "follow"},
         "meets": {*_VIEWS, "observe", "act"},
-        "run": {*_VIEWS, "observe", "act", "boost", "meets"},
+        "run": {*_VIEWS, "observe", "act", "boost", "meets", "members"},
+        "stages": {
+            *(*_VIEWS, "slots", "run", "boost", "alone", "atomic", "functions", "handover", "measure", "move"),
+            *("open_slots", "retire"),
+        },
         "ending": {*_VIEWS, "observe", "run", "boost", "investigate"},
     },
 }

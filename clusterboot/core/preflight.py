@@ -59,7 +59,7 @@ def warnings(views: Views) -> Iterator[Problem]:
             f"{shortened(moving)} {agree('has', moving)} slots that are being migrated or "
             "imported: a reshard is under way or was interrupted.",
             moving[0],
-            hint="wait until it is done, or run 'redis-cli --cluster fix'",
+            hint="wait until it is done; 'clusterboot up --rebalance' finishes what an interrupted run left",
         )
 
 
@@ -217,6 +217,6 @@ def during_run(
         )
         for name, view in replaced.items()
     ]
-    follows = {"ghost", "stranger", "slots-elsewhere"} if replaced else set()
+    follows = {"ghost", "stranger"} if replaced else set()
     rest = [problem for problem in problems if problem.code not in follows]
     return (*found, *(replace(problem, exit=Exit.NODE) if acted else problem for problem in rest))

@@ -45,13 +45,14 @@ class Pace:
         return (last.slots - first.slots) / took, (last.keys - first.keys) / took
 
     def seconds_left(self) -> float | None:
-        """Return about how many seconds the rest takes, by slots or by keys, whichever is more."""
+        """Return about how many seconds the rest takes, by slots or by keys: the more; None if not known."""
         last = self.last
         if last is None:
             return None
         rates = self.rates()
         left = (last.all_slots - last.slots, last.all_keys - last.keys)
-        return max((rest / rate for rest, rate in zip(left, rates, strict=True) if rate > 0), default=None)
+        waits = (rest / rate for rest, rate in zip(left, rates, strict=True) if rest > 0 and rate > 0)
+        return max(waits, default=None)
 
     def parts(self) -> Iterator[str]:
         """Yield what a line says: slots, keys, rate and, until all slots are moved, the time left."""

@@ -28,6 +28,7 @@ from clusterboot.render.safe import clean
 from clusterboot.topology import Topology
 
 MAX_STEPS = 6  # of each kind in the plan of a big cluster
+_MAX_LEAVING = 10  # names of nodes that leave
 _MAX_NAMED = 4  # nodes that forget the same one; of more only their number
 
 
@@ -41,18 +42,27 @@ def plan(console: Console, result: Validated) -> None:
     if big:
         tables.places(page, topology, target)
         if topology.slots != "none":
-            sizes = [len(spot.slots) for spot in target.spots.values() if spot.slots]
-            low, high = min(sizes, default=0), max(sizes, default=0)
-            each = words.count(low, "slot") if low == high else f"{low} to {high} slots"
-            page.line((f"  {each} per primary", DIM))
+            page.line((f"  {_shares([len(spot.slots) for spot in target.spots.values()])}", DIM))
     else:
         tables.planned(page, topology, target)
+    if topology.retire:
+        names = words.names([words.node(entry.name) for entry in topology.retire], _MAX_LEAVING)
+        leave = "leaves" if len(topology.retire) == 1 else "leave"
+        page.line(f"  {names} {leave} with 'up --rebalance'", hang=4)
     page.line()
     steps(page, result.plan, big=big)
     if big:
         page.line()
         page.line(("'clusterboot plan --format json' lists every node and step", DIM))
     page.print()
+
+
+def _shares(sizes: Sequence[int]) -> str:
+    """Return how many slots primaries get that get any: "546 to 547 slots (3.3 %) per primary"."""
+    owned = [size for size in sizes if size] or [0]
+    ends = (min(owned), max(owned))
+    each = "1 slot" if ends == (1, 1) else f"{' to '.join(dict.fromkeys(f'{end:,}' for end in ends))} slots"
+    return f"{each} ({' to '.join(dict.fromkeys(map(words.percent, ends)))} %) per primary"
 
 
 def summary(result: Validated) -> str:

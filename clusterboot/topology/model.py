@@ -6,7 +6,7 @@ until a connection needs them; a literal one is hidden from repr.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -127,6 +127,8 @@ class Topology:
     """A whole topology file, with `nodes` in its order.
 
     `slots` is "none" if the nodes are only joined. `hub` is a node name. `warnings` are non-fatal problems.
+    `retire` are the members that are to leave. A run adds those that it finds alive to its `nodes`, with
+    their names in `leaving`; the ids of the others are in `gone`.
     """
 
     nodes: tuple[Node, ...]
@@ -140,4 +142,14 @@ class Topology:
     tls: Tls | None = None
     servers: Servers = Servers()
     retire: tuple[Retire, ...] = ()
+    leaving: frozenset[str] = frozenset()
+    gone: frozenset[str] = frozenset()
     warnings: tuple[Problem, ...] = ()
+
+    @property
+    def staying(self) -> Topology:
+        """The same topology without the nodes that are to leave."""
+        if not self.leaving:
+            return self
+        nodes = tuple(node for node in self.nodes if node.name not in self.leaving)
+        return replace(self, nodes=nodes, leaving=frozenset())

@@ -1,0 +1,165 @@
+"""The stages of `--rebalance`: each is taken on a cluster that is Ready, and ends with a new look.
+
+A stage that ends early, because a node was lost in the middle, leaves nothing that the next look does not
+find.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from clusterboot.core.events import Done, Event, Phase
+from clusterboot.core.results import MoveReport
+from clusterboot.core.steps import Failover, Forget, MoveSlots, Replicate, Reset, Step
+from clusterboot.core.views import Views
+from clusterboot.errors import NodeFailed, Problem, from_problems
+from clusterboot.loop.alone import Alone
+from clusterboot.loop.atomic import settle_jobs
+from clusterboot.loop.boost import Boost
+from clusterboot.loop.functions import copy_functions
+from clusterboot.loop.handover import attach, fail_over
+from clusterboot.loop.measure import measure
+from clusterboot.loop.move import Mover
+from clusterboot.loop.open_slots import settle
+from clusterboot.loop.retire import retire
+from clusterboot.loop.run import Goal, Run, assess, full_look
+from clusterboot.slots import union
+from clusterboot.wording import count, shortened
+
+# How many stages may fail because nodes were lost in the middle: something is wrong if it goes on.
+_MAX_FAILED = 5
+
+
+async def unsafe(run: Run, goal: Goal) -> tuple[Problem, ...]:
+    """Return what forbids to move the slots of `goal`, and note in `run` how they would travel."""
+    moves = [step for stage in goal.stages for step in stage if isinstance(step, MoveSlots)]
+    if not moves:
+        return ()
+    measured = await measure(run.fleet, moves, goal.views)
+    run.transfers = measured.transfers
+    return measured.problems
+
+
+class Stages:
+    """Takes the stages of one run."""
+
+    def __init__(self, run: Run, boost: Boost, alone: Alone) -> None:
+        self._run = run
+        self._boost = boost
+        self._alone = alone
+        self._failed = 0
+
+    async def begin(self, goal: Goal) -> Goal:
+        """Finish what a killed run left; returns the goal after it. Raises Refused if somebody moves slots."""
+        run = self._run
+        names = [name for name, view in goal.views.items() if not view.me.replica]
+        await settle_jobs(run.fleet, [name for name in names if goal.views[name].kind == "valkey"])
+        if await settle(run.fleet, run.names, goal.views):
+            return assess(run, await full_look(run, goal))
+        return goal
+
+    async def take(self, goal: Goal) -> Goal:
+        """Take the next stage of `goal`; returns the goal after a new look at all nodes.
+
+        A node that is lost in the middle is waited for, and what it left open is finished. Raises NodeFailed
+        where nothing has changed since, and everything that the new look forbids.
+        """
+        run, stage = self._run, goal.stages[0]
+        run.report(Phase("retire" if isinstance(stage[0], Forget | Reset) else "move", _describe(stage)))
+        before = _state(goal.views)
+        try:
+            await self._alone.keep()
+            await self._do(stage, goal.views)
+        except NodeFailed as failed:
+            views = await full_look(run, goal)
+            self._failed += 1
+            if _state(views) == before or self._failed > _MAX_FAILED:
+                raise failed from failed.__cause__
+            return await self.begin(assess(run, views))
+        return assess(run, await full_look(run, goal))
+
+    async def _do(self, stage: Sequence[Step], views: Views) -> None:
+        run, first = self._run, stage[0]
+        if isinstance(first, Failover):
+            await fail_over(run.fleet, first, views)
+            self._done(first)
+        elif isinstance(first, Replicate):
+            replicates = [step for step in stage if isinstance(step, Replicate)]
+            await attach(run.fleet, self._boost, replicates, views)
+            self._done(*replicates)
+        elif isinstance(first, MoveSlots):
+            await self._move([step for step in stage if isinstance(step, MoveSlots)], views)
+        else:
+            await self._leave(stage, views)
+
+    async def _move(self, steps: Sequence[MoveSlots], views: Views) -> None:
+        run = self._run
+        measured = await measure(run.fleet, steps, views)
+        if measured.problems:
+            raise from_problems(measured.problems)
+        for source, target in dict.fromkeys((step.node, step.peer) for step in steps):
+            await copy_functions(run.fleet, views[source], views[target])
+        # A primary that loses its last slot would become a replica of the last taker, with all its replicas.
+        emptied = [
+            name
+            for name in {step.node: None for step in steps}
+            if not views[name].me.slots - union(step.slots for step in steps if step.node == name)
+        ]
+        ids = {views[name].id for name in emptied}
+        held = [*emptied, *(name for name, view in views.items() if view.me.primary in ids)]
+        await self._boost.hold(held, migration=True)
+        before = run.moved
+
+        def report(event: Event) -> None:
+            if isinstance(event, Done):
+                run.actor.done.append(event)
+            run.moved = _sum(before, mover.moved)
+            run.report(event)
+
+        mover = Mover(run.fleet, report)
+        try:
+            await mover.run(measured.transfers, views)
+        finally:
+            run.moved = _sum(before, mover.moved)
+        await self._boost.release(held)
+
+    async def _leave(self, stage: Sequence[Step], views: Views) -> None:
+        run = self._run
+        leavers = run.members.leaving.leavers
+        staying = [node.name for node in run.own.nodes]
+        names = await retire(run.fleet, staying, leavers, views)
+        run.retired += tuple(name for name in names if name not in run.retired)
+        self._done(*stage)
+
+    def _done(self, *steps: Step) -> None:
+        for step in steps:
+            done = Done(step)
+            self._run.actor.done.append(done)
+            self._run.report(done)
+
+
+def _sum(one: MoveReport, other: MoveReport) -> MoveReport:
+    return MoveReport(one.slots + other.slots, one.keys + other.keys, one.seconds + other.seconds)
+
+
+def _state(views: Views) -> dict[str, object]:
+    """Return what shows that a node was lost and is back: its process, role and id."""
+    return {name: (view.run_id, view.me.replica, view.id) for name, view in views.items()}
+
+
+def _describe(stage: Sequence[Step]) -> str:
+    first = stage[0]
+    if isinstance(first, MoveSlots):
+        moves = [step for step in stage if isinstance(step, MoveSlots)]
+        return f"{count(sum(len(step.slots) for step in moves), 'slot')} to {shortened(_targets(moves))}"
+    if isinstance(first, Failover):
+        return f"{first.node} takes the place of {first.peer}"
+    if isinstance(first, Replicate):
+        return f"{first.node} to {first.primary}"
+    return shortened(
+        list(dict.fromkeys(step.peer if isinstance(step, Forget) else step.node for step in stage))
+    )
+
+
+def _targets(moves: Sequence[MoveSlots]) -> list[str]:
+    return list(dict.fromkeys(step.peer for step in moves))
