@@ -42,7 +42,7 @@ def test_too_little_memory_on_the_target(nodes: Take) -> None:
         if line.startswith("used_memory:")
     )
     life.nodes.ok(3, "CONFIG", "SET", "maxmemory", used + 100_000)
-    life.refuses(life.file(life.primaries(0, 1, 2, 3)), "")
+    life.refuses(life.file(life.primaries(0, 1, 2, 3)), "too-little-memory")
 
 
 @pytest.mark.parametrize("kind", ["redis70", pytest.param("redis62", marks=pytest.mark.soak)])
@@ -55,7 +55,7 @@ def test_a_hash_that_would_block_its_node_for_too_long(
     slot = life.nodes.ok(0, "CLUSTER", "KEYSLOT", "big")
     slots = [f"0-{slot - 1},{slot + 1}-16383", str(slot)]
     entries = [life.entry(index, role="primary", slots=each) for index, each in enumerate(slots)]
-    outcome = life.refuses(life.file(entries), "")
+    outcome = life.refuses(life.file(entries), "key-too-big")
     assert "big" in outcome.out
 
 
@@ -142,7 +142,7 @@ def test_data_does_not_travel_to_a_version_that_cannot_read_it(
     life.form(life.primaries(0, 1, 2))
     file = life.file(life.primaries(0, 1, 2, 3))
     life.nodes.up(file)
-    life.refuses(file, "")
+    life.refuses(file, "versions-cannot-move")
 
 
 class _Mixed:
