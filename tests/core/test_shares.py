@@ -284,10 +284,10 @@ def test_two_percent_are_left_alone() -> None:
 
 
 def test_who_has_nothing_gets_even_a_single_slot() -> None:
-    wants = {"a": 1000.0, "b": 0.1}
-    assert shares(wants) == {"a": 16382, "b": 2}
-    assert told(moves({"a": ALL, "b": NONE}, wants)) == ["a b 16382-16383"]
-    assert moves({"a": slots("0-16382"), "b": slots("16383")}, wants) == ()
+    wants = {"a": 1000.0, "b": 0.06}
+    assert shares(wants) == {"a": 16383, "b": 1}
+    assert told(moves({"a": ALL, "b": NONE}, wants)) == ["a b 16383"]
+    assert moves({"a": slots("0-16381"), "b": slots("16382-16383")}, wants) == ()
 
 
 def test_what_cannot_be_planned_is_not_planned() -> None:
