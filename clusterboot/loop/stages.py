@@ -87,7 +87,7 @@ class Stages:
             await fail_over(run.fleet, run.actor, first, views)
         elif isinstance(first, Replicate):
             replicates = [step for step in stage if isinstance(step, Replicate)]
-            await attach(run.fleet, run.actor, self._boost, replicates, views)
+            await attach(run.fleet, run.actor, self._boost, replicates, views, run.progress)
         elif isinstance(first, MoveSlots):
             await self._move([step for step in stage if isinstance(step, MoveSlots)], views)
         else:
