@@ -94,7 +94,7 @@ MODULES: dict[str, dict[str, set[str]]] = {
         "replaced": {"views", "errors", "wording"},
         "preflight": {
             *("views", "addressing", "placement", "steps", "topology", "errors", "versions", "replaced"),
-            "wording",
+            *("slots", "wording"),
         },
         "verdict": {"views", "placement", "slots", "errors", "wording"},
         "health": {"verdict", "views", "placement", "slots", "errors"},
