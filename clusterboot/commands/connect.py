@@ -31,7 +31,7 @@ class ConnectOptions:
 
     def seconds(self, topology: Topology) -> float:
         """Return the time limit: the one given, else one second per node and at least 60."""
-        return self.timeout if self.timeout is not None else max(60.0, len(topology.nodes))
+        return self.timeout if self.timeout is not None else max(60.0, len(topology.reached))
 
 
 @dataclass(frozen=True)

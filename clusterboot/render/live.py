@@ -99,11 +99,11 @@ class Screen(RunReporter):
                 return page
             title.update(phase, description=page.text(self.title()).plain)
             page.parts.append(title)
-            verdict, last = self.verdict, self.pace.last
+            verdict, last = self.verdict, self.speed.last
             if last is not None:
                 moves.update(slots, completed=last.slots, total=last.all_slots)
                 page.parts.append(moves)
-                page.line(f"  {', '.join(self.pace.details())}", hang=2)
+                page.line(f"  {', '.join(self.speed.details())}", hang=2)
             elif verdict is not None:
                 bars.update(links, completed=verdict.links, total=verdict.total)
                 bars.update(nodes, completed=self.most_ready, total=self.size)
@@ -126,7 +126,7 @@ def _add_nodes(page: Page, run: RunReporter) -> None:
     healths = {name: None if name in run.away else verdict.nodes.get(name) for name in target.spots}
     states = {name: words.state(health) for name, health in healths.items()}
     # While slots move, only nodes that are not ready are of interest.
-    if run.pace.last is None and len(states) <= min(MAX_ROWS, page.console.height - 8):
+    if run.speed.last is None and len(states) <= min(MAX_ROWS, page.console.height - 8):
         others = len(states) - 1
         sees = [
             f"sees {others - len(set(health.unseen) - {name})}/{others}" if health else ""

@@ -17,9 +17,9 @@ from clusterboot.core.steps import Step
 from clusterboot.core.verdict import Verdict
 from clusterboot.errors import Problem
 from clusterboot.render import problems, words
-from clusterboot.render.pace import Pace
 from clusterboot.render.page import Page
 from clusterboot.render.safe import clean
+from clusterboot.render.speed import Speed
 
 Clock = Callable[[], float]
 
@@ -30,8 +30,7 @@ _LABELS: dict[PhaseName, str] = {
     "mesh": "wait for mesh",
     "ready": "wait for Ready",
     "restore": "restore timers",
-    "move": "move slots",
-    "retire": "retire nodes",
+    "move": "rebalance",
 }
 
 # What a closed pipe or stream raises; rich turns a broken pipe into SystemExit, which must not end a run
@@ -58,7 +57,7 @@ class RunReporter:
         self.started = self._since = clock()
         self._spent: dict[PhaseName, float] = {}
         self._looked = False
-        self.pace = Pace()
+        self.speed = Speed()
         self._steps: list[Step] = []
         self._again = self._extra = 0
 
@@ -75,7 +74,7 @@ class RunReporter:
                 if self.begins(event):
                     self._end_phase()
                     self._steps, self._again, self._extra, self._looked = [], 0, 0, False
-                    self.note, self.pace = "", Pace()
+                    self.note, self.speed = "", Speed()
                 self.phase = event
             case Planned():
                 self.target = event.target
@@ -88,7 +87,7 @@ class RunReporter:
                 self.verdict, self.away, self._looked = event.verdict, event.away, True
                 self.most_ready = max(self.most_ready, event.verdict.complete)
             case Moved():
-                self.pace = self.pace.after(event)
+                self.speed = self.speed.after(event)
             case Note():
                 self.note = clean(event.text, 400)
             case Warned():
@@ -114,7 +113,7 @@ class RunReporter:
 
     def summary(self) -> str:
         """Return what was done and seen in this phase; empty when nothing."""
-        parts = [*self.pace.parts()]
+        parts = [*self.speed.parts()]
         parts += words.all_steps(self._steps, self._again, self._extra)
         if self._looked and self.verdict is not None:
             parts.append(f"{self.verdict.links} of {self.verdict.total} links")

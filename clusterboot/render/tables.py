@@ -78,6 +78,10 @@ def _state(row: NodeRow, mesh_only: bool) -> Part:
     return "" if mesh_only else (clean(row.state), GOOD if row.state == "ok" else BAD)
 
 
+def _share(size: int) -> str:
+    return f"{size:,} ({words.percent(size)} %)" if size else ""
+
+
 def planned(page: Page, topology: Topology, target: Placement) -> None:
     """Add a table of nodes as they are to be: role, slots, zone."""
     by_name = {node.name: node for node in topology.nodes}
@@ -90,6 +94,7 @@ def planned(page: Page, topology: Topology, target: Placement) -> None:
         Column("address", addresses, OPTIONAL, least=_NAME),
         Column("role", ["" if topology.slots == "none" else spot.role for spot in spots], 1),
         Column("slots", [words.slots(spot.slots) for spot in spots], least=12),
+        Column("share", [_share(len(spot.slots)) for spot in spots], 2, right=True),
         Column("zone", [(clean(node.zone or ""), DIM) for node in nodes], 2),
     )
 

@@ -109,6 +109,16 @@ _TRANSIENT = re.compile(
 )
 
 
+class Login(str):
+    """Stands in a command for AUTH with the credentials of the node of this name, which MIGRATE takes.
+
+    `client.Fleet` puts them in when it sends the command, or nothing where there are none: no secret is ever
+    part of a command elsewhere.
+    """
+
+    __slots__ = ()
+
+
 class Rejected(str):
     """The text of an error reply."""
 

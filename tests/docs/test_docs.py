@@ -19,7 +19,7 @@ from tests.harness.cli import ROOT
 from tests.harness.servers import free_ports
 from tests.throwaway.test_pytest_plugin import LOAD
 
-PAGES = {name: (ROOT / "docs" / f"{name}.md").read_text() for name in ("testing", "ci", "docker")}
+PAGES = {name: (ROOT / "docs" / f"{name}.md").read_text() for name in ("testing", "ci", "docker", "life")}
 README = (ROOT / "README.md").read_text()
 
 

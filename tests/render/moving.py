@@ -1,0 +1,103 @@
+"""Sample results and events of `up --rebalance`: a shard is added, two nodes leave."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from clusterboot.core.events import Done, Event, Looked, Moved, Phase, Planned
+from clusterboot.core.plan import Plan
+from clusterboot.core.results import MoveReport, Transfer, UpResult
+from clusterboot.core.steps import Failover, Forget, Meet, MoveSlots, Replicate, Reset, Step
+from clusterboot.slots import Slots
+from clusterboot.topology import Node, Retire, Topology
+from tests.render.paper import formed, local, valid, verdict
+
+D, E = (f"127.0.0.1:{port}" for port in (7009, 7010))
+LOST = "cb0d4aa4" * 5
+
+
+def leaving(*names: str) -> tuple[Retire, ...]:
+    """Entries of `retire`: addresses, or ids where there is no port."""
+    return tuple(
+        Retire(name, node=Node(name, *name.rsplit(":", 1)[:1], int(name.rsplit(":", 1)[1])))
+        if ":" in name
+        else Retire(name, name)
+        for name in names
+    )
+
+
+def grown(count: int = 8) -> Topology:
+    """The file after two nodes were added, and three moved to `retire`."""
+    return local(count, replicas=1, retire=leaving(D, E, LOST))
+
+
+def transfers(topology: Topology) -> tuple[Transfer, ...]:
+    """Moves to the last primary from every other one, and one from a node that leaves."""
+    first, *others, last = (node.name for node in topology.nodes[: len(topology.nodes) // 2])
+    moves = [MoveSlots(first, last, Slots.of([(0, 1364)]))]
+    moves += [
+        MoveSlots(name, last, Slots.of([(5461 + 9 * at, 5465 + 9 * at)])) for at, name in enumerate(others)
+    ]
+    moves.append(MoveSlots(D, last, Slots.of((at, at + 3) for at in range(8192, 9000, 8))))
+    return tuple(
+        Transfer(move, 12 * len(move.slots), "atomic" if at else "copy") for at, move in enumerate(moves)
+    )
+
+
+def steps(topology: Topology) -> tuple[Step, ...]:
+    """What is missing in the cluster of `grown`, as a dry run shows it."""
+    names = [node.name for node in topology.nodes]
+    return (
+        Meet(names[0], names[-1], "127.0.0.1", topology.nodes[-1].port),
+        Replicate(names[-1], names[-2]),
+        Failover(names[4], names[0]),
+        *(each.step for each in transfers(topology)),
+        *(Forget(name, D, "0123456789" * 4) for name in names),
+        *(Forget(name, LOST, LOST) for name in names[:2]),
+        Reset(E, "1123456789" * 4),
+        Reset(D, "0123456789" * 4),
+    )
+
+
+def dry(count: int = 8) -> UpResult:
+    topology = grown(count)
+    return replace(
+        formed(topology),
+        plan=Plan(steps(topology), 1),
+        verdict=verdict(topology),
+        steps=(),
+        boost=None,
+        dry_run=True,
+        transfers=transfers(topology),
+    )
+
+
+def rebalanced(count: int = 8) -> UpResult:
+    topology = grown(count)
+    return replace(
+        formed(topology),
+        steps=tuple(Done(step) for step in steps(topology) if not isinstance(step, MoveSlots)),
+        boost=None,
+        seconds=8.3,
+        moved=MoveReport(4096, 50_000, 2.04),
+        retired=(D, E, LOST),
+    )
+
+
+def moving(seconds: int = 4, *, keys: int = 50_000) -> list[tuple[float, Event]]:
+    """Seconds after the one before, and the event: 4,096 slots move at an even pace, then two nodes leave."""
+    result = valid(local(8, replicas=1))
+    told: list[tuple[float, Event]] = [
+        (0.0, Phase("look", "8 nodes")),
+        (0.1, Planned(result.placement, Plan(steps(grown()), 1))),
+        (0.0, Looked(verdict(local(8)))),
+        (0.0, Phase("move", "4,096 slots")),
+    ]
+    ticks = 4 * seconds
+    told += [
+        (0.25, Moved(4096 * at // ticks, 4096, keys * at // ticks, keys, at / 4))
+        for at in range(1, ticks + 1)
+    ]
+    told.append((0.0, Phase("retire", f"{D}, {E}")))
+    told += [(0.1, Done(step)) for step in steps(grown()) if isinstance(step, Forget | Reset)]
+    return told
