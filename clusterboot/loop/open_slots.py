@@ -14,9 +14,9 @@ from clusterboot.core.open_slots import settle as decide
 from clusterboot.core.results import Transfer
 from clusterboot.core.views import View, Views, parse_fields
 from clusterboot.errors import NodeFailed, Problem, Refused, from_problems, refusal
-from clusterboot.loop.atomic import settle_jobs
 from clusterboot.loop.copying import ask_in, databases, set_slots
 from clusterboot.loop.counting import count_keys
+from clusterboot.loop.jobs import settle_jobs
 from clusterboot.loop.move import Mover
 from clusterboot.loop.observe import Asker, now, survey, text
 from clusterboot.loop.same import differing, same_value

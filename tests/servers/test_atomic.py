@@ -12,11 +12,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from clusterboot.core.job_pace import JobPace
 from clusterboot.core.steps import MoveSlots
 from clusterboot.core.views import View
 from clusterboot.errors import Exit, NodeFailed, Refused
 from clusterboot.loop import atomic
-from clusterboot.loop.atomic import CANCEL, JOBS, Job, migrate, parse_jobs, settle_jobs
+from clusterboot.loop.atomic import migrate
+from clusterboot.loop.jobs import CANCEL, JOBS, Job, parse_jobs, settle_jobs
 from clusterboot.loop.measure import Measured, measure
 from clusterboot.slots import Slots
 from clusterboot.wire.client import Fleet
@@ -225,12 +227,12 @@ def test_a_job_that_runs_already_is_followed(cluster: Cluster) -> None:
 def test_a_job_that_cannot_pause_is_split_and_tried_again(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(atomic, "_MAX_WAITING_TO_PAUSE", 0.2)
+    monkeypatch.setattr(atomic, "MAX_WAITING_TO_PAUSE", 0.2)
     cluster.hold(SOURCE, on=True)
 
     async def run() -> int:
         async with looking(cluster) as (fleet, views):
-            pace = atomic.Pace()
+            pace = JobPace()
             moving = asyncio.create_task(
                 migrate(fleet, views[SOURCE], views[TARGET], Slots.of([(0, 7)]), pace)
             )
@@ -246,7 +248,7 @@ def test_a_job_that_cannot_pause_is_split_and_tried_again(
 def test_a_single_slot_that_is_never_calm_names_the_setting(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(atomic, "_MAX_WAITING_TO_PAUSE", 0.1)
+    monkeypatch.setattr(atomic, "MAX_WAITING_TO_PAUSE", 0.1)
     monkeypatch.setattr(atomic, "_BACK_OFF", 0.01)
     cluster.hold(SOURCE, on=True)
     with pytest.raises(NodeFailed) as failed:
