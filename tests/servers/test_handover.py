@@ -110,5 +110,5 @@ def test_a_primary_that_answers_no_more_drops_the_failover_and_it_is_said(
 
     with pytest.raises(NodeFailed) as failed:
         play(file, work)
-    assert failed.value.problems[0].code == "failover-dropped"
+    assert failed.value.problems[0].code == "failover-dropped", failed.value
     six.until(lambda: six.why_not_ready() is None, "the cluster is Ready again")
