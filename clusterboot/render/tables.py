@@ -38,7 +38,7 @@ def actual(page: Page, topology: Topology, rows: Sequence[NodeRow]) -> None:
     page.table(
         Column("node", _names(order), least=_NAME),
         Column("address", [_address(row) for row, _ in shown], OPTIONAL, least=_NAME),
-        Column("role", ["" if mesh_only else _role(row, replica) for row, replica in shown], 1),
+        Column("role", ["" if mesh_only else _role(row, replica, topology) for row, replica in shown], 1),
         Column("slots", [words.slots(row.slots) for row, _ in shown], least=12),
         Column("sees", [_sees(row, len(rows) - 1) for row, _ in shown], 2, right=True),
         Column("state", [_state(row, mesh_only) for row, _ in shown]),
@@ -59,10 +59,11 @@ def _address(row: NodeRow) -> str:
     return f"{address} ({clean(row.ip)})" if address else clean(row.ip)
 
 
-def _role(row: NodeRow, below_primary: bool) -> str:
+def _role(row: NodeRow, below_primary: bool, topology: Topology) -> str:
+    leaves = ", leaves" if row.name in topology.leaving else ""
     if row.role == "replica" and not below_primary:
-        return f"replica of {clean(words.node(row.primary or '?'))}"
-    return row.role or ""
+        return f"replica of {clean(words.node(row.primary or '?'))}{leaves}"
+    return f"{row.role}{leaves}" if row.role else ""
 
 
 def _sees(row: NodeRow, others: int) -> Part:
@@ -89,10 +90,13 @@ def planned(page: Page, topology: Topology, target: Placement) -> None:
     nodes = [by_name[name] for name, _ in order]
     spots = [target.spots[name] for name, _ in order]
     addresses = [clean(node.address) if node.address != node.name else "" for node in nodes]
+    roles = [
+        f"{target.spots[name].role}{', leaves' if name in topology.leaving else ''}" for name, _ in order
+    ]
     page.table(
         Column("node", _names(order), least=_NAME),
         Column("address", addresses, OPTIONAL, least=_NAME),
-        Column("role", ["" if topology.slots == "none" else spot.role for spot in spots], 1),
+        Column("role", [] if topology.slots == "none" else roles, 1),
         Column("slots", [words.slots(spot.slots) for spot in spots], least=12),
         Column("share", [_share(len(spot.slots)) for spot in spots], 2, right=True),
         Column("zone", [(clean(node.zone or ""), DIM) for node in nodes], 2),

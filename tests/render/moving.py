@@ -31,6 +31,12 @@ def grown(count: int = 8) -> Topology:
     return local(count, replicas=1, retire=leaving(D, E, LOST))
 
 
+def with_leavers(topology: Topology) -> Topology:
+    """As a run has it: the members that are to leave and answer are among the nodes."""
+    alive = [entry.node for entry in topology.retire if entry.node is not None]
+    return replace(topology, nodes=(*topology.nodes, *alive), leaving=frozenset(node.name for node in alive))
+
+
 def transfers(topology: Topology) -> tuple[Transfer, ...]:
     """Moves to the last primary from every other one, and one from a node that leaves."""
     first, *others, last = (node.name for node in topology.nodes[: len(topology.nodes) // 2])
@@ -62,7 +68,7 @@ def steps(topology: Topology) -> tuple[Step, ...]:
 def dry(count: int = 8) -> UpResult:
     topology = grown(count)
     return replace(
-        formed(topology),
+        formed(with_leavers(topology)),
         plan=Plan(steps(topology), 1),
         verdict=verdict(topology),
         steps=(),
