@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+from clusterboot.core.borrowed import lowered_found
 from clusterboot.core.events import Phase
 from clusterboot.core.plan import Plan
 from clusterboot.core.results import BoostReport, UpResult, rows
 from clusterboot.core.steps import Meet
-from clusterboot.core.timers import lowered_found, why_no_boost
+from clusterboot.core.timers import why_no_boost
 from clusterboot.errors import ClusterbootError, Exit, OutOfTime, Problem, not_ready
 from clusterboot.loop.boost import GRACE, Boost
 from clusterboot.loop.investigate import why

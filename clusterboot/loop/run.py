@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from clusterboot.core import preflight
 from clusterboot.core.adopt import RECHECK_SECONDS, Adopted, adopt, needs_recheck
+from clusterboot.core.borrowed import set_by_users
 from clusterboot.core.events import Done, Event, Looked, Moved, Note, Planned, Reporter, Warned
 from clusterboot.core.extra_meets import one_sided_meets
 from clusterboot.core.health import Judge
@@ -15,7 +16,6 @@ from clusterboot.core.placement import Placement
 from clusterboot.core.plan import Plan, plan
 from clusterboot.core.results import BoostReport, MoveReport, Transfer
 from clusterboot.core.steps import Step
-from clusterboot.core.timers import set_by_users
 from clusterboot.core.verdict import Verdict
 from clusterboot.core.views import Seen, Views
 from clusterboot.diagnosis.bus import BusView

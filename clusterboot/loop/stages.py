@@ -21,7 +21,7 @@ from clusterboot.loop.handover import attach, fail_over
 from clusterboot.loop.measure import measure
 from clusterboot.loop.move import Mover
 from clusterboot.loop.open_slots import settle
-from clusterboot.loop.retire import retire
+from clusterboot.loop.retire import Leavers, retire
 from clusterboot.loop.run import Goal, Run, assess, full_look
 from clusterboot.slots import union
 from clusterboot.wording import count, shortened
@@ -81,16 +81,14 @@ class Stages:
     async def _do(self, stage: Sequence[Step], views: Views) -> None:
         run, first = self._run, stage[0]
         if isinstance(first, Failover):
-            await fail_over(run.fleet, first, views)
-            self._done(first)
+            await fail_over(run.fleet, run.actor, first, views)
         elif isinstance(first, Replicate):
             replicates = [step for step in stage if isinstance(step, Replicate)]
-            await attach(run.fleet, self._boost, replicates, views)
-            self._done(*replicates)
+            await attach(run.fleet, run.actor, self._boost, replicates, views)
         elif isinstance(first, MoveSlots):
             await self._move([step for step in stage if isinstance(step, MoveSlots)], views)
         else:
-            await self._leave(stage, views)
+            await self._leave()
 
     async def _move(self, steps: Sequence[MoveSlots], views: Views) -> None:
         run = self._run
@@ -123,19 +121,14 @@ class Stages:
             run.moved = _sum(before, mover.moved)
         await self._boost.release(held)
 
-    async def _leave(self, stage: Sequence[Step], views: Views) -> None:
+    async def _leave(self) -> None:
         run = self._run
         leavers = run.members.leaving.leavers
+        living = {each.name: each.id for each in leavers if each.node is not None}
+        dead = {each.name: each.id for each in leavers if each.node is None}
         staying = [node.name for node in run.own.nodes]
-        names = await retire(run.fleet, staying, leavers, views)
+        names = await retire(run.fleet, run.actor, staying, Leavers(living, dead))
         run.retired += tuple(name for name in names if name not in run.retired)
-        self._done(*stage)
-
-    def _done(self, *steps: Step) -> None:
-        for step in steps:
-            done = Done(step)
-            self._run.actor.done.append(done)
-            self._run.report(done)
 
 
 def _sum(one: MoveReport, other: MoveReport) -> MoveReport:

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 from clusterboot.core import preflight
 from clusterboot.core.adopt import RECHECK_SECONDS, adopt, needs_recheck
+from clusterboot.core.borrowed import lowered_found, set_by_users
 from clusterboot.core.health import Judge
 from clusterboot.core.placement import place
 from clusterboot.core.results import StatusResult, rows
-from clusterboot.core.timers import lowered_found, set_by_users
 from clusterboot.core.views import Views
 from clusterboot.errors import Problem
 from clusterboot.loop.investigate import why

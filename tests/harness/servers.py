@@ -56,6 +56,10 @@ PROBES = (
     ("CONFIG", "SET", "cluster-node-timeout", "x"),
     ("CLUSTER", "RESET", "x"),
     ("FLUSHALL", "x"),
+    ("CLUSTER", "FORGET", "x"),
+    ("CLUSTER", "FAILOVER", "x"),
+    ("CLUSTER", "SETSLOT", "x", "x"),
+    ("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", "x", "x", "NODE", "x"),
 )
 
 # Holds a pipe to the test process. When that process is gone, however it died, the pipe closes and

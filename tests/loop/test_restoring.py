@@ -78,7 +78,8 @@ class Model:
             case ("CLUSTER", _) if self._is(self.odd, name):
                 return Rejected("ERR something that nobody has ever seen")
             case ("CONFIG", "GET", *keys) if len(keys) == 1 or not self.old:
-                return [word for key in keys for word in (key, self.config[name][key])]
+                own = self.config[name]
+                return [word for key in keys if key in own for word in (key, own[key])]
             case ("CONFIG", "SET", *words) if len(words) == 2 or not self.old:
                 if self.refuses.get(name) in words:
                     return Rejected("ERR Invalid argument")

@@ -42,6 +42,7 @@ OLD = {
 }
 _FRESH = {
     **TIMERS,
+    "cluster-allow-replica-migration": "yes",
     "cluster-announce-ip": "",
     "cluster-announce-port": "0",
     "cluster-announce-bus-port": "0",
