@@ -103,7 +103,8 @@ def _dry_run(page: Page, result: UpResult) -> None:
         big = len(result.topology.nodes) > tables.MAX_NODES
         if not big:
             page.line()
-            tables.planned(page, result.topology, result.target)
+            moves = [step for step in missing if isinstance(step, MoveSlots)]
+            tables.planned(page, result.topology, result.target, moves)
         page.line()
         plan_text.steps(page, result.plan, result.transfers, big=big)
     elif result.verdict.ready:
