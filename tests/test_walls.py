@@ -82,7 +82,6 @@ MODULES: dict[str, dict[str, set[str]]] = {
         "shares": {"steps", "topology", "slots", "errors", "wording"},
         "plan": {"steps", "topology", "views", "addressing", "groups", "placement", "slots", "errors"},
         "drift": {"views", "topology", "placement", "errors", "wording"},
-        "shares": {"steps", "topology", "slots", "errors", "wording"},
         "leaving": {"views", "topology", "slots", "errors", "wording"},
         "rebalance": {
             *("views", "placement", "spread", "versions", "leaving", "shares", "steps"),

@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from clusterboot.core.events import Done, Event, Phase
-from clusterboot.core.results import MoveReport
 from clusterboot.core.steps import Failover, Forget, MoveSlots, Replicate, Reset, Step
 from clusterboot.core.views import Views
 from clusterboot.errors import NodeFailed, Problem, from_problems
 from clusterboot.loop.alone import Alone
-from clusterboot.loop.atomic import settle_jobs
 from clusterboot.loop.boost import Boost
 from clusterboot.loop.functions import copy_functions
 from clusterboot.loop.handover import attach, fail_over
@@ -47,14 +45,19 @@ class Stages:
         self._run = run
         self._boost = boost
         self._alone = alone
+        self._mover = Mover(run.fleet, self._report)
         self._failed = 0
 
+    def _report(self, event: Event) -> None:
+        if isinstance(event, Done):
+            self._run.actor.done.append(event)
+        self._run.moved = self._mover.moved
+        self._run.report(event)
+
     async def begin(self, goal: Goal) -> Goal:
-        """Finish what a killed run left; returns the goal after it. Raises Refused if somebody moves slots."""
+        """Finish what a killed run left; returns the goal then. Raises Refused if somebody moves slots."""
         run = self._run
-        names = [name for name, view in goal.views.items() if not view.me.replica]
-        await settle_jobs(run.fleet, [name for name in names if goal.views[name].kind == "valkey"])
-        if await settle(run.fleet, run.names, goal.views):
+        if await settle(run.fleet, run.names, goal.views, self._mover):
             return assess(run, await full_look(run, goal))
         return goal
 
@@ -106,19 +109,7 @@ class Stages:
         ids = {views[name].id for name in emptied}
         held = [*emptied, *(name for name, view in views.items() if view.me.primary in ids)]
         await self._boost.hold(held, migration=True)
-        before = run.moved
-
-        def report(event: Event) -> None:
-            if isinstance(event, Done):
-                run.actor.done.append(event)
-            run.moved = _sum(before, mover.moved)
-            run.report(event)
-
-        mover = Mover(run.fleet, report)
-        try:
-            await mover.run(measured.transfers, views)
-        finally:
-            run.moved = _sum(before, mover.moved)
+        await self._mover.run(measured.transfers, views)
         await self._boost.release(held)
 
     async def _leave(self) -> None:
@@ -129,10 +120,6 @@ class Stages:
         staying = [node.name for node in run.own.nodes]
         names = await retire(run.fleet, run.actor, staying, Leavers(living, dead))
         run.retired += tuple(name for name in names if name not in run.retired)
-
-
-def _sum(one: MoveReport, other: MoveReport) -> MoveReport:
-    return MoveReport(one.slots + other.slots, one.keys + other.keys, one.seconds + other.seconds)
 
 
 def _state(views: Views) -> dict[str, object]:

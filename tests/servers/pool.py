@@ -49,7 +49,6 @@ _FRESH = {
     "requirepass": "",
     "masterauth": "",
     "maxmemory": "0",
-    "cluster-allow-replica-migration": "yes",
     "slowlog-log-slower-than": "0",
     "slowlog-max-len": "100000",
 }

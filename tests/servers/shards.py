@@ -1,4 +1,4 @@
-"""Clusters whose last shard is easily drained by hand, and clusterboot's own steps on them, in this process."""
+"""Clusters whose last shard is easily drained by hand, and steps of clusterboot on them, in this process."""
 
 from __future__ import annotations
 
