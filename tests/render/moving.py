@@ -103,7 +103,7 @@ def rebalanced(count: int = 8) -> UpResult:
     topology = grown(count)
     return replace(
         formed(topology),
-        steps=tuple(Done(step) for step in steps(topology) if not isinstance(step, MoveSlots)),
+        steps=tuple(Done(step) for step in steps(topology)),
         boost=None,
         seconds=8.3,
         moved=MoveReport(4096, 50_000, 2.04),

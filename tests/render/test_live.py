@@ -236,6 +236,7 @@ def test_the_screen_on_40_columns_while_slots_without_keys_move() -> None:
 def test_the_screen_after_a_move_is_that_of_the_nodes_again() -> None:
     shown = frame(80, moving())
     assert shown[0][1:] == " retire: 127.0.0.1:7009, 127.0.0.1:7010  5.3 s"
+    assert shown[-1] == "  10 FORGETs, 2 RESETs"
     assert shown[2].endswith("8 of 8")
 
 
