@@ -193,9 +193,9 @@ def stages(
     first, later = _attaches(topology, pins, to_be)
     found: tuple[tuple[Step, ...], ...] = (
         *((Failover(heir, head),) for head, heir in to_be.heirs.items()),
-        *((step,) for step in first),
+        tuple(first),
         _moves(topology, pins, to_be),
-        *((step,) for step in later),
+        tuple(later),
         _leave(topology, leavers, views),
     )
     return tuple(stage for stage in found if stage)

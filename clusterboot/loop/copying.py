@@ -32,6 +32,10 @@ _MAX_LISTED = 4000
 _LISTED_ALONE = 50
 # How often a window is gone through, and a key is sent again after a timeout.
 _ROUNDS, _TRIES = 100, 5
+# In the error reply of a replica to SETSLOT.
+_ONLY_PRIMARIES = "SETSLOT only with"
+# At the start of an error reply of MIGRATE that comes from its target.
+_OF_TARGET = "ERR Target instance replied with error: "
 # Seconds for everything else around a MIGRATE.
 _MORE_SECONDS = 5.0
 
@@ -141,8 +145,11 @@ class _Window:
         told = (set_slots(self._fleet, name, self._slots, *to) for name in (self._source.name, *others))
         of_source, *of_others = await asyncio.gather(*told, return_exceptions=True)
         for ended in (of_source, *of_others):
-            if isinstance(ended, BaseException) and (ended is of_source or not isinstance(ended, NodeFailed)):
+            if isinstance(ended, BaseException) and not isinstance(ended, NodeFailed):
                 raise ended
+        # A source without slots may be a replica of the target already.
+        if isinstance(of_source, NodeFailed) and _ONLY_PRIMARIES not in str(of_source):
+            raise of_source
 
     async def _copy_database(self, database: int, slots: Sequence[int]) -> None:
         """Send the keys that `database` has in `slots`, some slots at a time."""
@@ -251,7 +258,11 @@ class _Window:
                 "there, then run the same command again: it goes on from here",
                 Exit.NODE,
             )
-        return replace(explain(reply, self._source.name, ("MIGRATE",)), peer=self._target.name)
+        # What the target answers is its own.
+        _, of_target, answer = reply.partition(_OF_TARGET)
+        if of_target:
+            return explain(answer, self._target.name, ("RESTORE-ASKING",))
+        return explain(reply, self._source.name, ("MIGRATE",))
 
     def _endless(self, slot: int) -> Problem:
         return Problem(

@@ -123,7 +123,8 @@ async def attach(
     """Send replicas of serving shards to other primaries, one shard after the other.
 
     The replicas that one shard gets are waited for until all have its data; their elections are held until
-    then; `progress` is called when some has come. Raises NodeFailed when a node refuses, or when nothing moves any more before its sync is done.
+    then; `progress` is called when some has come. Raises NodeFailed when a node refuses, or when nothing
+    moves any more before its sync is done.
     """
     shards: dict[str, list[Replicate]] = defaultdict(list)
     for step in steps:

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
 
-from clusterboot.core.open_slots import Settlement, disputed_slots, marks, open_slots
+from clusterboot.core.open_slots import disputed_slots, marks, open_slots
 from clusterboot.core.open_slots import settle as decide
 from clusterboot.core.results import Transfer
 from clusterboot.core.views import View, Views, parse_fields
@@ -18,7 +18,7 @@ from clusterboot.loop.copying import ask_in, databases, set_slots
 from clusterboot.loop.counting import count_keys
 from clusterboot.loop.jobs import settle_jobs
 from clusterboot.loop.move import Mover
-from clusterboot.loop.observe import Asker, now, survey, text
+from clusterboot.loop.observe import CLUSTER_INFO, Asker, now, survey, text
 from clusterboot.loop.same import differing, same_value
 from clusterboot.slots import Slots, union
 from clusterboot.wire.replies import Command, Rejected
@@ -31,6 +31,7 @@ WATCH_SECONDS, _LOOK_SECONDS = 3.0, 0.5
 # Max keys of a slot that are compared in one go.
 _MAX_COMPARED = 20_000
 _MAX_RANGES_SHOWN = 5
+_OK_SECONDS = 5.0
 
 
 async def settle(fleet: Asker, names: Iterable[str], views: Views, mover: Mover) -> bool:
@@ -50,9 +51,18 @@ async def settle(fleet: Asker, names: Iterable[str], views: Views, mover: Mover)
     todo = decide(views, await _count(fleet, views, _doubtful(views)))
     if todo.problems:
         raise from_problems(todo.problems)
+    # A target whose source has failed over calls the cluster down, until it knows who serves the slot now.
+    for tell in todo.tells:
+        await set_slots(fleet, tell.node, tell.slots, "NODE", tell.owner)
     for move in todo.moves:
+        await _until_ok(fleet, move.peer)
         await _compare(fleet, views[move.node], views[move.peer], move.slots)
-    await _act(fleet, views, todo, mover)
+    for clear in todo.clears:
+        await set_slots(fleet, clear.node, clear.slots, "STABLE")
+    keys = await _count(fleet, views, union(move.slots for move in todo.moves)) if todo.moves else {}
+    held = [sum(keys[move.node].get(slot, 0) for slot in move.slots) for move in todo.moves]
+    moves = zip(todo.moves, held, strict=True)
+    await mover.run([Transfer(move, most, "copy") for move, most in moves], views)
     return True
 
 
@@ -118,19 +128,14 @@ async def _compare(fleet: Asker, source: View, target: View, slots: Slots) -> No
                     raise differing(source, target, database, key)
 
 
-async def _act(fleet: Asker, views: Views, todo: Settlement, mover: Mover) -> None:
-    for tell in todo.tells:
-        await set_slots(fleet, tell.node, tell.slots, "NODE", tell.owner)
-    for clear in todo.clears:
-        await set_slots(fleet, clear.node, clear.slots, "STABLE")
-    keys = await _count(fleet, views, union(move.slots for move in todo.moves)) if todo.moves else {}
-    await mover.run(
-        [
-            Transfer(move, sum(keys.get(move.node, {}).get(slot, 0) for slot in move.slots), "copy")
-            for move in todo.moves
-        ],
-        views,
-    )
+async def _until_ok(fleet: Asker, name: str) -> None:
+    """Wait until a node answers clients, for some seconds: what is asked next says if it does not."""
+    end = now() + _OK_SECONDS
+    while now() < end:
+        [reply] = await fleet.ask(name, CLUSTER_INFO)
+        if parse_fields(text(reply)).get("cluster_state") == "ok":
+            return
+        await asyncio.sleep(_LOOK_SECONDS / 10)
 
 
 def _moving(slots: Slots) -> Problem:

@@ -1,11 +1,11 @@
-"""Members that leave: forgotten by all nodes, then reset, then watched until nothing brings them back.
+"""Members that leave: forgotten by all nodes, then reset, and watched until nothing brings them back.
 
-A node that is forgotten and still runs comes back: on Valkey 9.1 within two seconds, since it meets whoever
-has no link to it (valkey#2788). One that is reset first is a ghost in the views of those that know its old
-id. So all forget all in one go, which the ban of 60 s keeps, and the resets follow at once. HARD: a new id.
+A forgotten node that still runs comes back: on Valkey 9.1 within a second, because it meets whoever has no
+link to it (valkey#2788). One that is reset first stays as a ghost in the views of who knew it. So all nodes
+forget all ids in one go, under the ban of 60 s, and the resets follow: HARD, for a new id.
 
-Nothing is stored. A run that was killed in between is finished by the same call, since each node gets only
-what it still lacks.
+One loop does it: look, forget what is still listed, reset what is still in a cluster. So it finishes what a
+killed run has left, and what came back because a node was stopped in between.
 """
 
 from __future__ import annotations
@@ -15,18 +15,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from clusterboot.core.steps import Forget, Reset
-from clusterboot.core.views import View, Views
+from clusterboot.core.views import Peer, View, Views
 from clusterboot.errors import NodeFailed, Problem, Refused, refusal
 from clusterboot.loop.act import Actor
-from clusterboot.loop.observe import Asker, Observed, now, survey
+from clusterboot.loop.observe import Asker, now, survey
+from clusterboot.wire.replies import Command, Reply
 from clusterboot.wording import count, duration, shortened
 
 _PAUSE = 0.1
-# Seconds without any trace of who has left, until nothing can bring it back.
-_QUIET_SECONDS = 3.0
-# Max seconds until then.
-_WATCH_SECONDS = 60.0
-_MYID = ("CLUSTER", "MYID")
+# Seconds without any trace of who has left. Whatever comes back does so within a second: see above.
+_QUIET_SECONDS = 2.0
+# Max seconds until then, within the ban of 60 s.
+_MAX_SECONDS = 50.0
+# How long the replicas of a leaving primary are ahead of it, at most, in seconds.
+_AHEAD_SECONDS = 0.5
+_MYID: Command = ("CLUSTER", "MYID")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,147 +39,144 @@ class Leavers:
     living: Mapping[str, str]
     dead: Mapping[str, str]
 
-    @property
-    def ids(self) -> dict[str, str]:
-        """All ids, with the name of each."""
-        return {node_id: name for names in (self.living, self.dead) for name, node_id in names.items()}
-
 
 async def retire(fleet: Asker, actor: Actor, staying: Sequence[str], leaving: Leavers) -> tuple[str, ...]:
     """Let all members forget those that leave, and reset these; returns the names of who has left.
 
-    `staying` are the names of all members that stay. A node of `leaving.living` that has another id by now
-    was reset by an earlier run, and is only forgotten. Raises Refused, and changes nothing, when one that
-    leaves still has slots, keys or replicas; NodeFailed when a node does not answer, refuses, or comes back.
+    `staying` are the names of all members that stay. A node of `leaving.living` that has another id was reset
+    by an earlier run: its old id is forgotten, and it is left alone. Raises Refused, and changes nothing,
+    when one that leaves has slots, keys or replicas that stay, or is in another cluster; NodeFailed when a
+    node does not answer, refuses, or keeps coming back.
     """
     observed = await survey(fleet, (*staying, *leaving.living))
     if observed.away:
         raise NodeFailed(*observed.away.values())
-    views = observed.views
-    if problems := _problems(staying, leaving, views):
+    if problems := _problems(staying, leaving, observed.views):
         raise Refused(*problems)
-    members = {name: node_id for name, node_id in leaving.living.items() if views[name].id == node_id}
-    await _forget(actor, views, (*staying, *members), leaving)
-    # Replicas first: they would look for another primary. Their data is that of a shard without slots.
-    below = [name for name in members if views[name].me.primary in members.values()]
-    for names in (below, [name for name in members if name not in below]):
-        await _reset(fleet, actor, {name: members[name] for name in names}, views)
-    await _watch(fleet, actor, staying, leaving, tuple(members))
-    return (*leaving.living, *leaving.dead)
+    names = {node_id: name for each in (leaving.dead, leaving.living) for name, node_id in each.items()}
+    ours = {name: view_id for name, view_id in leaving.living.items() if observed.views[name].id == view_id}
+    start = quiet = now()
+    while True:
+        why = next((problem.message for problem in observed.away.values()), None)
+        why = why or _trace(staying, ours, names, observed.views)
+        if why is None and now() - quiet >= _QUIET_SECONDS:
+            return (*leaving.living, *leaving.dead)
+        if why is not None:
+            if now() - start >= _MAX_SECONDS:
+                raise _came_back(why)
+            views = observed.views
+            await _forget(actor, views, staying, ours, names)
+            members = {name: ours[name] for name in ours if name in views and not _alone(views[name])}
+            for name, fresh in (await _reset(fleet, actor, members, views)).items():
+                ours[name] = fresh
+                names[fresh] = name
+            quiet = now()
+        await asyncio.sleep(_PAUSE)
+        observed = await survey(fleet, (*staying, *ours))
+
+
+def _came_back(why: str) -> NodeFailed:
+    return NodeFailed.of(
+        "not-gone",
+        f"{why.removesuffix('.')}, {duration(_MAX_SECONDS)} after all nodes were told to forget who leaves.",
+        hint="stop the process of the node that leaves, then run the same command again",
+    )
 
 
 def _problems(staying: Sequence[str], leaving: Leavers, views: Views) -> list[Problem]:
     """Return everything that forbids to let them go."""
     problems = []
-    for node_id, name in leaving.ids.items():
-        seen = {teller: peer for teller in views if (peer := views[teller].knows(node_id)) is not None}
-        owners = [teller for teller, peer in seen.items() if peer.slots or peer.moving]
-        if owners:
-            problems.append(
-                refusal(
-                    "still-has-slots",
-                    f"{name} cannot leave: it still has slots by the view of {shortened(owners)}.",
-                    node=name,
-                    hint="run the same command again: it moves what is left first",
-                )
-            )
-        followers = [other for other in staying if views[other].me.primary == node_id]
-        if followers:
-            problems.append(
-                refusal(
-                    "still-followed",
-                    f"{name} cannot leave: {shortened(followers)} still replicates it.",
-                    node=name,
-                    hint="run the same command again: it gives them another primary first",
-                )
-            )
+    for name, node_id in (*leaving.living.items(), *leaving.dead.items()):
+        if owners := [teller for teller in views if _serves(views[teller].knows(node_id))]:
+            message = f"{name} cannot leave: it has slots by the view of {shortened(owners)}."
+            hint = "run the same command again: it moves what is left first"
+            problems.append(refusal("still-has-slots", message, node=name, hint=hint))
+        if followers := [other for other in staying if views[other].me.primary == node_id]:
+            message = f"{name} cannot leave: {shortened(followers)} still replicates it."
+            hint = "run the same command again: it gives the replica another primary first"
+            problems.append(refusal("still-followed", message, node=name, hint=hint))
+    members = {views[name].id for name in staying}
     for name, node_id in leaving.living.items():
         view = views[name]
-        if view.id == node_id and view.keys and not view.me.replica:
-            problems.append(
-                refusal(
-                    "has-keys",
-                    f"{name} cannot leave: it has no slots, but still {count(view.keys, 'key')}.",
-                    node=name,
-                    hint="no client finds these keys: look at them; if nobody needs them, run FLUSHALL there",
-                )
-            )
+        if view.id != node_id or _alone(view):
+            continue
+        if view.keys and not view.me.replica:
+            message = f"{name} cannot leave: it has no slots, but still {count(view.keys, 'key')}."
+            hint = "no client finds these keys: look at them; if nobody needs them, run FLUSHALL there"
+            problems.append(refusal("has-keys", message, node=name, hint=hint))
+        if members.isdisjoint(peer.id for peer in view.peers):
+            message = f"{name} is no member of this cluster: it knows none of the nodes that stay."
+            problems.append(refusal("not-a-member", message, node=name, hint="delete it under 'retire'"))
     return problems
 
 
-async def _forget(actor: Actor, views: Views, names: Iterable[str], leaving: Leavers) -> None:
-    """Let each of `names` forget whom it still lists of those that leave; NodeFailed when one does not."""
-    steps = [
-        Forget(name, peer, node_id)
-        for name in names
-        for node_id, peer in leaving.ids.items()
-        # A node cannot forget itself nor its primary, which leaves with it.
-        if views[name].knows(node_id) is not None and node_id not in (views[name].id, views[name].me.primary)
-    ]
-    await actor.send(steps, views)
-    failures = [actor.failures[step.node] for step in steps if step.node in actor.failures]
-    if failures:
-        raise NodeFailed(*dict.fromkeys(failures))
-
-
-async def _reset(fleet: Asker, actor: Actor, ids: Mapping[str, str], views: Views) -> None:
-    """Reset the nodes that have these ids; NodeFailed if one does not answer or refuses."""
-
-    async def reset(name: str, node_id: str) -> None:
-        # Another process may have taken its address in the meantime.
-        (mine,) = await fleet.ask(name, _MYID)
-        if mine == node_id:
-            await actor.send([Reset(name, node_id)], views)
-            if name in actor.failures:
-                raise NodeFailed(actor.failures[name])
-
-    results = await asyncio.gather(*(reset(*each) for each in ids.items()), return_exceptions=True)
-    failures = [each for each in results if isinstance(each, NodeFailed)]
-    for each in results:
-        if isinstance(each, BaseException) and not isinstance(each, NodeFailed):
-            raise each
-    if failures:
-        raise NodeFailed(*(problem for failed in failures for problem in failed.problems))
-
-
-async def _watch(
-    fleet: Asker, actor: Actor, staying: Sequence[str], leaving: Leavers, reset: Sequence[str]
-) -> None:
-    """Wait until no trace of who has left comes back any more; who comes back is forgotten again."""
-    quiet = until = now()
-    until += _WATCH_SECONDS
-    while now() < quiet + _QUIET_SECONDS:
-        observed = await survey(fleet, (*staying, *reset))
-        back = _traces(observed, staying, leaving, reset)
-        if back:
-            quiet = now()
-            if quiet >= until:
-                raise NodeFailed.of(
-                    "came-back",
-                    f"{back} {duration(_WATCH_SECONDS)} after all nodes were told to forget it.",
-                    hint="stop its process, then run the same command again",
-                )
-            await _forget(actor, observed.views, [n for n in staying if n in observed.views], leaving)
-        await asyncio.sleep(_PAUSE)
-
-
-def _traces(observed: Observed, staying: Sequence[str], leaving: Leavers, reset: Sequence[str]) -> str | None:
-    """Return a sentence about who is still listed, or a node that is still in a cluster; or None."""
-    for problem in observed.away.values():
-        return problem.message.removesuffix(".")
-    fresh = {observed.views[name].id: name for name in reset}
-    names = {**leaving.ids, **fresh}
-    for teller in staying:
-        for peer in observed.views[teller].peers:
-            if peer.id in names:
-                return f"{teller} lists {names[peer.id]}"
-            if peer.handshake:
-                return f"{teller} is shaking hands with {peer.address}"
-    for name in reset:
-        if not _alone(observed.views[name]):
-            return f"{name} knows other nodes"
-    return None
+def _serves(peer: Peer | None) -> bool:
+    return peer is not None and bool(peer.slots or peer.moving)
 
 
 def _alone(view: View) -> bool:
     return len(view.peers) == 1 and not view.me.slots
+
+
+def _trace(
+    staying: Sequence[str], ours: Mapping[str, str], names: Mapping[str, str], views: Views
+) -> str | None:
+    """Return a sentence about a trace of who leaves, or None."""
+    for teller in staying:
+        for peer in views[teller].peers:
+            if peer.id in names:
+                return f"{teller} lists {names[peer.id]}"
+            if peer.handshake:
+                return f"{teller} is shaking hands with {peer.address}"
+    return next((f"{name} knows other nodes" for name in ours if not _alone(views[name])), None)
+
+
+async def _forget(
+    actor: Actor, views: Views, staying: Sequence[str], ours: Iterable[str], names: Mapping[str, str]
+) -> None:
+    """Let each node forget whom it lists of those that leave; NodeFailed when one that stays does not."""
+    steps = [
+        Forget(name, peer, node_id)
+        for name in (*staying, *ours)
+        for node_id, peer in names.items()
+        # A node cannot forget itself nor its primary, which leaves with it.
+        if name in views
+        and views[name].knows(node_id) is not None
+        and node_id not in (views[name].id, views[name].me.primary)
+    ]
+    await actor.send(steps, views)
+    failures = {actor.failures[name]: None for name in staying if name in actor.failures}
+    if failures:
+        raise NodeFailed(*failures)
+
+
+async def _reset(fleet: Asker, actor: Actor, ids: Mapping[str, str], views: Views) -> dict[str, str]:
+    """Reset the nodes that have these ids, and return the new ids of those that took it.
+
+    Replicas first: their data is that of a shard without slots, so it takes no time. Who does not answer is
+    tried again after the next look. Raises NodeFailed when one refuses.
+    """
+    fresh: dict[str, str] = {}
+
+    async def reset(name: str) -> None:
+        # Another process may have taken its address since the look.
+        if await _id(fleet, name) == ids[name]:
+            await actor.send([Reset(name, ids[name])], views)
+            mine = await _id(fleet, name)
+            if mine not in (None, ids[name]):
+                fresh[name] = str(mine)
+
+    below = [name for name in ids if views[name].me.primary in ids.values()]
+    first = [asyncio.ensure_future(reset(name)) for name in below]
+    if first:
+        await asyncio.wait(first, timeout=_AHEAD_SECONDS)
+    await asyncio.gather(*first, *(reset(name) for name in ids if name not in below))
+    return fresh
+
+
+async def _id(fleet: Asker, name: str) -> Reply:
+    """Return the id of a node, or None where it does not answer: the next look tells."""
+    try:
+        return (await fleet.ask(name, _MYID))[0]
+    except NodeFailed:
+        return None

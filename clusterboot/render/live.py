@@ -109,6 +109,8 @@ class Screen(RunReporter):
                 bars.update(nodes, completed=self.most_ready, total=self.size)
                 page.parts.append(bars)
             _add_nodes(page, self)
+            if self.phase is not None and self.phase.name == "retire" and (done := self.summary()):
+                page.line((f"  {done}", DIM), hang=4)
             if self.note:
                 page.line((f"  {self.note}", DIM), hang=4)
             return page

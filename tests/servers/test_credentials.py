@@ -354,6 +354,7 @@ def test_a_user_with_only_the_documented_rules_moves_slots_and_retires_nodes(nod
                 await mover.run(measured.transfers, views)
             assert (mover.slots, mover.keys) == (1000, 3)
             assert await forbidden(fleet, [(target, command) for command in last]) == []
+            assert await fleet.ask(target, ("CLUSTER", "MYID")) == [views[target].id]
 
     asyncio.run(move())
     assert three.ok(2, "GET", "{a}2") == "value"

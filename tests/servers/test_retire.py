@@ -37,7 +37,7 @@ def test_a_drained_shard_leaves_and_nothing_brings_it_back(nodes: Take, timeout:
 
     async def hold(tools: Tools) -> None:
         await tools.boost.hold(ids, migration=True)
-        drain(six, 2, 0)
+        drain(six, 2, 0, told=timeout == _LOW)
         await tools.boost.restore()
 
     play(file, hold)
