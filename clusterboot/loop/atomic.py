@@ -39,7 +39,7 @@ _TRIES, _BACK_OFF = 5, 0.25
 # Seconds between two looks at whether writes are paused, and at least between two looks at all jobs.
 _POLL, _LOOK = 0.005, 0.1
 # Seconds without an answer of a node after which a job is given up.
-_SILENT = 20.0
+_SILENT = 10.0
 # After Ctrl-C: seconds for the job to end by itself, and for its end once it is cancelled.
 _GRACE, _CANCELLED_GRACE = 2.0, 3.0
 

@@ -390,3 +390,33 @@ def test_a_source_that_is_killed_and_comes_back(made: Cluster) -> None:
     assert move(made, "0-9") == 0
     assert made.owner(0) == TARGET
     made.back()
+
+
+@pytest.mark.parametrize("victim", [SOURCE, TARGET], ids=["source", "target"])
+def test_an_end_that_is_killed_in_the_middle_ends_the_move(
+    made: Cluster, victim: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(atomic, "_SILENT", 1.0)
+    made.hold(SOURCE, on=True)
+
+    async def run() -> None:
+        async with looking(made) as (fleet, views):
+            moving = asyncio.create_task(migrate(fleet, views[SOURCE], views[TARGET], Slots.of([(0, 7)])))
+            await till(lambda: made.running(TARGET), moving)
+            made.servers.kill(victim)
+            await moving
+
+    start = time.monotonic()
+    try:
+        with pytest.raises(NodeFailed) as failed:
+            asyncio.run(run())
+        assert failed.value.problems[0].node == made.servers.addresses[victim]
+        assert time.monotonic() - start < 15
+    finally:
+        made.servers.restart(victim)
+    made.until(lambda: "cluster_state:ok" in str(made.ok(SOURCE, "CLUSTER", "INFO")), "it serves again")
+    made.until(lambda: not made.running(SOURCE), "no job runs")
+    assert made.owner(0) == SOURCE
+    made.hold(SOURCE, on=False)
+    assert move(made, "0-7") == 0
+    made.back()
