@@ -238,7 +238,7 @@ def _failed(source: View, target: View, slots: Slots, job: Job, *, starved: bool
     hint = f"look at the logs of {source.name} and {target.name}, then run the same command again"
     if starved:
         reason = "clients write to them without a pause"
-        hint = f"on {source.name}, run 'CONFIG SET slot-migration-max-failover-repl-bytes 1mb' first"
+        hint = f"on {source.name}, run 'CONFIG SET slot-migration-max-failover-repl-bytes 16mb' first"
     return Problem(
         "move-failed",
         f"{source.name} could not move {_named(slots)} to {target.name}: {reason}.",
