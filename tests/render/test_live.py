@@ -255,11 +255,7 @@ def test_an_interrupted_move_tells_how_far_it_got() -> None:
             raise error
         lines = screen(written(to), 80)[0]
         assert lines[0] == "look 0.1s · rebalance 2.0s"
-        assert (lines[1:] == []) != told
-        assert (
-            lines[1:2]
-            == ["2,048 of 4,096 slots, 25,000 of about 50,000 keys, 12,500 keys/s, about 2 s left"] * told
-        )
+        assert lines[1:] == ["2,048 of 4,096 slots moved"] * told
 
 
 def test_the_screen_after_a_move_is_that_of_the_nodes_again() -> None:
