@@ -147,7 +147,8 @@ def _describe(stage: Sequence[Step]) -> str:
 
 def _unfinished(stages: Sequence[Sequence[Step]]) -> Problem:
     """Return what is left to do, for a run that ends in the middle of a stage."""
-    left = ", ".join(dict.fromkeys(_describe(stage) for stage in stages))
+    words = ("retire " if isinstance(stage[0], Forget | Reset) else "" for stage in stages)
+    left = ", ".join(word + _describe(stage) for word, stage in zip(words, stages, strict=True))
     return not_ready("not-rebalanced", f"not everything is done yet that was planned: {left}.")
 
 
