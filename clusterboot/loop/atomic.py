@@ -253,7 +253,7 @@ def _lost_writes(source: View, target: View, slots: Slots, job: Job) -> Problem:
     return Problem(
         "writes-may-be-lost",
         f"{target.name} took {_named(slots)} over so late that {source.name} may have accepted writes "
-        f"meanwhile, which are lost: {job.message}.",
+        f"to them meanwhile, which are lost: {job.message}.",
         source.name,
         target.name,
         "check what clients wrote in these seconds, and the load of both nodes; then run the command again",
