@@ -73,11 +73,12 @@ def slots_moving(node: str, reply: str) -> Problem:
     )
 
 
-async def settle_jobs(fleet: Asker, names: Iterable[str]) -> None:
+async def settle_jobs(fleet: Asker, names: Iterable[str]) -> bool:
     """Wait until no job runs on the primaries `names`: those of a run that was killed end by themselves.
 
-    A job that stands still is cancelled. Raises Refused when a job begins meanwhile, or soon after: somebody
-    else is moving slots. Servers without jobs have none.
+    Returns whether there were any: earlier views may have other owners then. A job that stands still is
+    cancelled. Raises Refused when a job begins meanwhile, or soon after: somebody else is moving slots.
+    Servers without jobs have none.
     """
     names = tuple(names)
     known: set[str] | None = None
@@ -90,7 +91,7 @@ async def settle_jobs(fleet: Asker, names: Iterable[str]) -> None:
         if known is None:
             known = ids
             if not ids:
-                return
+                return False
         if new := [(node, job) for node, job in running if job.name not in known]:
             node, job = new[0]
             what = f"slots {job.ranges} began to move while others were moving"
@@ -98,7 +99,7 @@ async def settle_jobs(fleet: Asker, names: Iterable[str]) -> None:
         if ids:
             calm_since = now()
         elif now() - calm_since > _WATCH:
-            return
+            return True
         for node, job in running:
             state, since = found.get((node, job.name), ("", 0.0))
             if state != job.state:

@@ -35,16 +35,16 @@ _OK_SECONDS = 5.0
 
 
 async def settle(fleet: Asker, names: Iterable[str], views: Views, mover: Mover) -> bool:
-    """Finish all open slots; returns whether there were any, so that the caller looks again.
+    """Finish all open slots; returns whether there was anything, so that the caller looks again.
 
     `views` are of the members `names`. First waits for atomic jobs, and watches for three seconds whether
     somebody else moves slots. Raises Refused then, and when a slot cannot be finished without losing a value;
     NodeFailed when a node does not answer.
     """
     names = tuple(names)
-    await settle_jobs(fleet, [view.name for view in views.values() if not view.me.replica])
+    waited = await settle_jobs(fleet, [view.name for view in views.values() if not view.me.replica])
     if not _doubtful(views):
-        return False
+        return waited
     views = await _watch(fleet, names)
     if not _doubtful(views):
         return True

@@ -338,27 +338,29 @@ def test_a_target_with_fewer_databases_is_refused(cluster: Cluster) -> None:
     assert [each.keys for each in found.transfers] == [1]
 
 
-def settle(cluster: Cluster, during: Callable[[], None] = lambda: None) -> None:
-    async def run() -> None:
+def settle(cluster: Cluster, during: Callable[[], None] = lambda: None) -> bool:
+    """Settle jobs, and do something `during` that; returns whether there were any."""
+
+    async def run() -> bool:
         async with looking(cluster) as (fleet, _):
             settling = asyncio.create_task(settle_jobs(fleet, cluster.servers.addresses[:3]))
             await asyncio.sleep(0.5)
             during()
-            await settling
+            return await settling
 
-    asyncio.run(run())
+    return asyncio.run(run())
 
 
 def test_nothing_to_settle_takes_no_time(cluster: Cluster) -> None:
     start = time.monotonic()
-    settle(cluster)
+    assert not settle(cluster)
     assert time.monotonic() - start < 2
 
 
 def test_jobs_of_a_killed_run_are_waited_for(cluster: Cluster) -> None:
     cluster.hold(SOURCE, on=True)
     cluster.start(SOURCE, TARGET, 0, 9)
-    settle(cluster, lambda: cluster.hold(SOURCE, on=False))
+    assert settle(cluster, lambda: cluster.hold(SOURCE, on=False))
     assert cluster.owner(0) == TARGET
 
 

@@ -147,6 +147,23 @@ def test_functions_that_differ_are_refused(pair: Nodes, other: str) -> None:
             pair.ok(index, "FUNCTION", "FLUSH")
 
 
+def test_sources_of_one_target_have_the_same_functions(pair: Nodes) -> None:
+    if pair.kind == "redis62":
+        pytest.skip("no functions before Redis 7.0")
+    try:
+        for index in range(2):
+            code = f"#!lua name=mine\nredis.register_function('f', function() return {index} end)\n"
+            pair.ok(index, "FUNCTION", "LOAD", code)
+        steps = [step(pair, 0, 2, "0-99"), step(pair, 1, 2, "9000-9099")]
+        problem = refused(measured(pair, *steps))
+        assert problem.code == "functions-differ"
+        assert {problem.node, problem.peer} == set(pair.addresses[:2])
+        assert not measured(pair, steps[0]).problems
+    finally:
+        for index in range(2):
+            pair.ok(index, "FUNCTION", "FLUSH")
+
+
 def test_a_key_that_would_block_its_node_too_long(pair: Nodes) -> None:
     """Copied keys only: a job of Valkey 9 blocks nobody."""
     small, big = keys_in(range(100), 2)
