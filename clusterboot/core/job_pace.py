@@ -10,7 +10,7 @@ class JobPace:
     """How many slots and keys a job may have, so that a writer does not wait longer than 100 ms for it.
 
     A job pauses all writes of its source until the target has saved that the slots are its own, and then the
-    source deletes the keys: measured 10 to 60 ms for 1 to 1,365 slots, and about 5 ms per 1,000 keys. The
+    source deletes the keys: measured 2 to 60 ms for 1 to 1,365 slots, and about 5 ms per 1,000 keys. The
     first part does not depend on the job, and a busy disk makes it longer: so only what comes on top of it
     makes jobs smaller, and not below a size that helps.
     """

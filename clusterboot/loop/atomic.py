@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from math import inf
 
@@ -135,6 +136,10 @@ class _Window:
             paused = _PAUSED in text(reply)
             if paused:
                 paused_since = min(paused_since, unpaused_at)
+                # A target with nothing else to do says only at its next tick, up to 100 ms later, that the
+                # slots are its own, and writes stay paused so long. Any request wakes it.
+                with suppress(NodeFailed):
+                    await self._fleet.ask(self._target.name, CLIENTS, timeout=1.0)
             else:
                 pause = max(pause, now() - paused_since)
                 paused_since, unpaused_at = inf, asked
