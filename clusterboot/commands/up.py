@@ -115,6 +115,9 @@ def _fail(shell: Shell, failed: ClusterbootError) -> Exit:
     if not isinstance(partial, UpResult):
         return shell.fail("up", problems, render.json.failure("up", problems, failed.warnings, failed.exit))
     shell.summarise(lambda: render.github.summary(partial, problems))
+    if not shell.json:
+        for line in render.text.moved(partial):
+            shell.note(line)
     return shell.fail("up", problems, render.json.up(partial, problems, failed.exit))
 
 

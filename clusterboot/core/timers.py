@@ -11,29 +11,29 @@ cluster forms (clusterHandleReplicaMigration).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from clusterboot.core.views import View, Views, number
-from clusterboot.errors import Problem, warning
 from clusterboot.topology import Topology
-from clusterboot.wording import agree, count, listed, shortened
 
 TIMEOUT = "cluster-node-timeout"
 DELAY = "repl-diskless-sync-delay"
 LOAD = "repl-diskless-load"
 NO_FAILOVER = "cluster-replica-no-failover"
 BARRIER = "cluster-migration-barrier"
+# Never lowered by the boost: `core.borrowed` has it.
+MIGRATION = "cluster-allow-replica-migration"
 
 # Lowered in this order, restored in reverse, where a server cannot set all in one step: a node never has a
 # low timeout without the mark or with elections on.
-SETTINGS = (BARRIER, NO_FAILOVER, DELAY, LOAD, TIMEOUT)
+SETTINGS = (BARRIER, MIGRATION, NO_FAILOVER, DELAY, LOAD, TIMEOUT)
 
 # How long a nudge lasts: nodes decide every 100 ms which nodes to ping (clusterCron).
 NUDGE_SECONDS = 0.25
 
 # The lowest mark, and the bounds of its parts. Marks stay below 2**31, which is the limit of
 # cluster-migration-barrier on all servers.
-_LOWEST = 1_100_000_000
+LOWEST_MARK = 1_100_000_000
 _TIMEOUTS, _DELAYS, _BARRIERS, _BITS = 1_000_000, 32, 8, 4
 _FLAG_BIT, _LOAD_BIT = 1, 2
 
@@ -102,7 +102,7 @@ def mark(own: Settings) -> str | None:
     encoded = number(own[TIMEOUT]) * _DELAYS + number(own.get(DELAY, "0"))
     encoded = encoded * _BARRIERS + number(own[BARRIER])
     bits = _FLAG_BIT * (NO_FAILOVER in own) + _LOAD_BIT * (LOAD in own)
-    return str(_LOWEST + encoded * _BITS + bits)
+    return str(LOWEST_MARK + encoded * _BITS + bits)
 
 
 def too_large(own: Settings) -> str | None:
@@ -119,7 +119,7 @@ def kept(now: Settings) -> dict[str, str] | None:
 
     A lowered node has a mark, and elections off or a boost timeout; a user may have set one of them alone.
     """
-    value = number(now.get(BARRIER, "")) - _LOWEST
+    value = number(now.get(BARRIER, "")) - LOWEST_MARK
     if not 0 <= value < _TIMEOUTS * _DELAYS * _BARRIERS * _BITS:
         return None
     if now.get(NO_FAILOVER) != "yes" and not _low(now.get(TIMEOUT, "")):
@@ -217,50 +217,3 @@ def why_no_boost(topology: Topology, views: Views, *, wanted: bool, replicas: bo
         if key := too_large(own_values(view, config)):
             return f"{name} has {key} {config[key]}, which a mark cannot keep"
     return None
-
-
-def left_lowered(views: Views) -> list[str]:
-    """Return the nodes with lowered settings, of a run that is at work or was interrupted."""
-    return [name for name, view in views.items() if kept(view.config) is not None]
-
-
-def lowered_found(views: Views) -> Iterator[Problem]:
-    """Yield a warning if nodes have lowered settings of another run."""
-    if names := left_lowered(views):
-        yield warning(
-            "lowered-timers-found",
-            f"{count(len(names), 'node has', 'nodes have')} lowered settings, with elections off, set "
-            f"by a run that is still active or was interrupted: {shortened(names)}.",
-            names[0],
-            hint="if no other run is active, 'clusterboot up' restores them",
-        )
-
-
-def set_by_users(views: Views) -> Iterator[Problem]:
-    """Yield warnings about elections that are off and about a mark alone, on nodes that are not lowered."""
-    others = {name: view for name, view in views.items() if kept(view.config) is None}
-    # The flag in the node's own line (since Redis 5.0) is for users that may not read CONFIG.
-    if names := [
-        name
-        for name, view in others.items()
-        if view.config.get(NO_FAILOVER) == "yes" or "nofailover" in view.me.flags
-    ]:
-        never = "they do not take over when their primaries fail"
-        if len(names) == 1:
-            never = "it does not take over when its primary fails"
-        yield warning(
-            "elections-off",
-            f"{shortened(names)} {agree('has', names)} {NO_FAILOVER} yes: {never}.",
-            names[0],
-            hint=f"if that is not wanted: CONFIG SET {NO_FAILOVER} no on {listed(names)}, and the same in "
-            "the configuration file",
-        )
-    # Left when a user restores the rest of an interrupted run by hand; or the user's own value.
-    if names := [name for name, view in others.items() if number(view.config.get(BARRIER, "")) >= _LOWEST]:
-        yield warning(
-            "migration-off",
-            f"{shortened(names)} {agree('has', names)} {BARRIER} "
-            f"{views[names[0]].config[BARRIER]}, as an interrupted run may leave it: no replica migrates.",
-            names[0],
-            hint=f"if that is not wanted: CONFIG SET {BARRIER} 1 (the servers' default) on {listed(names)}",
-        )

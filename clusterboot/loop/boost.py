@@ -1,4 +1,6 @@
-"""The boost: timers lowered on a cluster that does not serve yet, and restored before the run ends.
+"""Settings borrowed by a run, and restored before it ends.
+
+The boost lowers timers on a cluster that does not serve yet; on one that serves single nodes are held.
 
 While timeouts are low, elections are off (cluster-replica-no-failover). `core.timers` has what is lowered and
 how nodes keep their own values, `restore` how they come back. A helper process does it if this one is killed.
@@ -13,11 +15,12 @@ from dataclasses import replace
 from math import inf
 from typing import Protocol
 
-from clusterboot.core import timers
+from clusterboot.core import borrowed, timers
+from clusterboot.core.borrowed import kept
 from clusterboot.core.results import BoostReport
-from clusterboot.core.timers import TIMEOUT, Settings, kept
+from clusterboot.core.timers import TIMEOUT, Settings
 from clusterboot.core.views import View, number
-from clusterboot.errors import Exit, Interrupted, NodeFailed, Problem
+from clusterboot.errors import Exit, Interrupted, NodeFailed, Problem, warning
 from clusterboot.loop.configure import Configurator
 from clusterboot.loop.observe import Asker, now
 from clusterboot.loop.restore import Restoring
@@ -43,7 +46,7 @@ class Helper(Protocol):
 
 
 class Boost:
-    """Lowers settings for a run, and restores them.
+    """Lowers or holds settings for a run, and restores them.
 
     `warnings` are about settings that were restored for another run or could not be restored; `left` is the
     problem of the latter.
@@ -56,6 +59,8 @@ class Boost:
         self._helper = helper
         self._configure = Configurator(fleet)
         self._own: dict[str, Settings] = {}  # of the nodes that this run has lowered
+        self._held: dict[str, Settings] = {}  # of the nodes that it holds
+        self._past: dict[str, Settings] = {}  # of the nodes that it has lowered and restored
         self._left_lowered: dict[str, None] = {}  # nodes that another run has left lowered
         self._low: dict[str, str] = {}
         self._restored: set[str] = set()
@@ -65,12 +70,61 @@ class Boost:
 
     def notice(self, views: Mapping[str, View]) -> None:
         """Note nodes that another run has left lowered, to restore them."""
-        self._left_lowered |= dict.fromkeys(timers.left_lowered(views))
+        self._left_lowered |= dict.fromkeys(borrowed.left_lowered(views))
 
     @property
     def owes(self) -> bool:
         """Whether there is something to restore."""
-        return bool(self._own or self._left_lowered)
+        return bool(self._own or self._held or self._left_lowered)
+
+    async def hold(self, names: Iterable[str], *, elections: bool = False, migration: bool = False) -> None:
+        """Switch elections or replica migration off on nodes that serve (`core.borrowed` says what for).
+
+        Given back by `release` or `restore`. A node that does not have the setting, or has it off, does
+        without; where it cannot be held, `warnings` has why. Raises NodeFailed when a node does not answer.
+        """
+        try:
+            if self._helper is not None:
+                await self._helper.start()
+        except OSError as failed:
+            why = f"no helper process can be started: {failed.strerror or failed}"
+            hint = "should this run be killed, run 'clusterboot up': it restores them"
+            message = f"elections or replica migration are switched off without a helper: {why}."
+            self.warnings.append(warning("no-helper", message, hint=hint))
+        await asyncio.gather(*(self._hold(name, elections=elections, migration=migration) for name in names))
+
+    async def _hold(self, name: str, *, elections: bool, migration: bool) -> None:
+        current, _ = await self._configure.read(name)
+        own = borrowed.own_to_hold(current, elections=elections, migration=migration)
+        if not own:
+            return
+        wanted = borrowed.to_hold(own, current)
+        refused: str | None = f"{name} has {timers.BARRIER} {own[timers.BARRIER]}, which a mark cannot keep"
+        if wanted is not None:
+            # Owed before it is sent: the reply may be lost.
+            before, self._held[name] = self._held.get(name), own
+            current, refused = await self._configure.put(name, wanted)
+            if refused is not None and kept(current) is None and not borrowed.marked_again(own, current):
+                self._held.pop(name)
+            elif refused is not None and before is not None:
+                self._held[name] = before
+        if refused is not None:
+            what = "elections" if elections else "replica migration"
+            message = f"{what} of {name} cannot be switched off for the time of a change: {refused}."
+            self.warnings.append(warning("not-held", message, name))
+
+    async def release(self, names: Iterable[str]) -> None:
+        """Restore the nodes of `names` that are held; elections when their node is in sync.
+
+        Raises NodeFailed when a node does not take its own values again.
+        """
+        held = {name: self._held[name] for name in names if name in self._held}
+        if held:
+            restoring = Restoring(self._fleet, held, held)
+            await restoring.run()
+            self._conclude(restoring)
+            if self.left is not None:
+                raise NodeFailed(self.left)
 
     async def decline(self, reason: str, views: Mapping[str, View]) -> float:
         """Lower nothing, for `reason`; returns the node timeout now in force, in seconds.
@@ -81,7 +135,7 @@ class Boost:
         self._reason = reason
         in_force = [view.node_timeout for view in views.values()]
         if self._left_lowered and any(view.keys for view in views.values()):
-            restoring = Restoring(self._fleet, self._names)
+            restoring = Restoring(self._fleet, self._everyone)
             with suppress(TimeoutError):  # the end of the run tries again
                 async with asyncio.timeout(_DECLINED_SECONDS):
                     await restoring.run()
@@ -192,7 +246,7 @@ class Boost:
         Returns whether all was calm: if not, the cluster may not be Ready any more. Raises NodeFailed when a
         node refuses and so keeps lowered settings.
         """
-        restoring = Restoring(self._fleet, self._names, self._own)
+        restoring = self._restoring()
         await restoring.run(linger=inf)
         self._conclude(restoring)
         if self.left is not None:
@@ -203,7 +257,7 @@ class Boost:
         """Restore what can be restored within GRACE seconds, also when cancelled; `left` has the rest."""
         if self.left is not None:
             return
-        restoring = Restoring(self._fleet, self._names, self._own)
+        restoring = self._restoring()
         work = asyncio.ensure_future(restoring.run(calm=_CALM_IN_GRACE))
         cancelled: asyncio.CancelledError | None = None
         end = now() + GRACE
@@ -216,6 +270,14 @@ class Boost:
         self._conclude(restoring)
         if cancelled is not None:
             raise self.to_raise(cancelled)
+
+    @property
+    def _everyone(self) -> tuple[str, ...]:
+        """All nodes that may have something to restore; members that leave are in no topology."""
+        return tuple(dict.fromkeys((*self._names, *self._held, *self._left_lowered)))
+
+    def _restoring(self) -> Restoring:
+        return Restoring(self._fleet, self._everyone, {**self._own, **self._held})
 
     def to_raise(self, ended: BaseException) -> BaseException:
         """Return what a run that ended with `ended` is to raise, so that `left` is reported in any case."""
@@ -231,11 +293,12 @@ class Boost:
         self._note_restored(restoring)
         if restoring.left:
             self.left = self._not_restored(restoring.left)
-        elif self._helper is not None:
+        elif self._helper is not None and not (self._own or self._held):
             self._helper.dismiss()
 
     def _note_restored(self, restoring: Restoring) -> None:
-        others = [name for name in restoring.restored if name in self._left_lowered and name not in self._own]
+        ours = {*self._own, *self._held, *self._past}
+        others = [name for name in restoring.restored if name in self._left_lowered and name not in ours]
         if others:
             message = (
                 f"{count(len(others), 'node')} had lowered settings of another run, active or interrupted; "
@@ -243,17 +306,27 @@ class Boost:
             )
             self.warnings.append(Problem("lowered-timers-found", message, others[0], exit=Exit.DONE))
         self._restored |= set(restoring.restored)
+        # Owed no more: the same run may lower or hold them again.
+        for name in restoring.restored:
+            self._held.pop(name, None)
+            if name in self._own:
+                self._past[name] = self._own.pop(name)
 
     def _not_restored(self, left: Settings) -> Problem:
         name, self._reason = next(iter(left.items()))
         hint = "run 'clusterboot up', which restores them"
-        if self._helper is not None and self._own:
+        if self._helper is not None and (self._own or self._held):
             hint = (
                 f"wait for a helper process that still tries; if 'clusterboot status' shows them then, {hint}"
             )
+        what = (
+            "elections or replica migration off"
+            if name in self._held
+            else "lowered settings, with elections off"
+        )
         return Problem(
             "not-given-back",
-            f"{shortened(list(left))} may still have lowered settings, with elections off: {self._reason}.",
+            f"{shortened(list(left))} may still have {what}: {self._reason}.",
             node=name,
             hint=hint,
             exit=Exit.NODE,
@@ -261,13 +334,14 @@ class Boost:
 
     def report(self) -> BoostReport:
         """Return what was lowered and restored so far."""
-        lowered_here = set(self._own or self._left_lowered)
+        lowered = {**self._past, **self._own}
+        lowered_here = set(lowered or self._left_lowered)
         settings = {}
-        if marks := {timers.mark(own) for own in self._own.values()} - {None}:
+        if marks := {timers.mark(own) for own in lowered.values()} - {None}:
             mark = str(marks.pop()) if len(marks) == 1 else "another on each node"
             settings = {**self._low, timers.BARRIER: mark}
         return BoostReport(
-            used=bool(self._own),
+            used=bool(lowered),
             settings=settings,
             nodes=len(lowered_here),
             restored=len(self._restored & lowered_here),

@@ -3,6 +3,8 @@
 With a low timeout a replica that may be elected replaces a slow primary. So restoring waits briefly for calm,
 then restores the timeouts, then the rest of each node in one step; for a replica, once no node finds its
 primary failing. A primary still failing after twice its timeout is dead, and a failover is right.
+
+Elections that were held (`core.borrowed`) wait for the sync of their node too, for as long at most.
 """
 
 from __future__ import annotations
@@ -11,11 +13,12 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from clusterboot.core.timers import TIMEOUT, Settings, kept, marked_again, restored, timeout_to_restore
+from clusterboot.core.borrowed import kept, marked_again, restored, waits_for_sync
+from clusterboot.core.timers import TIMEOUT, Settings, timeout_to_restore
 from clusterboot.core.views import Peer, number, parse_fields, parse_nodes
 from clusterboot.errors import NodeFailed
 from clusterboot.loop.configure import Configurator
-from clusterboot.loop.observe import CLUSTER_INFO, CLUSTER_NODES, Asker, now, text
+from clusterboot.loop.observe import CLUSTER_INFO, CLUSTER_NODES, REPLICATION, Asker, now, text
 from clusterboot.wire.replies import Command, Reply
 
 # Max seconds of waiting for calm while timers are low.
@@ -30,9 +33,13 @@ _FAILING = frozenset({"fail", "fail?"})
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """What a node said: its settings, whether no slots fail by its view, and its peers if asked for."""
+    """What a node said: its settings, whether no slots fail by its view, and its peers if asked for.
+
+    `synced`: its link to its primary is up, or it is a primary, or it does not say.
+    """
 
     settings: Settings
+    synced: bool
     calm: bool
     peers: tuple[Peer, ...]
 
@@ -72,7 +79,8 @@ class Restoring:
     def left(self) -> dict[str, str]:
         """The nodes that are not known to be restored, with the reason."""
         why = "a primary is failing or was failing just before" if self._looked else "there was no time"
-        owed = {name: self._refused.get(name, why) for name in self._owed()}
+        unsynced = {name: f"the sync of {name} is not done" for name in self._unsynced()}
+        owed = {name: self._refused.get(name, unsynced.get(name, why)) for name in self._owed()}
         return {**owed, **(self._silent if self._looked else dict.fromkeys(self._names, why))}
 
     async def run(self, *, calm: float = CALM_SECONDS, linger: float = 0.0) -> None:
@@ -112,35 +120,45 @@ class Restoring:
 
     def _longest(self) -> float:
         """The longest own timeout of a marked node, in seconds."""
-        owns = [state.own for state in self._states.values()]
-        return max([number(own[TIMEOUT]) / 1000 for own in owns if own is not None], default=0.0)
+        owns = [{**state.settings, **state.own} for state in self._states.values() if state.own is not None]
+        return max([number(own.get(TIMEOUT, "")) / 1000 for own in owns], default=0.0)
 
     def _calm(self) -> bool:
         return not self._silent and all(state.calm for state in self._states.values())
 
     def _unthreatened(self) -> Collection[str]:
-        """The nodes whose elections may be restored: all but replicas of a primary that is failing."""
+        """The nodes whose elections may be restored: not without its data, nor below a failing primary."""
+        unsynced = self._unsynced()
         if all(state.calm for state in self._states.values()):
-            return self._names
+            return [name for name in self._names if name not in unsynced]
         failing = {
             peer.id for state in self._states.values() for peer in state.peers if peer.flags & _FAILING
         }
         return [
             name
             for name, state in self._states.items()
+            if name not in unsynced
             if state.me is not None and not (state.me.replica and state.me.primary in failing)
         ]
 
+    def _unsynced(self) -> set[str]:
+        """The nodes whose elections are held, and that do not have the data of their shard yet."""
+        return {
+            name
+            for name, state in self._states.items()
+            if waits_for_sync(state.settings) and not state.synced
+        }
+
     async def _look(self, names: Iterable[str], *, views: bool = False) -> None:
         """Ask nodes for their settings and whether anything fails; `views` asks for CLUSTER NODES too."""
-        more: tuple[Command, ...] = (CLUSTER_INFO, CLUSTER_NODES) if views else (CLUSTER_INFO,)
+        more: tuple[Command, ...] = (REPLICATION, CLUSTER_INFO, *((CLUSTER_NODES,) if views else ()))
 
         async def look(name: str) -> None:
             seconds = _SILENT_SECONDS if name in self._silent else self._seconds
             try:
                 async with asyncio.timeout(seconds):
-                    settings, replies = await self._configure.read(name, *more)
-                self._states[name] = _State(settings, *_health(replies))
+                    settings, (replication, *replies) = await self._configure.read(name, *more)
+                self._states[name] = _State(settings, _synced(replication), *_health(replies))
                 self._silent.pop(name, None)
             except NodeFailed as failed:
                 self._fell_silent(name, failed.problems[0].message.removesuffix("."))
@@ -180,6 +198,10 @@ class Restoring:
                 self.restored.append(name)
 
         await asyncio.gather(*(put(name, own) for name, own in wanted.items() if own))
+
+
+def _synced(reply: Reply) -> bool:
+    return parse_fields(text(reply)).get("master_link_status", "up") == "up"
 
 
 def _health(replies: list[Reply]) -> tuple[bool, tuple[Peer, ...]]:

@@ -107,7 +107,7 @@ def up(result: UpResult, errors: Sequence[Problem] = (), status: Exit | None = N
         "ready": result.ready,
         "mesh": result.verdict.mesh,
         "nodes": nodes(result.nodes, result.topology),
-        "steps": [{**_step(done.step), "again": done.again, "extra": done.extra} for done in result.steps],
+        "steps": [{**step(done.step), "again": done.again, "extra": done.extra} for done in result.steps],
         "repaired": result.repaired,
         "extra_meets": result.extra_meets,
         "boost": _fields(boost, "used", "settings", "nodes", "restored", "reason") if boost else None,
@@ -163,6 +163,11 @@ def problem(found: Problem) -> Document:
     return _fields(found, *_PROBLEM)
 
 
+def step(found: Step) -> Document:
+    """Return a step: its kind, and its fields under their own names."""
+    return _fields(found, "kind", *(field.name for field in dataclasses.fields(found)))
+
+
 def nodes(rows: Sequence[NodeRow], topology: Topology) -> list[Document]:
     """Return the nodes as they are; what is not known of a node that did not answer is null."""
     zones = {node.name: node.zone for node in topology.nodes}
@@ -189,12 +194,8 @@ def _document(
 
 
 def _plan(topology: Topology, plan: Plan) -> Document:
-    steps = [_step(step) for step in plan.steps]
+    steps = [step(each) for each in plan.steps]
     return {"strategy": topology.strategy, "groups": plan.groups, "steps": steps}
-
-
-def _step(step: Step) -> Document:
-    return _fields(step, "kind", *(field.name for field in dataclasses.fields(step)))
 
 
 def _fields(source: object, *names: str) -> Document:

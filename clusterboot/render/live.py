@@ -15,6 +15,7 @@ from rich.console import Console
 
 from clusterboot.core.events import Event, Warned
 from clusterboot.core.results import StatusResult
+from clusterboot.errors import ClusterbootError
 from clusterboot.render import words
 from clusterboot.render.page import BAD, DIM, GOOD, HEAD, OPTIONAL, WARN, Column, Page, Part
 from clusterboot.render.reporter import GONE, Clock, Lines, RunReporter, warn
@@ -62,10 +63,14 @@ class Screen(RunReporter):
         with suppress(*GONE):
             if self.live is not None:
                 self.live.stop()
+            page = Page(self._console)
             if spent := self.spent():
-                page = Page(self._console)
                 page.line((spent, DIM), hang=0)
-                page.print()
+            # A run that failed tells it with its result; one that was interrupted has none.
+            moved = self.speed.last
+            if any(exc) and not isinstance(exc[1], ClusterbootError) and moved is not None:
+                page.line(f"{moved.slots:,} of {moved.all_slots:,} slots moved")
+            page.print()
 
     def __call__(self, event: Event, /) -> None:
         """Take one event."""
@@ -99,16 +104,18 @@ class Screen(RunReporter):
                 return page
             title.update(phase, description=page.text(self.title()).plain)
             page.parts.append(title)
-            verdict, last = self.verdict, self.pace.last
+            verdict, last = self.verdict, self.speed.last
             if last is not None:
                 moves.update(slots, completed=last.slots, total=last.all_slots)
                 page.parts.append(moves)
-                page.line(f"  {', '.join(self.pace.details())}", hang=2)
+                page.line(f"  {', '.join(self.speed.details())}", hang=2)
             elif verdict is not None:
                 bars.update(links, completed=verdict.links, total=verdict.total)
                 bars.update(nodes, completed=self.most_ready, total=self.size)
                 page.parts.append(bars)
             _add_nodes(page, self)
+            if self.phase is not None and self.phase.name == "retire" and (done := self.summary()):
+                page.line((f"  {done}", DIM), hang=4)
             if self.note:
                 page.line((f"  {self.note}", DIM), hang=4)
             return page
@@ -126,7 +133,7 @@ def _add_nodes(page: Page, run: RunReporter) -> None:
     healths = {name: None if name in run.away else verdict.nodes.get(name) for name in target.spots}
     states = {name: words.state(health) for name, health in healths.items()}
     # While slots move, only nodes that are not ready are of interest.
-    if run.pace.last is None and len(states) <= min(MAX_ROWS, page.console.height - 8):
+    if run.speed.last is None and len(states) <= min(MAX_ROWS, page.console.height - 8):
         others = len(states) - 1
         sees = [
             f"sees {others - len(set(health.unseen) - {name})}/{others}" if health else ""

@@ -22,13 +22,13 @@ from clusterboot.core.steps import (
     SetEpoch,
     Step,
 )
-from clusterboot.render import tables, words
-from clusterboot.render.page import DIM, HEAD, OPTIONAL, Column, Page, Part
+from clusterboot.render import moves, tables, words
+from clusterboot.render.page import DIM, HEAD, Column, Page, Part
 from clusterboot.render.safe import clean
 from clusterboot.topology import Topology
 
 MAX_STEPS = 6  # of each kind in the plan of a big cluster
-_MAX_NAMED = 4  # nodes that forget the same one; of more only their number
+_MAX_LEAVING = 10  # names of nodes that leave
 
 
 def plan(console: Console, result: Validated) -> None:
@@ -41,18 +41,27 @@ def plan(console: Console, result: Validated) -> None:
     if big:
         tables.places(page, topology, target)
         if topology.slots != "none":
-            sizes = [len(spot.slots) for spot in target.spots.values() if spot.slots]
-            low, high = min(sizes, default=0), max(sizes, default=0)
-            each = words.count(low, "slot") if low == high else f"{low} to {high} slots"
-            page.line((f"  {each} per primary", DIM))
+            page.line((f"  {_shares([len(spot.slots) for spot in target.spots.values()])}", DIM))
     else:
         tables.planned(page, topology, target)
+    if topology.retire:
+        names = words.names([words.node(entry.name) for entry in topology.retire], _MAX_LEAVING)
+        leave = "leaves" if len(topology.retire) == 1 else "leave"
+        page.line(f"  {names} {leave} with 'up --rebalance'", hang=4)
     page.line()
     steps(page, result.plan, big=big)
     if big:
         page.line()
         page.line(("'clusterboot plan --format json' lists every node and step", DIM))
     page.print()
+
+
+def _shares(sizes: Sequence[int]) -> str:
+    """Return how many slots primaries get that get any: "546 to 547 slots (3.3 %) per primary"."""
+    owned = [size for size in sizes if size] or [0]
+    ends = (min(owned), max(owned))
+    each = "1 slot" if ends == (1, 1) else f"{' to '.join(dict.fromkeys(f'{end:,}' for end in ends))} slots"
+    return f"{each} ({' to '.join(dict.fromkeys(map(words.percent, ends)))} %) per primary"
 
 
 def summary(result: Validated) -> str:
@@ -71,17 +80,20 @@ def shape(topology: Topology, target: Placement, *, meet_only: bool = False) -> 
         return total
     replicas = sum(spot.role == "replica" for spot in target.spots.values())
     primaries = words.count(len(target.spots) - replicas, "primary", "primaries")
-    return ", ".join((total, primaries, *([words.count(replicas, "replica")] if replicas else [])))
+    leaving = len(topology.leaving)
+    parts = [words.count(replicas, "replica")] if replicas else []
+    parts += [f"{leaving} of them {'leaves' if leaving == 1 else 'leave'}"] if leaving else []
+    return ", ".join((total, primaries, *parts))
 
 
 def steps(page: Page, found: Plan, transfers: Sequence[Transfer] = (), *, big: bool) -> None:
     """Add the steps by kind, in the order in which they are sent; of a `big` plan only the first of each."""
-    most = MAX_STEPS if big else len(found.steps)
+    most = MAX_STEPS if big else len(found.steps) + len(transfers)
     page.line(("Steps, in order", HEAD))
     for kind, name in words.STEPS.items():
         same = [step for step in found.steps if step.kind == kind]
         if kind == "slots-move":
-            _moves(page, [step for step in same if isinstance(step, MoveSlots)], transfers, most)
+            moves.add(page, [step for step in same if isinstance(step, MoveSlots)], transfers, most)
             continue
         if same:
             page.line(f"  {words.count(len(same), name)}")
@@ -89,11 +101,11 @@ def steps(page: Page, found: Plan, transfers: Sequence[Transfer] = (), *, big: b
             _draw(page, found.meets, most)
             continue
         if kind == "forget":
-            _forgets(page, [step for step in same if isinstance(step, Forget)], most)
+            moves.forgets(page, [step for step in same if isinstance(step, Forget)], most)
             continue
         rows = [(clean(step.node), _value(step)) for step in same[:most]]
         wide = 6 + sum(max(map(cell_len, column)) for column in zip(*rows, strict=True))
-        if kind == "replicate" and page.console.is_terminal and wide > page.console.width:
+        if kind in ("replicate", "failover") and page.console.is_terminal and wide > page.console.width:
             # Names that are cut to fit would all look alike: the second goes below the first, both whole.
             for replica, primary in rows:
                 page.line(f"    {replica}", hang=None)
@@ -102,39 +114,6 @@ def steps(page: Page, found: Plan, transfers: Sequence[Transfer] = (), *, big: b
             page.table(*(Column("", column, least=12) for column in zip(*rows, strict=True)), indent=4)
         if len(same) > most:
             page.line((f"    and {len(same) - most} more", DIM))
-
-
-def _moves(page: Page, found: Sequence[MoveSlots], transfers: Sequence[Transfer], most: int) -> None:
-    """Add a table of moves: from, to, slots; keys and method only if `transfers` have measured them."""
-    moves = [each.step for each in transfers] or found
-    if not moves:
-        return
-    keys = f" with {words.large(sum(each.keys for each in transfers), 'key')}" if transfers else ""
-    total = words.large(sum(len(step.slots) for step in moves), "slot")
-    page.line(f"  {words.count(len(moves), words.STEPS['slots-move'])}: {total}{keys}")
-    page.table(
-        Column("from", [clean(step.node) for step in moves[:most]], least=12),
-        Column("to", [clean(step.peer) for step in moves[:most]], least=12),
-        Column("slots", [f"{len(step.slots):,}" for step in moves[:most]], right=True),
-        Column("keys", [f"{each.keys:,}" for each in transfers[:most]], right=True),
-        Column("by", [(each.method, DIM) for each in transfers[:most]], 1),
-        Column("", [(words.slots(step.slots), DIM) for step in moves[:most]], OPTIONAL),
-        indent=4,
-    )
-    if len(moves) > most:
-        page.line((f"    and {len(moves) - most} more", DIM))
-
-
-def _forgets(page: Page, found: Sequence[Forget], most: int) -> None:
-    """Add a line for each node that is forgotten, with those that forget it or how many they are."""
-    by: dict[str, list[str]] = {}
-    for step in found:
-        by.setdefault(step.peer, []).append(step.node)
-    for peer, nodes in list(by.items())[:most]:
-        on = words.names(nodes, _MAX_NAMED) if len(nodes) <= _MAX_NAMED else words.count(len(nodes), "node")
-        page.line(f"    {clean(words.node(peer))} on {on}", hang=6)
-    if len(by) > most:
-        page.line((f"    and {len(by) - most} more", DIM))
 
 
 def _value(step: Step) -> str:

@@ -58,13 +58,13 @@ class Fleet:
         end of a run shorter than CONNECT_SECONDS. Raises UsageError when a file under `tls` cannot be used,
         NodeFailed when the limit on open files is too low.
         """
-        allow_open_files(len(topology.nodes))
+        allow_open_files(len(topology.reached))
         self._tls = topology.tls
         # One for all connections: reading the certificates takes longer than a handshake.
         self._context = None if topology.tls is None else tls.context(topology.tls)
         self._credential = credential
         self._deadline = deadline
-        self._links = {node.name: _Link(node) for node in topology.nodes}
+        self._links = {node.name: _Link(node) for node in topology.reached}
 
     def add(self, node: Node) -> None:
         """Let `node`, which is not in the topology, be asked as well; `credential` is called with it too.

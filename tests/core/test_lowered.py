@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clusterboot.core.borrowed import lowered_found, set_by_users
 from clusterboot.core.timers import (
     BARRIER,
     DELAY,
@@ -19,12 +20,10 @@ from clusterboot.core.timers import (
     eased,
     kept,
     lowered,
-    lowered_found,
     marked_again,
     nudged,
     own_values,
     restored,
-    set_by_users,
     timeout_to_restore,
     to_lower,
     too_large,

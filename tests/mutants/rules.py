@@ -11,6 +11,7 @@ from dataclasses import dataclass
 _LOWERED = ("tests/core/test_lowered.py",)
 _RESTORING = ("tests/loop/test_restoring.py",)
 _ORDER = ("tests/loop/test_order.py",)
+_BORROWED = ("tests/core/test_borrowed.py",)
 _BOOST = ("tests/loop/test_boost.py",)
 _PREFLIGHT = ("tests/core/test_preflight.py",)
 _ADOPT = ("tests/core/test_adopt.py",)
@@ -204,6 +205,49 @@ RULES = (
         'if config.get(NO_FAILOVER) == "no":\n        own',
         "if True:\n        own",
         _LOWERED,
+    ),
+    # What is held on nodes that serve.
+    Rule(
+        "a mark of a held node alone is not ours",
+        "core/borrowed",
+        "    if not any(now.get(key) == _HELD[key][1] for key in own):\n        return None\n",
+        "",
+        _BORROWED,
+    ),
+    Rule(
+        "no other number is such a mark",
+        "core/borrowed",
+        "    if not 0 <= value < _BARRIERS * _BITS:\n        return None\n",
+        "    value = max(0, value)\n",
+        _BORROWED,
+    ),
+    Rule(
+        "what the user has switched off is not held",
+        "core/borrowed",
+        "if wanted[key] and before.get(key) == value}",
+        "if wanted[key]}",
+        _BORROWED,
+    ),
+    Rule(
+        "what another run holds stays owed",
+        "core/borrowed",
+        "{NO_FAILOVER: elections or NO_FAILOVER in held, MIGRATION: migration or MIGRATION in held}",
+        "{NO_FAILOVER: elections, MIGRATION: migration}",
+        _BORROWED,
+    ),
+    Rule(
+        "timers that were left lowered come back before their mark goes",
+        "core/borrowed",
+        "wanted = {**restored(now), BARRIER: marked,",
+        "wanted = {BARRIER: marked,",
+        _BORROWED,
+    ),
+    Rule(
+        "elections that are held wait for the sync",
+        "loop/restore",
+        "return [name for name in self._names if name not in unsynced]",
+        "return self._names",
+        _RESTORING,
     ),
     # Setting.
     Rule(

@@ -42,11 +42,13 @@ OLD = {
 }
 _FRESH = {
     **TIMERS,
+    "cluster-allow-replica-migration": "yes",
     "cluster-announce-ip": "",
     "cluster-announce-port": "0",
     "cluster-announce-bus-port": "0",
     "requirepass": "",
     "masterauth": "",
+    "maxmemory": "0",
     "slowlog-log-slower-than": "0",
     "slowlog-max-len": "100000",
 }
@@ -204,10 +206,8 @@ def freshen(addresses: Iterable[str]) -> None:
                 connection,
                 [
                     ("ACL", "DELUSER", "ops"),
-                    (
-                        "CONFIG",
-                        "RESETSTAT",
-                    ),
+                    ("FUNCTION", "FLUSH"),
+                    ("CONFIG", "RESETSTAT"),
                     ("SLOWLOG", "RESET"),
                 ],
             )

@@ -14,18 +14,18 @@ _LEAST = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class Speed:
     """What was told about a move so far: the events of the last `_WINDOW` seconds and the one before them."""
 
     told: tuple[Moved, ...] = ()
 
-    def after(self, event: Moved) -> Pace:
-        """Return the pace with one more event; one that goes back is the start of another move."""
+    def after(self, event: Moved) -> Speed:
+        """Return the speed with one more event; one that goes back is the start of another move."""
         if self.told and event.seconds < self.told[-1].seconds:
-            return Pace((event,))
+            return Speed((event,))
         since = event.seconds - _WINDOW
         start = max((at for at, each in enumerate(self.told) if each.seconds <= since), default=0)
-        return Pace((*self.told[start:], event))
+        return Speed((*self.told[start:], event))
 
     @property
     def last(self) -> Moved | None:
@@ -45,13 +45,14 @@ class Pace:
         return (last.slots - first.slots) / took, (last.keys - first.keys) / took
 
     def seconds_left(self) -> float | None:
-        """Return about how many seconds the rest takes, by slots or by keys, whichever is more."""
+        """Return about how many seconds the rest takes, by slots or by keys: the more; None if not known."""
         last = self.last
         if last is None:
             return None
         rates = self.rates()
         left = (last.all_slots - last.slots, last.all_keys - last.keys)
-        return max((rest / rate for rest, rate in zip(left, rates, strict=True) if rate > 0), default=None)
+        waits = (rest / rate for rest, rate in zip(left, rates, strict=True) if rest > 0 and rate > 0)
+        return max(waits, default=None)
 
     def parts(self) -> Iterator[str]:
         """Yield what a line says: slots, keys, rate and, until all slots are moved, the time left."""
