@@ -1,6 +1,6 @@
 """Run the benchmarks, print tables, and write JSON and a chart.
 
-    python -m benchmarks                                   everything: about 45 minutes
+    python -m benchmarks                                   everything: about 70 minutes
     python -m benchmarks --sizes 6,30 --runs 1 forming     a quick run
     python -m benchmarks cost startup                      without real servers
 
@@ -18,12 +18,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from benchmarks import chart, cost, forming, joining, run, startup
+from benchmarks import chart, cost, forming, joining, moving, run, startup
 from benchmarks.targets import Target, targets
 from tests.harness.servers import SERVERS, Missing, binary
 
 RESULTS = Path(__file__).parent / "results"
-PARTS = ("forming", "joining", "run", "cost", "startup")
+PARTS = ("forming", "joining", "moving", "run", "cost", "startup")
 
 
 def main() -> int:
@@ -33,6 +33,7 @@ def main() -> int:
     parser.add_argument("--servers", help="server kinds (default: all; forming: redis70,valkey91)")
     parser.add_argument("--sizes", default="6,30,60,150", help="cluster sizes for forming")
     parser.add_argument("--serving", default="30,60", help="cluster sizes for joining")
+    parser.add_argument("--keys", type=int, default=moving.KEYS, help="number of keys for moving")
     parser.add_argument("--fleet", default="100,300,1000", help="numbers of simulated nodes for cost")
     parser.add_argument("--runs", type=int, default=3, help="number of runs per median")
     parser.add_argument("--large-runs", type=int, default=1, help="number of runs above 100 nodes")
@@ -42,12 +43,14 @@ def main() -> int:
     parts = given.parts or PARTS
     formed = _form(given) if "forming" in parts else []
     joined = _join(given) if "joining" in parts else []
+    moved = _move(given) if "moving" in parts else []
     ran = list(run.measure(max(3, given.runs), _kinds(given, SERVERS))) if "run" in parts else []
     costs = [cost.measure(count) for count in _numbers(given.fleet)] if "cost" in parts else []
     starts = startup.measure(max(5, given.runs)) if "startup" in parts else []
     results: list[tuple[str, Sequence[_Measured], list[Target]]] = [
         ("forming", formed, list(targets(formed=formed))),
         ("joining", joined, list(targets(joined=joined))),
+        ("moving", moved, list(moving.targets(moved))),
         ("run", ran, list(run.targets(ran))),
         ("cost", costs, list(targets(costs=costs))),
         ("startup", starts, list(targets(starts=starts))),
@@ -56,6 +59,7 @@ def main() -> int:
 
     _table("Time to Ready", ("server", "nodes", "tool", "Ready s", "exit s", "share"), _shares(formed))
     _table("Joining a serving cluster, from the first MEET on", joining.HEADS, map(joining.row, joined))
+    _table("Moving slots", moving.HEADS, moving.rows(moved))
     _table("Time until the command of `clusterboot run` starts, 6 nodes", run.HEADS, map(run.row, ran))
     _table(
         "Cost on the simulated fleet",
@@ -75,7 +79,9 @@ def main() -> int:
                 }
                 (given.out / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
         if formed:
-            (given.out / "forming.svg").write_text(chart.svg(formed))
+            (given.out / "forming.svg").write_text(chart.formed_svg(formed))
+        if moved:
+            (given.out / "moving.svg").write_text(chart.moved_svg(moved))
     return 0 if all(target.met for target in compared) else 1
 
 
@@ -99,6 +105,15 @@ def _join(given: argparse.Namespace) -> list[joining.Joined]:
         for kind in _kinds(given, SERVERS)
         for count in _numbers(given.serving)
         for joined in joining.measure(kind, count, given.runs)
+    ]
+
+
+def _move(given: argparse.Namespace) -> list[moving.Moved]:
+    return [
+        moved
+        for kind in _kinds(given, SERVERS)
+        for replicas in (0, 1)
+        for moved in moving.measure(kind, replicas, given.runs, given.keys)
     ]
 
 

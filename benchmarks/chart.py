@@ -1,15 +1,16 @@
-"""The chart of the README: time to Ready as bars, grouped by server kind and number of nodes. Plain SVG."""
+"""The charts of the README: seconds as bars, two tools side by side in each group. Plain SVG."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 from benchmarks.forming import Formed
+from benchmarks.moving import STAGES, Moved
 
 _NAMES = {"redis62": "Redis 6.2", "redis70": "Redis 7.0", "valkey91": "Valkey 9.1"}
-_BARS = (("redis-cli", "redis-cli --cluster create", "#8c959f"), ("clusterboot", "clusterboot up", "#1a7f37"))
-_WIDTH, _LEFT, _RIGHT, _BAR, _GAP, _TOP = 760, 150, 150, 14, 14, 64
+_COLORS = {"redis-cli": "#8c959f", "clusterboot": "#1a7f37"}
+_WIDTH, _LEFT, _RIGHT, _BAR, _GAP, _TOP = 760, 210, 150, 14, 14, 64
 # Readable on light and dark backgrounds.
 _STYLE = (
     "text{font:13px system-ui,-apple-system,'Segoe UI',sans-serif;fill:#1f2328}"
@@ -18,41 +19,67 @@ _STYLE = (
 )
 
 
-def svg(formed: Sequence[Formed]) -> str:
+def formed_svg(formed: Sequence[Formed]) -> str:
     """Return the chart of all sizes that both tools formed."""
-    ready = {(each.server, each.nodes, each.tool): each.median("ready") for each in formed}
-    groups = [
-        (server, count)
-        for server, count in dict.fromkeys((each.server, each.nodes) for each in formed)
-        if all(ready.get((server, count, tool)) is not None for tool, _, _ in _BARS)
-    ]
-    longest = max((ready[(*group, tool)] or 0.0 for group in groups for tool, _, _ in _BARS), default=1.0)
+    groups: dict[str, dict[str, float | None]] = {}
+    for each in formed:
+        group = groups.setdefault(f"{_NAMES.get(each.server, each.server)}, {each.nodes} nodes", {})
+        group[each.tool] = each.median("ready")
+    return _svg(
+        "Seconds until every node is Ready, one replica per primary",
+        {"redis-cli": "redis-cli --cluster create", "clusterboot": "clusterboot up"},
+        groups,
+    )
+
+
+def moved_svg(moved: Sequence[Moved]) -> str:
+    """Return the chart of both stages, for all servers on which both tools moved the slots."""
+    groups: dict[str, dict[str, float | None]] = {}
+    for each in moved:
+        for stage, words in zip(STAGES, ("3 → 4", "4 → 3"), strict=True):
+            replicas = ", replicas" if each.replicas else ""
+            group = groups.setdefault(f"{_NAMES.get(each.server, each.server)}, {words}{replicas}", {})
+            group[each.tool] = each.median(stage)
+    return _svg(
+        "Seconds until the slots are moved, 200,000 keys and a hash of 50 MB",
+        {"redis-cli": "redis-cli --cluster rebalance, del-node", "clusterboot": "clusterboot up --rebalance"},
+        groups,
+    )
+
+
+def _svg(title: str, legend: Mapping[str, str], groups: Mapping[str, Mapping[str, float | None]]) -> str:
+    """Return a chart of seconds by group and tool; groups that lack a tool of `legend` are left out."""
+    shown: dict[str, dict[str, float]] = {}
+    for name, found in groups.items():
+        times = {tool: seconds for tool in legend if (seconds := found.get(tool)) is not None}
+        if len(times) == len(legend):
+            shown[name] = times
+    longest = max((seconds for times in shown.values() for seconds in times.values()), default=1.0)
     scale = (_WIDTH - _LEFT - _RIGHT) / longest
-    height = _TOP + len(groups) * (2 * _BAR + _GAP) + 4
+    height = _TOP + len(shown) * (2 * _BAR + _GAP) + 4
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img" '
-        'aria-label="Seconds until the cluster is Ready, redis-cli and clusterboot">',
+        f'aria-label="{escape(title)}: redis-cli and clusterboot">',
         f"<style>{_STYLE}</style>",
-        '<text class="title" x="0" y="18">Seconds until every node is Ready, one replica per primary</text>',
+        f'<text class="title" x="0" y="18">{escape(title)}</text>',
     ]
     x = 0.0
-    for _, label, color in _BARS:
-        out.append(f'<rect x="{x:g}" y="32" width="12" height="12" rx="2" fill="{color}"/>')
+    for tool, label in legend.items():
+        out.append(f'<rect x="{x:g}" y="32" width="12" height="12" rx="2" fill="{_COLORS[tool]}"/>')
         out.append(f'<text class="soft" x="{x + 18:g}" y="43">{escape(label)}</text>')
         x += 40 + 8 * len(label)
     y = _TOP
-    for server, count in groups:
-        out.append(f'<text x="0" y="{y + _BAR + 4}">{_NAMES.get(server, server)}, {count} nodes</text>')
-        for tool, _, color in _BARS:
-            seconds = ready[server, count, tool] or 0.0
+    for name, times in shown.items():
+        out.append(f'<text x="0" y="{y + _BAR + 4}">{escape(name)}</text>')
+        for tool, seconds in times.items():
             width = max(2.0, seconds * scale)
             out.append(
-                f'<rect x="{_LEFT}" y="{y}" width="{width:.1f}" height="{_BAR - 2}" rx="2" fill="{color}"/>'
+                f'<rect x="{_LEFT}" y="{y}" width="{width:.1f}" height="{_BAR - 2}" rx="2" '
+                f'fill="{_COLORS[tool]}"/>'
             )
-            theirs = ready[server, count, "redis-cli"] or 0.0
-            times = f", {theirs / seconds:.0f} times faster" if tool != "redis-cli" and seconds else ""
+            faster = f", {times['redis-cli'] / seconds:.0f} times faster" if tool != "redis-cli" else ""
             x = _LEFT + width + 6
-            out.append(f'<text class="soft" x="{x:.1f}" y="{y + _BAR - 3}">{seconds:.1f} s{times}</text>')
+            out.append(f'<text class="soft" x="{x:.1f}" y="{y + _BAR - 3}">{seconds:.1f} s{faster}</text>')
             y += _BAR
         y += _GAP
     return "\n".join([*out, "</svg>"]) + "\n"

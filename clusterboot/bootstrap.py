@@ -1,7 +1,9 @@
 """`up` from start to end, on one screen: look, compare, act, until Ready or out of time.
 
-    up      look at every node → refuse what is unsafe → plan what is missing → lower timers → form
+    up      look at every node → refuse what is unsafe → plan what is missing → reach
+    reach   lower timers → form → restore timers
     form    send the plan → follow → if nothing moves any more: look at everything again, plan again
+    --rebalance: reach, then stage by stage (failovers, replicas, slots, members that leave): take it → reach
 
 No progress is kept between runs, so a crash, Ctrl-C or a second `up` is not a special case: a Ready cluster
 needs no steps, a half-built one the missing steps, a topology with new nodes the steps that add them.
@@ -19,10 +21,12 @@ from clusterboot.core.steps import AddSlots, Meet, MoveSlots, SetEpoch
 from clusterboot.core.timers import handshake_seconds
 from clusterboot.errors import from_problems
 from clusterboot.loop.act import command, forbidden, stranded
+from clusterboot.loop.alone import alone
 from clusterboot.loop.boost import Boost
 from clusterboot.loop.ending import dry, end_early, no_boost, outcome, restore_settings
 from clusterboot.loop.follow import Followed, follow
 from clusterboot.loop.run import LATE_SECONDS, Goal, Request, Run, assess, first_look, full_look
+from clusterboot.loop.stages import Stages, unsafe
 from clusterboot.wire.resolve import resolve_announced
 from clusterboot.wording import count
 
@@ -46,26 +50,41 @@ async def up(asked: Request) -> UpResult:
             run.topology = await resolve_announced(run.topology, run.deadline)
             goal = assess(run, await first_look(run))
             limit.reschedule(run.deadline)
-            missing, views = goal.plan, goal.views
+            run.limit = limit
+            missing, views = goal.everything, goal.views
             problems = await stranded(run.fleet, missing.steps, views)
             if not asked.dry_run:
                 single = (step for step in missing.steps if not isinstance(step, MoveSlots))
                 problems += await forbidden(run.fleet, [(step.node, command(step, views)) for step in single])
+            problems += await unsafe(run, goal)
             if problems:
                 raise from_problems(problems)
             if asked.dry_run:
                 return dry(run, goal)
             # Nothing was changed so far, and no known node would refuse a step.
             boost.notice(views)
-            await form(run, goal, boost)
-            while not await restore_settings(run, boost):
-                # A node stalled or failed meanwhile: the cluster may no longer be Ready.
-                goal = assess(run, await full_look(run, goal))
-                await form(run, goal, boost)
+            if not asked.rebalance:
+                await reach(run, goal, boost)
+                return outcome(run, plan=missing)
+            async with alone(run.fleet, views, run.warn) as only:
+                stages = Stages(run, boost, only)
+                goal = await reach(run, await stages.begin(goal), boost)
+                while goal.stages:
+                    goal = await reach(run, await stages.take(goal), boost)
             return outcome(run, plan=missing)
     except BaseException as ended:
         # Also after a refusal: settings that a killed run left lowered are restored first.
         raise await end_early(run, boost, ended) from ended.__cause__
+
+
+async def reach(run: Run, goal: Goal, boost: Boost) -> Goal:
+    """Form the cluster until it is Ready with all settings restored; returns the goal that it has reached."""
+    await form(run, goal, boost)
+    while not await restore_settings(run, boost):
+        # A node stalled or failed meanwhile: the cluster may no longer be Ready.
+        await form(run, assess(run, await full_look(run, goal)), boost)
+    assert run.goal is not None, "assess has set it"
+    return run.goal
 
 
 async def form(run: Run, goal: Goal, boost: Boost) -> None:

@@ -31,8 +31,8 @@ def _topology(text: str) -> Any:
     return typer.Argument(metavar="TOPOLOGY", help=text, show_default=False)
 
 
-def _seconds(limit: str) -> Any:
-    text = f"{limit} Default: one second per node, at least 60."
+def _seconds(limit: str, *, more: str = "") -> Any:
+    text = f"{limit} Default: one second per node, at least 60{more}."
     return typer.Option("--timeout", metavar="SECONDS", min=0.1, help=text, show_default=False)
 
 
@@ -48,6 +48,10 @@ Strategy = Annotated[
     Literal["star", "chain"] | None, _option("--strategy", "How the nodes meet; overrides the file.")
 ]
 Timeout = Annotated[float | None, _seconds("Time limit for the run.")]
+UpTimeout = Annotated[
+    float | None,
+    _seconds("Time limit for the run.", more=" (with --rebalance without progress)"),
+]
 LookTimeout = Annotated[float | None, _seconds("Time limit for the run; with --watch, for each look.")]
 FormingTimeout = Annotated[float | None, _seconds("Time limit for forming the cluster.")]
 AskPass = Annotated[
@@ -121,11 +125,18 @@ def up(
     spawn: Annotated[
         bool, _option("--spawn", "First start a local server for each loopback node that does not answer.")
     ] = False,
-    timeout: Timeout = None,
+    rebalance: Annotated[
+        bool,
+        _option(
+            "--rebalance",
+            "Then move slots as the file says, and let the members under 'retire' leave.",
+        ),
+    ] = False,
+    timeout: UpTimeout = None,
     ask_pass: AskPass = False,
 ) -> None:
     """Join the nodes into one cluster, and exit once it is usable. Safe to run again at any time."""
-    options = UpOptions(dry_run, strategy, meet_only, not no_boost, spawn)
+    options = UpOptions(dry_run, strategy, meet_only, not no_boost, spawn, rebalance)
     _run("up", lambda: commands.up(shell, topology, options, ConnectOptions(timeout, ask_pass)))
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from clusterboot.errors import Problem, usage_error, warning
 
 if TYPE_CHECKING:
     from clusterboot.loop.standby import Standby
-    from clusterboot.topology import Credential, Topology
+    from clusterboot.topology import Credential, Node, Topology
     from clusterboot.wire.client import Fleet
 
 # Seconds for connecting if starting clusterboot took all the time.
@@ -30,7 +31,7 @@ class ConnectOptions:
 
     def seconds(self, topology: Topology) -> float:
         """Return the time limit: the one given, else one second per node and at least 60."""
-        return self.timeout if self.timeout is not None else max(60.0, len(topology.nodes))
+        return self.timeout if self.timeout is not None else max(60.0, len(topology.reached))
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Deadline:
 async def connected(
     topology: Topology, credentials: Mapping[str, Credential], seconds: float | None = None
 ) -> AsyncIterator[Fleet]:
-    """Yield a fleet and close it; `seconds` limit all its connects and requests."""
+    """Yield a fleet and close it; `seconds` limit its connects and requests to nodes that do not answer."""
     import asyncio
 
     # The clock runs while redis-py is imported, which takes seconds on a busy machine.
@@ -65,19 +66,32 @@ async def connected(
     if seconds is not None:
         # Before the deadline of the run, which can then still name the nodes that did not answer.
         deadline = max(start + 0.9 * seconds, clock() + min(0.9 * seconds, _MIN_SECONDS))
-    fleet = Fleet(topology, lambda node: credentials[node.name], deadline)
+    fleet = Fleet(topology, _credential(topology, credentials), deadline)
     try:
         yield fleet
     finally:
         await fleet.close()
 
 
-def standby(topology: Topology, credentials: Mapping[str, Credential], seconds: float) -> Standby:
-    """Return the helper process for a run of `seconds`, not started yet."""
+def _credential(topology: Topology, credentials: Mapping[str, Credential]) -> Callable[[Node], Credential]:
+    """Return what gives the credential of a node; one that is known only by its id has that of most nodes."""
+    most = Counter(credentials[node.name] for node in topology.nodes if node.name in credentials).most_common(
+        1
+    )
+    return lambda node: credentials[node.name] if node.name in credentials else most[0][0]
+
+
+def standby(
+    topology: Topology, credentials: Mapping[str, Credential], seconds: float, *, bounded: bool = True
+) -> Standby:
+    """Return the helper process for a run of `seconds`, not started yet.
+
+    A run that is not `bounded` may take longer: then it is the time without a sign of life from this process.
+    """
     from clusterboot.loop.standby import Standby
 
     # Longer than a run may take: it also acts if the run is stopped (SIGSTOP).
-    return Standby(topology, credentials, seconds + 10.0)
+    return Standby(topology, credentials, seconds + 10.0, beats=not bounded)
 
 
 def security_warnings(topology: Topology, file: Path) -> tuple[Problem, ...]:

@@ -48,7 +48,7 @@ def down(shell: Shell, file: Path, options: ConnectOptions, *, reset: bool, yes:
         deadline = Deadline(options.seconds(topology))
         if reset:
             reset_nodes = run_async(_reset(shell, topology, credentials, deadline, flush=flush))
-        stopped = stop(key_of(file, topology.nodes), wait=min(_LOCK_SECONDS, deadline.left()))
+        stopped = stop(key_of(file, topology.reached), wait=min(_LOCK_SECONDS, deadline.left()))
         if stopped is None and not reset:
             left = tuple(node.name for node in topology.nodes)
     stopped = stopped or Stopped((), ())

@@ -38,6 +38,7 @@ class UpOptions:
     mesh_only: bool = False
     boost: bool = True
     spawn: bool = False
+    rebalance: bool = False
 
 
 def up(shell: Shell, file: Path, options: UpOptions, connect: ConnectOptions) -> Exit:
@@ -49,8 +50,20 @@ def up(shell: Shell, file: Path, options: UpOptions, connect: ConnectOptions) ->
             "--spawn starts servers and --dry-run changes nothing: they contradict each other.",
             "leave out one of them; 'clusterboot plan' needs no servers",
         )
+    if options.rebalance and options.mesh_only:
+        raise usage_error(
+            "--rebalance moves slots and --meet-only only joins the nodes: they contradict each other.",
+            "leave out one of them",
+        )
     topology = with_strategy(read(file), options.strategy)
+    if options.rebalance and topology.slots == "none":
+        raise usage_error(
+            "--rebalance moves slots, and this topology has 'slots: none'.",
+            "leave out --rebalance, or remove 'slots: none' from the topology",
+        )
     credentials = passwords(topology, connect)
+    # While slots move, the default bounds only the time without progress.
+    bounded = connect.timeout is not None or not options.rebalance
     deadline = Deadline(connect.seconds(topology))
     started, stale = _spawn(shell, topology, file, deadline, credentials) if options.spawn else (0, ())
 
@@ -60,17 +73,19 @@ def up(shell: Shell, file: Path, options: UpOptions, connect: ConnectOptions) ->
 
     async def form() -> UpResult:
         with render.github.reporter(shell.console(stderr=True), quiet=shell.quiet) as report:
-            async with connected(topology, credentials, deadline.left()) as fleet:
+            async with connected(topology, credentials, deadline.left() if bounded else None) as fleet:
                 asked = bootstrap.Request(
                     topology,
                     fleet,
                     report,
                     timeout=deadline.seconds,
-                    helper=standby(topology, credentials, deadline.seconds),
+                    bounded=bounded,
+                    helper=standby(topology, credentials, deadline.seconds, bounded=bounded),
                     spent=deadline.spent(),
                     mesh_only=options.mesh_only,
                     boost=options.boost,
                     dry_run=options.dry_run,
+                    rebalance=options.rebalance,
                     warnings=warnings,
                 )
                 return await bootstrap.up(asked)
@@ -100,6 +115,9 @@ def _fail(shell: Shell, failed: ClusterbootError) -> Exit:
     if not isinstance(partial, UpResult):
         return shell.fail("up", problems, render.json.failure("up", problems, failed.warnings, failed.exit))
     shell.summarise(lambda: render.github.summary(partial, problems))
+    if not shell.json:
+        for line in render.text.moved(partial):
+            shell.note(line)
     return shell.fail("up", problems, render.json.up(partial, problems, failed.exit))
 
 

@@ -6,17 +6,21 @@ failover or a moved replica is kept, with a warning. What only moving data could
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
 from clusterboot.core.drift import differences, fewer_replicas
 from clusterboot.core.groups import group
-from clusterboot.core.placement import Placement, Spot, place, spelled_role
+from clusterboot.core.leaving import Leaver
+from clusterboot.core.placement import Placement, Spot, place
+from clusterboot.core.rebalance import future, present, shares_differ, stages
+from clusterboot.core.rebalance import refusals as rebalance_refusals
+from clusterboot.core.steps import MoveSlots, Step
 from clusterboot.core.versions import formats, not_followed
 from clusterboot.core.views import Views
 from clusterboot.errors import Problem, refusal
-from clusterboot.slots import NONE, Slots, union
+from clusterboot.slots import Slots, union
 from clusterboot.topology import Topology
 from clusterboot.wording import count, listed, shortened
 
@@ -34,29 +38,51 @@ _START_OVER = (
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
-    """The target around what exists already, and the refusals (empty: going there is safe)."""
+    """The target around what exists already, and the refusals (empty: going there is safe).
+
+    `stages` are the steps that `--rebalance` takes once the target is reached, stage by stage.
+    """
 
     target: Placement
     refusals: tuple[Problem, ...] = ()
+    stages: tuple[tuple[Step, ...], ...] = ()
 
 
-def adopt(topology: Topology, views: Views) -> Adopted:
+def adopt(
+    topology: Topology, views: Views, leavers: Sequence[Leaver] = (), *, rebalance: bool = False
+) -> Adopted:
     """Return the target for a topology whose nodes are as in `views` (one of every node)."""
     pins, lost = _pins(topology, views)
     known = formats(views)
-    target = place(topology, pins, known)
-    fresh = place(topology, formats=known)
+    to_be = future(topology, pins, known, rebalance=rebalance)
+    target = present(topology, pins, to_be)
+    staying = topology.staying
+    fresh = place(staying, formats=known)
     refusals = [*_split_ownership(topology, views, fresh)]
     if topology.slots == "none":
         return Adopted(target, tuple(refusals))
     refusals += [*lost, *_resharding(views, target), *_keys_without_slots(views), *_held(views, target)]
-    refusals += [*_contradictions(topology, fresh, target, pins)]
+    later = stages(topology, pins, to_be, leavers, views)
+    if rebalance:
+        refusals += rebalance_refusals(topology, pins, to_be, views) if later else ()
+    # With the flag only what stays different is told.
+    ours = {name: pin for name, pin in pins.items() if name not in topology.leaving}
+    kept = {name: to_be.placement.spots[name] for name in ours} if rebalance else ours
     # A cluster that was formed before its versions were mixed has the roles of the file alone.
-    starts = (fresh, place(topology)) if known else (fresh,)
-    differing = min(([*differences(topology, each, pins)] for each in starts), key=len)
-    lacking = fewer_replicas(topology, fresh, target, pins, views)
-    warnings = (*target.warnings, *differing, *lacking, *not_followed(target.primary_of, views))
-    return Adopted(replace(target, warnings=warnings), tuple(refusals))
+    starts = (fresh, place(staying)) if known else (fresh,)
+    differing = min(([*differences(staying, each, kept)] for each in starts), key=len)
+    lacking = fewer_replicas(staying, fresh, to_be.placement if rebalance else target, kept)
+    # A newcomer that has no slots yet is told already.
+    idle = any(each.code == "primary-without-slots" for each in target.warnings)
+    elsewhere = () if rebalance or idle else tuple(shares_differ(topology, pins, to_be))
+    coming = (
+        {step.peer for stage in later for step in stage if isinstance(step, MoveSlots)} if rebalance else ()
+    )
+    placed = [
+        each for each in target.warnings if each.code != "primary-without-slots" or each.node not in coming
+    ]
+    warnings = (*placed, *differing, *lacking, *elsewhere, *not_followed(target.primary_of, views))
+    return Adopted(replace(target, warnings=warnings), tuple(refusals), later if rebalance else ())
 
 
 def _pins(topology: Topology, views: Views) -> tuple[dict[str, Spot], list[Problem]]:
@@ -163,13 +189,13 @@ def _resharding(views: Views, target: Placement) -> Iterator[Problem]:
                 "under way or was interrupted.",
                 name,
                 spot.primary,
-                "wait until it is done, or run 'redis-cli --cluster fix'; then run this again",
+                "wait until it is done; 'clusterboot up --rebalance' finishes what an interrupted run left",
             )
 
 
 def needs_recheck(problems: Iterable[Problem]) -> frozenset[Problem]:
-    """Return the `problems` that need a second look: a slot may have moved between the reads of two nodes."""
-    return frozenset(problem for problem in problems if problem.code == "slots-held")
+    """Return the `problems` that need a second look: nodes are not read at the same moment, and may stall."""
+    return frozenset(problem for problem in problems if problem.code in ("slots-held", "member-failing"))
 
 
 def _held(views: Views, target: Placement) -> Iterator[Problem]:
@@ -214,48 +240,4 @@ def _keys_without_slots(views: Views) -> Iterator[Problem]:
                 "or unreachable.",
                 name,
                 hint="copy the keys elsewhere and empty the node (FLUSHALL), or leave it out of the topology",
-            )
-
-
-def _contradictions(
-    topology: Topology, fresh: Placement, target: Placement, pins: Mapping[str, Spot]
-) -> Iterator[Problem]:
-    """Explicit values in the file that only moving slots could reach."""
-    serving = {name: spot.slots for name, spot in pins.items() if spot.slots}
-    surplus = len(serving) - sum(spot.role == "primary" for spot in fresh.spots.values())
-    # Only nodes that the file itself calls replicas: a wrong number of primaries is not refused.
-    replicas = [
-        node.name for node in topology.nodes if node.name in serving and spelled_role(node) == "replica"
-    ]
-    for name in replicas[: max(0, surplus)]:
-        yield refusal(
-            "replica-serves",
-            f"{name} serves the slots {serving[name]}, but the topology calls it a replica.",
-            name,
-            hint="move its slots away first ('redis-cli --cluster reshard'), or change its role in the "
-            "topology",
-        )
-    explicit = {node.name: node.slots for node in topology.nodes if node.slots is not None}
-    planned: dict[str, Slots] = {}
-    for name, slots in explicit.items():
-        head = target.spots[name].primary or name
-        planned[head] = planned.get(head, NONE) | slots
-    claimed = union(explicit.values())
-    for owner, owned in serving.items():
-        foreign = (owned & claimed) - planned.get(owner, NONE)
-        for name, slots in explicit.items() if foreign else ():
-            if foreign & slots:
-                yield refusal(
-                    "slots-elsewhere",
-                    f"{owner} serves the slots {foreign & slots}, which the topology gives to {name}.",
-                    owner,
-                    name,
-                    "move the slots ('redis-cli --cluster reshard') or change 'slots' in the topology",
-                )
-        if owner in planned and (beyond := owned - claimed):
-            yield refusal(
-                "slots-elsewhere",
-                f"{owner} serves the slots {beyond}, which the topology does not give it.",
-                owner,
-                hint="move the slots ('redis-cli --cluster reshard') or list them in the topology",
             )

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from clusterboot.core.placement import Placement, Spot, spelled_role
-from clusterboot.core.views import Views
 from clusterboot.errors import Problem, warning
 from clusterboot.topology import Node, Topology
 from clusterboot.wording import count, shortened
@@ -36,8 +35,10 @@ def differences(topology: Topology, fresh: Placement, pins: Mapping[str, Spot]) 
             "primaries-differ",
             f"there {'is' if serving == 1 else 'are'} {count(serving, 'primary', 'primaries')}, the "
             f"topology asks for {wanted}: the primaries are kept.",
-            hint="reshard with 'redis-cli --cluster reshard' to change that, or adapt 'replicas' in the "
-            "topology",
+            hint="adapt 'replicas' in the topology, or spell out every role: 'clusterboot up --rebalance' "
+            "drains primaries that are replicas by the file"
+            if serving > wanted
+            else "adapt 'replicas' in the topology, or add a node to it",
         )
 
 
@@ -52,7 +53,7 @@ def _role_differs(node: Node, pins: Mapping[str, Spot]) -> Iterator[Problem]:
             "failover is kept.",
             node.name,
             pin.primary,
-            f"run CLUSTER FAILOVER on {node.name} to swap the roles back, or swap them in the topology",
+            "'clusterboot up --rebalance' swaps the roles back; or swap them in the topology",
         )
     elif pin.role == "replica" and node.replica_of is not None and node.replica_of != pin.primary:
         planned = pins.get(node.replica_of)
@@ -63,7 +64,7 @@ def _role_differs(node: Node, pins: Mapping[str, Spot]) -> Iterator[Problem]:
                 "that is kept.",
                 node.name,
                 pin.primary,
-                f"run CLUSTER REPLICATE on {node.name} to move it, or change the topology",
+                f"'clusterboot up --rebalance' moves {node.name}; or change the topology",
             )
     elif pin.role == "primary" and role == "replica":
         yield warning(
@@ -71,12 +72,12 @@ def _role_differs(node: Node, pins: Mapping[str, Spot]) -> Iterator[Problem]:
             f"{node.name} is a primary now, not a replica as in the topology: a failover is kept.",
             node.name,
             node.replica_of,
-            "run CLUSTER FAILOVER on its replica to swap them back, or swap them in the topology",
+            "'clusterboot up --rebalance' swaps the roles, or drains it; or change the topology",
         )
 
 
 def fewer_replicas(
-    topology: Topology, fresh: Placement, target: Placement, pins: Mapping[str, Spot], views: Views
+    topology: Topology, fresh: Placement, target: Placement, pins: Mapping[str, Spot]
 ) -> Iterator[Problem]:
     """Yield one warning if primaries have fewer replicas than the file wants.
 
@@ -94,11 +95,11 @@ def fewer_replicas(
         return
     first = lacking[0]
     spare = next(
-        (name for name, pin in pins.items() if pin.primary and have[pin.primary] > wanted[pin.primary]), None
+        (n for n, pin in pins.items() if pin.primary and have[pin.primary] > wanted.get(pin.primary, 0)), None
     )
     hint = "add a node to the topology and run 'clusterboot up': it becomes a replica there"
     if spare:
-        move = f"run CLUSTER REPLICATE {views[first].id} on {spare}, which {pins[spare].primary} can spare"
+        move = f"'clusterboot up --rebalance' moves {spare} there, which {pins[spare].primary} can spare"
         hint = f"{move}; or {hint}"
     which = shortened([f"{name} has {have[name] or 'none'} of {wanted[name]}" for name in lacking])
     yield warning(

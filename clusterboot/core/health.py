@@ -37,12 +37,23 @@ class Judge:
     and N² lines only looked up.
     """
 
-    def __init__(self, target: Placement, ids: Mapping[str, str], *, mesh_only: bool = False) -> None:
-        """Take the target, every node's id by name, and whether only the mesh is wanted."""
+    def __init__(
+        self,
+        target: Placement,
+        ids: Mapping[str, str],
+        *,
+        mesh_only: bool = False,
+        gone: frozenset[str] = frozenset(),
+    ) -> None:
+        """Take the target, every node's id by name, and whether only the mesh is wanted.
+
+        Lines about the ids in `gone`, members that are only to be forgotten, say nothing about Ready.
+        """
         self.target = target
         self.ids = dict(ids)
         self.names = {node_id: name for name, node_id in ids.items()}
         self.mesh_only = mesh_only
+        self._gone = gone
         # By id() of the peer, which stays unique because the line keeps the peer alive.
         self._lines: dict[int, _Line] = {}
         self._latest: dict[str, tuple[tuple[Peer, ...], NodeHealth]] = {}
@@ -63,15 +74,18 @@ class Judge:
             # Bounds the memory where lines change in every reply.
             lines.clear()
         odd: list[_Line] = []
-        for peer in view.peers:
+        peers = view.peers
+        if self._gone:
+            peers = tuple(peer for peer in peers if peer.id not in self._gone)
+        for peer in peers:
             line = lines.get(id(peer))
             if line is None:
                 line = lines[id(peer)] = self._line(peer)
             if not line.fine:
                 odd.append(line)
-        if not odd and len(view.peers) == len(self.ids):
+        if not odd and len(peers) == len(self.ids):
             return NodeHealth()
-        seen = {line.name for peer in view.peers if (line := lines[id(peer)]).seen}
+        seen = {line.name for peer in peers if (line := lines[id(peer)]).seen}
         stale = {line.name for line in odd if not line.agrees}
         unknown = [line.peer for line in odd if line.name is None]
         return NodeHealth(

@@ -52,11 +52,15 @@ class Placement:
 
 
 def place(
-    topology: Topology, pins: Mapping[str, Spot] | None = None, formats: Formats | None = None
+    topology: Topology,
+    pins: Mapping[str, Spot] | None = None,
+    formats: Formats | None = None,
+    elsewhere: Slots = NONE,
 ) -> Placement:
     """Return the placement of a valid topology around `pins` (node name → what it already is).
 
-    `formats` tell which node can replicate which (`versions.formats`); without them any node can.
+    `formats` tell which node can replicate which (`versions.formats`); without them any node can. The slots
+    `elsewhere` are served by nodes without a pin, and are given to none.
     """
     pins, formats = pins or {}, formats or {}
     if topology.slots == "none":
@@ -65,7 +69,7 @@ def place(
     fresh = _fresh(topology, formats)
     primaries = _around(topology, pins, fresh, formats) if pins else fresh
     heads = _heads(topology, primaries, pins)
-    slots = _slots(topology, primaries, pins, heads, fresh)
+    slots = _slots(topology, primaries, pins, heads, fresh, elsewhere)
     wish = _replicas(topology, fresh, {}, {}, formats)
     followers = _replicas(topology, primaries, heads, wish, formats) if pins else wish
     spots = {
@@ -181,13 +185,14 @@ def _slots(
     pins: Mapping[str, Spot],
     heads: Mapping[str, str],
     planned: set[str],
+    elsewhere: Slots,
 ) -> dict[str, Slots]:
     """The slots of every primary: those that it serves, and its share of the unserved ones.
 
     The shares of `planned`, the primaries on fresh nodes, are passed on.
     """
     served = {name: spot.slots for name, spot in pins.items() if spot.slots}
-    unserved = union(served.values()).complement()
+    unserved = union((*served.values(), elsewhere)).complement()
     fresh = _fresh_slots(topology, planned)
     homeless = NONE
     for name, whole in fresh.items():
@@ -270,7 +275,7 @@ def _warnings(
             f"{shortened(idle)} {'is a primary' if len(idle) == 1 else 'are primaries'} "
             "without slots: slots that are served stay where they are, and a tiny weight gets none.",
             idle[0],
-            hint="move slots there with 'redis-cli --cluster rebalance --cluster-use-empty-masters'",
+            hint="'clusterboot up --rebalance' moves slots there",
         )
     zoned, hosted = [], []
     for name, replica in nodes.items():

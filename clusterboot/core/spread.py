@@ -99,6 +99,47 @@ def pair(
     return found | {replica.name: primary.name for replica, primary in pairs if replica is not None}
 
 
+def improve(
+    pairs: Sequence[tuple[Node, Node]], primaries: Sequence[Node], fixed: Mapping[str, int], formats: Formats
+) -> dict[str, str]:
+    """Return a better primary for each replica of `pairs`, where there is one: evenly, then further apart.
+
+    Every replica that need not move stays. `fixed` counts the replicas of each primary beside these.
+    """
+    count = Counter({node.name: fixed.get(node.name, 0) for node in primaries})
+    count.update(primary.name for _, primary in pairs)
+    fit = Fit(formats, count, [], 0)
+    found: list[_Pair] = list(pairs)
+    while found and (way := _leveled(found, primaries, count, fit)) is not None:
+        index, primary = way
+        count[found[index][1].name] -= 1
+        count[primary.name] += 1
+        found[index] = found[index][0], primary
+    height = min(count.values(), default=0)
+    # Who has to move anyway trades first: a plan that was cut off is not turned round by the next one.
+    before = {replica.name: primary.name for replica, primary in pairs}
+    found.sort(key=lambda each: each[0] is not None and before[each[0].name] == each[1].name)
+    found += [(None, node) for node in primaries if count[node.name] == height]
+    _trade(found, count, height, fit)
+    return {replica.name: primary.name for replica, primary in found if replica is not None}
+
+
+def _leveled(
+    pairs: Sequence[_Pair], primaries: Sequence[Node], count: Counter[str], fit: Fit
+) -> tuple[int, Node] | None:
+    """Return which replica goes to which primary that has at least two fewer, or None."""
+    fullest = max(count[primary.name] for _, primary in pairs)
+    ways = [
+        (count[node.name], apart(node, replica), index, node)
+        for index, (replica, primary) in enumerate(pairs)
+        if count[primary.name] == fullest
+        for node in primaries
+        if count[node.name] + 2 <= fullest and _fits(fit, node, replica)
+    ]
+    best = min(ways, key=lambda way: way[:3], default=None)
+    return None if best is None else best[2:]
+
+
 def _deal(replicas: Sequence[Node], primaries: Sequence[Node], count: Counter[str], fit: Fit) -> list[_Pair]:
     """Deal `replicas` to the primary with the fewest, each time the replica that is furthest away."""
     places: dict[tuple[str | None, str, Format], list[Node]] = {}

@@ -20,7 +20,7 @@ def load(topology: Topology, asked: str | None = None) -> Mapping[str, Credentia
     `asked` is the password from the prompt, for all nodes without another source. Raises UsageError with
     every variable that is not set and every file that cannot be read.
     """
-    auths = {node.name: node.auth or Auth() for node in topology.nodes}
+    auths = {node.name: node.auth or Auth() for node in topology.reached}
     found: dict[Auth, Credential] = {}
     problems: list[Problem] = []
     for auth in dict.fromkeys(auths.values()):
@@ -35,7 +35,7 @@ def load(topology: Topology, asked: str | None = None) -> Mapping[str, Credentia
 
 def warnings(topology: Topology, file: str) -> tuple[Problem, ...]:
     """Return a warning for every file that holds a password and that other users can read."""
-    auths = [node.auth for node in topology.nodes if node.auth]
+    auths = [node.auth for node in topology.reached if node.auth]
     paths = {auth.password_file for auth in auths if auth.password_file}
     if any(auth.password for auth in auths):
         paths.add(Path(file))

@@ -73,7 +73,7 @@ def spawn(topology: Topology, *, file: Path, timeout: float, passwords: Mapping[
     check_spawnable(topology, silent, passwords)
     binary = find_server(topology.servers.command)
     sweep()
-    key = key_of(file, topology.nodes)
+    key = key_of(file, topology.reached)
     with records.locked(key, wait=timeout) as record:
         before = decode(key, record.read())
         check_machine(key, before)

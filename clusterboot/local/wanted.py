@@ -78,7 +78,7 @@ def stale_servers(topology: Topology, *, file: Path, passwords: Mapping[str, str
     They keep what they were started with. `file` is what the topology was read from; `passwords` are by node
     name. Raises Refused when the record of the servers is corrupt.
     """
-    key = key_of(file, topology.nodes)
+    key = key_of(file, topology.reached)
     cluster = decode(key, records.read(key))
     running = {node.endpoint: node for node in cluster.nodes if node.running} if cluster else {}
     command = topology.servers.command

@@ -21,6 +21,17 @@ from clusterboot.wire.replies import Command, Rejected, explain
 _MAX_PIPELINED = 100
 # Max slots per pipeline when keys are counted.
 _MAX_COUNTED = 1000
+# Arguments that servers refuse after they have checked their number and the permission; "x" for others.
+_PROBES: Mapping[str, tuple[str, ...]] = {
+    "MEET": ("x", "0"),
+    "ADDSLOTSRANGE": ("x", "x"),
+    "SETSLOT": ("x", "x"),
+    "GETKEYSINSLOT": ("x", "x"),
+    "MIGRATESLOTS": ("SLOTSRANGE", "x", "x", "NODE", "x"),
+    "GETSLOTMIGRATIONS": (),
+    "MIGRATE": ("x", "x", "x", "x", "x"),
+    "RESTORE-ASKING": ("x", "x", "x"),
+}
 
 
 def command(step: Single, views: Mapping[str, View]) -> Command:
@@ -48,8 +59,8 @@ def command(step: Single, views: Mapping[str, View]) -> Command:
 
 def probe(command: Command) -> Command:
     """Return the command with arguments that servers refuse, after they have checked the permission."""
-    name = command[: 2 if command[0] == "CLUSTER" else 1]
-    return (*name, *{"MEET": ("x", "0"), "ADDSLOTSRANGE": ("x", "x")}.get(name[-1], ("x",)))
+    name = command[: 2 if command[0] in ("CLUSTER", "FUNCTION") else 1]
+    return (*name, *_PROBES.get(name[-1], ("x",)))
 
 
 async def forbidden(fleet: Asker, commands: Iterable[tuple[str, Command]]) -> list[Problem]:

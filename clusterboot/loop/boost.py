@@ -41,9 +41,6 @@ class Helper(Protocol):
     async def start(self) -> None:
         """Start it, once, and wait until it is ready; OSError when it cannot be started."""
 
-    def renew(self) -> None:
-        """Let it wait as long again: this process is at work."""
-
     def dismiss(self) -> None:
         """End it: nothing is left to restore."""
 
@@ -128,11 +125,6 @@ class Boost:
             self._conclude(restoring)
             if self.left is not None:
                 raise NodeFailed(self.left)
-
-    def renew(self) -> None:
-        """Tell the helper that this run is at work: it takes a silent run for a dead one."""
-        if self._helper is not None:
-            self._helper.renew()
 
     async def decline(self, reason: str, views: Mapping[str, View]) -> float:
         """Lower nothing, for `reason`; returns the node timeout now in force, in seconds.

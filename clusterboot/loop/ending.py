@@ -43,6 +43,9 @@ def outcome(run: Run, plan: Plan | None = None) -> UpResult:
         dry_run=run.asked.dry_run,
         mesh_only=run.mesh_only,
         warnings=tuple(run.warned),
+        moved=run.moved,
+        retired=run.retired,
+        transfers=run.transfers if run.asked.dry_run else (),
     )
 
 
@@ -51,7 +54,7 @@ def dry(run: Run, goal: Goal) -> UpResult:
     run.warn(lowered_found(goal.views))
     reason = no_boost(run, goal)
     run.boost_report = BoostReport(reason is None and bool(goal.plan.steps), {}, reason=reason)
-    return outcome(run)
+    return outcome(run, goal.everything)
 
 
 def no_boost(run: Run, goal: Goal) -> str | None:
@@ -96,7 +99,7 @@ async def end_early(run: Run, boost: Boost, ended: BaseException) -> BaseExcepti
     run.boost_report = boost.report()
     if isinstance(ended, ClusterbootError):
         ended.warnings = tuple(run.warned)
-        ended.outcome = outcome(run) if run.actor.done else None
+        ended.outcome = outcome(run) if run.actor.done or run.moved.slots else None
     return ended
 
 

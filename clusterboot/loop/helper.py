@@ -1,10 +1,9 @@
 """The helper process: restores lowered settings when clusterboot is gone and has not done it.
 
 `loop.standby` starts it in a new session before anything is lowered. It acts when its standard input ends, or
-`seconds` after the last sign of life: a stopped clusterboot counts as gone. The original values are in the
-nodes. In its first second it imports next to nothing, because it competes with clusterboot for the processor.
-Input: marshalled (sys.path, seconds, pickled (topology, credentials)), then any byte as a sign of life.
-Output: one byte when ready.
+after `seconds` without a BEAT: a stopped clusterboot counts as gone. The original values are in the nodes. In
+its first second it imports next to nothing, because it competes with clusterboot for the processor.
+Input: marshalled (sys.path, seconds, pickled (topology, credentials)). Output: one byte when ready.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 READY = b"r"
+BEAT = b"."
 # How long it tries nodes that do not answer, in seconds.
 _LINGER_SECONDS = 60.0
 # A run that takes longer, in seconds, makes it import and read what restoring needs: what clusterboot is
@@ -41,17 +41,19 @@ def main() -> None:
     except EOFError:
         return  # clusterboot was gone before it lowered anything
     restore = None
-    if _heard(_SHORT_RUN) != b"":
+    if not _input_ends(_SHORT_RUN):
         with suppress(Exception):  # it is tried again when it is needed
             restore = _prepare(rest)
-        while _heard(min(seconds, _MAX_WAIT)):
-            pass
+        _input_ends(min(seconds, _MAX_WAIT))
     (restore or _prepare(rest))()
 
 
-def _heard(seconds: float) -> bytes | None:
-    """Return a sign of life, nothing if clusterboot has ended, None if neither comes within `seconds`."""
-    return os.read(0, 4096) if select.select([0], [], [], seconds)[0] else None
+def _input_ends(seconds: float) -> bool:
+    """Wait for the end of clusterboot, until it has sent no BEAT for `seconds`."""
+    while select.select([0], [], [], seconds)[0]:
+        if not os.read(0, len(BEAT)):
+            return True
+    return False
 
 
 def _prepare(given: bytes) -> Callable[[], None]:

@@ -15,6 +15,7 @@ from clusterboot.core.health import Judge
 from clusterboot.core.timers import SETTINGS
 from clusterboot.core.views import Seen, View, parse_fields, parse_info, parse_nodes
 from clusterboot.errors import NodeFailed, Problem
+from clusterboot.topology import Node
 from clusterboot.wire.replies import Command, Rejected, Reply, explain, loading, slow
 
 CLUSTER_INFO: Command = ("CLUSTER", "INFO")
@@ -60,6 +61,9 @@ class Asker(Protocol):
 
     def ip(self, name: str) -> str:
         """Return the numeric address at which the node answered."""
+
+    def add(self, node: Node) -> None:
+        """Take one more node, under its name; one that is there already stays."""
 
 
 @dataclass(frozen=True, slots=True)

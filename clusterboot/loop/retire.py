@@ -33,14 +33,14 @@ _MYID: Command = ("CLUSTER", "MYID")
 
 
 @dataclass(frozen=True, slots=True)
-class Leaving:
+class Leavers:
     """Who leaves: the ids of members that answer, by node name, and of dead ones, by the name to show."""
 
     living: Mapping[str, str]
     dead: Mapping[str, str]
 
 
-async def retire(fleet: Asker, actor: Actor, staying: Sequence[str], leaving: Leaving) -> tuple[str, ...]:
+async def retire(fleet: Asker, actor: Actor, staying: Sequence[str], leaving: Leavers) -> tuple[str, ...]:
     """Let all members forget those that leave, and reset these; returns the names of who has left.
 
     `staying` are the names of all members that stay. A node of `leaving.living` that has another id was reset
@@ -83,7 +83,7 @@ def _came_back(why: str) -> NodeFailed:
     )
 
 
-def _problems(staying: Sequence[str], leaving: Leaving, views: Views) -> list[Problem]:
+def _problems(staying: Sequence[str], leaving: Leavers, views: Views) -> list[Problem]:
     """Return everything that forbids to let them go."""
     problems = []
     for name, node_id in (*leaving.living.items(), *leaving.dead.items()):

@@ -7,14 +7,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from clusterboot.core import preflight
-from clusterboot.core.adopt import RECHECK_SECONDS, adopt, needs_recheck
+from clusterboot.core.adopt import RECHECK_SECONDS, Adopted, adopt, needs_recheck
 from clusterboot.core.borrowed import set_by_users
-from clusterboot.core.events import Looked, Note, Planned, Reporter, Warned
+from clusterboot.core.events import Done, Event, Looked, Moved, Note, Planned, Reporter, Warned
 from clusterboot.core.extra_meets import one_sided_meets
 from clusterboot.core.health import Judge
 from clusterboot.core.placement import Placement
 from clusterboot.core.plan import Plan, plan
-from clusterboot.core.results import BoostReport
+from clusterboot.core.results import BoostReport, MoveReport, Transfer
+from clusterboot.core.steps import Step
 from clusterboot.core.verdict import Verdict
 from clusterboot.core.views import Seen, Views
 from clusterboot.diagnosis.bus import BusView
@@ -22,6 +23,7 @@ from clusterboot.errors import NodeFailed, Problem, from_problems
 from clusterboot.loop.act import Actor
 from clusterboot.loop.boost import Helper
 from clusterboot.loop.meets import SentMeets
+from clusterboot.loop.members import Members, find_members
 from clusterboot.loop.observe import Asker, Observed, now, survey
 from clusterboot.topology import Topology
 
@@ -37,14 +39,16 @@ _RETRY_SECONDS = 0.2
 class Request:
     """What a run of `up` is asked to do.
 
-    It may take `timeout` seconds, of which `spent` are over (for starting servers). Without a `helper` the
-    next run restores what a killed one leaves lowered. `warnings` are reported first.
+    It may take `timeout` seconds, of which `spent` are over (for starting servers); unless it is `bounded`,
+    that is the limit on time without progress only. Without a `helper` the next run restores what a killed
+    one leaves lowered. `warnings` are reported first.
     """
 
     topology: Topology
     fleet: Asker
     report: Reporter
     timeout: float
+    bounded: bool = True
     helper: Helper | None = None
     spent: float = 0.0
     mesh_only: bool = False
@@ -60,11 +64,14 @@ class Run:
     def __init__(self, asked: Request) -> None:
         """Start the clock of the run."""
         self.asked = asked
-        self.topology = asked.topology  # later with the announced host names resolved
+        self.own = asked.topology  # later with the announced host names resolved
+        self.topology = asked.topology  # `own` with the members that are to leave
         self.names = tuple(node.name for node in asked.topology.nodes)
+        self.members = Members(asked.topology, {})
         self.mesh_only = asked.mesh_only or asked.topology.slots == "none"
         self.fleet = asked.fleet
-        self.report = asked.report
+        self.limit: asyncio.Timeout | None = None
+        self._received = 0
         self.start = now() - asked.spent
         # Never over before the first look: the limits of the connections have to end first.
         self.deadline = max(self.start + asked.timeout, now() + _MIN_SECONDS)
@@ -77,8 +84,32 @@ class Run:
         self.goal: Goal | None = None
         self.confirmed: frozenset[Problem] = frozenset()  # refusals that a second look has found too
         self.boost_report: BoostReport | None = None
+        self.moved = MoveReport()
+        self.transfers: tuple[Transfer, ...] = ()
+        self.retired: tuple[str, ...] = ()
         self.warned: dict[Problem, None] = {}
         self.warn(asked.warnings)
+
+    def report(self, event: Event) -> None:
+        """Report an event to the user; if something was done, or data has come, an unbounded run goes on."""
+        received = sum(view.sync_bytes for view in self.views.values())
+        if isinstance(event, Done | Moved) or received != self._received:
+            self._received = received
+            self.progress()
+        self.asked.report(event)
+
+    def progress(self) -> None:
+        """Give an unbounded run its whole time again."""
+        if not self.asked.bounded:
+            self.deadline = max(self.deadline, now() + self.asked.timeout)
+            if self.limit is not None and not self.limit.expired():
+                self.limit.reschedule(self.deadline)
+
+    def take(self, members: Members) -> Views:
+        """Go on with these members; returns their views."""
+        self.members, self.topology = members, members.topology
+        self.names = tuple(node.name for node in members.topology.nodes)
+        return members.views
 
     def warn(self, problems: Iterable[Problem]) -> None:
         """Report each warning once, however often it is found."""
@@ -90,12 +121,22 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What one full look leads to: its views, the target around them, the plan to get there."""
+    """What one full look leads to: its views, the target around them, the plan to get there.
+
+    `stages` are the steps that `--rebalance` takes then, stage by stage.
+    """
 
     views: Views
     target: Placement
     plan: Plan
     judge: Judge
+    stages: tuple[tuple[Step, ...], ...] = ()
+
+    @property
+    def everything(self) -> Plan:
+        """The whole plan, with the steps of all stages."""
+        later = (step for stage in self.stages for step in stage)
+        return Plan((*self.plan.steps, *later), self.plan.groups)
 
 
 async def first_look(run: Run) -> Views:
@@ -105,6 +146,7 @@ async def first_look(run: Run) -> Views:
     """
     # Later than the limits of connections and answers, whose errors say more about a node.
     until = run.deadline + LATE_SECONDS
+    run.own = run.topology
     observed = _usable(run, await survey(run.fleet, run.names, run.seen, until=until))
     if observed.away:
         run.report(Note(f"waiting for {', '.join(observed.away)}: loading data"))
@@ -112,7 +154,8 @@ async def first_look(run: Run) -> Views:
             while observed.away:
                 await asyncio.sleep(_RETRY_SECONDS)
                 observed = _usable(run, await survey(run.fleet, run.names, run.seen))
-    return await _recheck(run, observed.views)
+    members = await find_members(run.fleet, run.own, observed.views, run.seen, until=until)
+    return await _recheck(run, run.take(members))
 
 
 def _usable(run: Run, observed: Observed) -> Observed:
@@ -125,23 +168,32 @@ def _usable(run: Run, observed: Observed) -> Observed:
 
 async def _recheck(run: Run, views: Views) -> Views:
     """Look once more if something would be refused that may be transient; note what is found again."""
-    doubtful = needs_recheck(adopt(run.topology, views).refusals)
+    doubtful = needs_recheck(_adopt(run, views).refusals)
     if not doubtful:
         return views
     await asyncio.sleep(RECHECK_SECONDS)
     again = await survey(run.fleet, run.names, run.seen, until=run.deadline)
     if again.away:
         return views
-    run.confirmed = doubtful & needs_recheck(adopt(run.topology, again.views).refusals)
+    run.confirmed = doubtful & needs_recheck(_adopt(run, again.views).refusals)
     return again.views
+
+
+def _adopt(run: Run, views: Views) -> Adopted:
+    return adopt(run.topology, views, run.members.leaving.leavers, rebalance=run.asked.rebalance)
 
 
 async def full_look(run: Run, goal: Goal) -> Views:
     """Look until all nodes answer in one look, so wait for those that restart; the caller bounds it."""
     while True:
-        observed = await survey(run.fleet, run.names, run.seen)
+        names = [node.name for node in run.own.nodes]
+        observed = await survey(run.fleet, names, run.seen)
         if not observed.away:
-            return observed.views
+            silent = run.members.silent
+            members = await find_members(run.fleet, run.own, observed.views, run.seen, silent=silent)
+            # A member that has just stopped answering is waited for, like the others.
+            if not members.silent - silent:
+                return run.take(members)
         # The last views of nodes that are away are kept: without them the others would seem incomplete.
         run.views = {**run.views, **observed.views}
         run.verdict = goal.judge.verdict(observed.views, observed.away)
@@ -158,8 +210,10 @@ def assess(run: Run, views: Views, *, stuck: bool = False) -> Goal:
     first = run.goal is None
     if first:
         run.warn(set_by_users(views))
-    adopted = adopt(run.topology, views)
-    problems = preflight.refusals(run.topology, views)
+    adopted = _adopt(run, views)
+    leaving = run.members.leaving
+    problems = preflight.refusals(run.topology, views, run.topology.gone)
+    problems += tuple(each for each in leaving.refusals if run.asked.rebalance or each.code == "slots-lost")
     # A server that is listed twice looks like two clusters too; only the cause is reported.
     if not any(problem.code in ("same-server", "same-id") for problem in problems):
         problems += tuple(
@@ -171,7 +225,11 @@ def assess(run: Run, views: Views, *, stuck: bool = False) -> Goal:
         problems = preflight.during_run(run.goal.judge.ids, views, problems, acted=bool(run.actor.done))
     if problems:
         raise from_problems(problems)
-    run.warn((*run.topology.warnings, *preflight.warnings(views), *adopted.target.warnings))
+    open_slots = "slots-open" if run.asked.rebalance and not run.asked.dry_run else ""
+    found = (each for each in preflight.warnings(views) if each.code != open_slots)
+    run.warn((*run.topology.warnings, *found, *adopted.target.warnings))
+    if not run.asked.rebalance:
+        run.warn(leaving.pending())
     steps = plan(run.topology, adopted.target, views)
     if run.mesh_only:
         steps = Plan(steps.meets, steps.groups)
@@ -182,10 +240,11 @@ def assess(run: Run, views: Views, *, stuck: bool = False) -> Goal:
     if unmeetable := preflight.out_of_reach(run.topology, steps.meets, views):
         raise from_problems(unmeetable)
     if first or steps.steps:
-        run.report(Planned(adopted.target, steps))
+        later = (step for stage in adopted.stages for step in stage) if first else ()
+        run.report(Planned(adopted.target, Plan((*steps.steps, *later), steps.groups)))
     ids = {name: view.id for name, view in views.items()}
-    judge = Judge(adopted.target, ids, mesh_only=run.mesh_only)
+    judge = Judge(adopted.target, ids, mesh_only=run.mesh_only, gone=run.topology.gone)
     run.views = views
     run.verdict = judge.verdict(views)
-    run.goal = Goal(views, adopted.target, steps, judge)
+    run.goal = Goal(views, adopted.target, steps, judge, adopted.stages)
     return run.goal

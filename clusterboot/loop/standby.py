@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import marshal
+import os
 import pickle
 import subprocess
 import sys
@@ -16,18 +17,30 @@ from clusterboot.topology import Credential, Topology
 
 # Max seconds for its start on a busy machine.
 _START_SECONDS = 10.0
+# Between two signs of life, in seconds.
+_BEAT_SECONDS = 5.0
 
 
 class Standby:
     """A helper process that restores what this process leaves lowered if this process dies."""
 
-    def __init__(self, topology: Topology, credentials: Mapping[str, Credential], seconds: float) -> None:
-        """Take what it needs to reach the nodes; this process counts as gone after `seconds`.
+    def __init__(
+        self,
+        topology: Topology,
+        credentials: Mapping[str, Credential],
+        seconds: float,
+        *,
+        beats: bool = False,
+    ) -> None:
+        """Take what it needs to reach the nodes; after `seconds` this process counts as gone.
 
-        Each `renew` starts them anew.
+        With `beats` it counts as gone only after `seconds` in which its event loop did not run: a run that
+        may take any time is still noticed when it is stopped.
         """
         self._given = (topology, dict(credentials))
         self._seconds = seconds
+        self._beats = beats
+        self._beating: asyncio.Task[None] | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     async def start(self) -> None:
@@ -50,16 +63,20 @@ class Standby:
             process.wait()
             raise
         self._process = process
+        if self._beats:
+            self._beating = asyncio.create_task(self._beat(process.stdin.fileno()))
 
-    def renew(self) -> None:
-        """Let the helper wait `seconds` more from now on, because this process is at work."""
-        if self._process is not None and self._process.stdin is not None:
-            with suppress(OSError):  # it is gone: the nodes keep their own values
-                self._process.stdin.write(b".")
-                self._process.stdin.flush()
+    async def _beat(self, number: int) -> None:
+        """Tell the helper again and again that this process is at work, until the helper has gone."""
+        with suppress(OSError):
+            while True:
+                await asyncio.sleep(min(_BEAT_SECONDS, self._seconds / 4))
+                os.write(number, helper.BEAT)
 
     def dismiss(self) -> None:
         """Kill the helper, because all is restored: a busy machine may let it react only after seconds."""
+        if self._beating is not None:
+            self._beating.cancel()
         process, self._process = self._process, None
         if process is not None:
             with process:

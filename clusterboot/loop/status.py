@@ -15,6 +15,7 @@ from clusterboot.core.results import StatusResult, rows
 from clusterboot.core.views import Views
 from clusterboot.errors import Problem
 from clusterboot.loop.investigate import why
+from clusterboot.loop.members import find_members
 from clusterboot.loop.observe import Asker, Observed, now, survey
 from clusterboot.topology import Topology
 
@@ -28,23 +29,32 @@ async def status(topology: Topology, fleet: Asker, within: float | None = None) 
     """
     until = None if within is None else now() + within
     observed = await survey(fleet, (node.name for node in topology.nodes), until=until)
-    views = observed.views
-    ids = {name: view.id for name, view in views.items()} | _silent_ids(topology, fleet, observed)
-    refusals = preflight.refusals(topology, views, ids.values())
+    members = await find_members(fleet, topology, observed.views, {}, until=until)
+    silent = _silent_ids(topology, fleet, observed)
+    topology, views = members.topology, members.views
+    ids = {name: view.id for name, view in views.items()} | silent
+    refusals = preflight.refusals(topology, views, (*ids.values(), *topology.gone))
+    refusals += tuple(each for each in members.leaving.refusals if each.code == "slots-lost")
     if observed.away:
         # Not all roles are known, so only the mesh is judged.
-        target, mesh_only = place(topology), True
+        target, mesh_only = place(topology), True  # leaving members too: their roles do not count here
     else:
         adopted = adopt(topology, views)
         target, mesh_only = adopted.target, topology.slots == "none"
         refusals += await _confirmed(topology, fleet, adopted.refusals, until)
-    verdict = Judge(target, ids, mesh_only=mesh_only).verdict(views, observed.away)
+    judge = Judge(target, ids, mesh_only=mesh_only, gone=topology.gone)
+    verdict = judge.verdict(views, observed.away)
     if not verdict.ready:
         verdict = replace(verdict, reasons=await why(fleet, topology, views, verdict))
     if refusals:
         reasons = (*refusals, *_beside(refusals, verdict.reasons, views))
         verdict = replace(verdict, ready=False, reasons=reasons)
-    warnings = (*topology.warnings, *preflight.warnings(views), *target.warnings)
+    warnings = (
+        *topology.warnings,
+        *preflight.warnings(views),
+        *target.warnings,
+        *members.leaving.pending(),
+    )
     settings = (*lowered_found(views), *set_by_users(views))
     return StatusResult(topology, verdict, rows(topology, views, verdict, ids), (*warnings, *settings))
 

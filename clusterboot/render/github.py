@@ -9,9 +9,9 @@ from contextlib import suppress
 
 from rich.console import Console
 
-from clusterboot.core.results import NodeRow, UpResult
+from clusterboot.core.results import NodeRow, Transfer, UpResult
 from clusterboot.errors import Problem
-from clusterboot.render import live, plan_text, words, workflow
+from clusterboot.render import live, plan_text, text, words, workflow
 from clusterboot.render.reporter import GONE, Clock, Lines, RunReporter
 from clusterboot.render.safe import clean
 
@@ -69,7 +69,11 @@ def summary(result: UpResult, errors: Sequence[Problem] = ()) -> str:
     state = "Ready" if result.ready else "a full mesh" if result.verdict.ready else "not Ready"
     mark = "✅" if result.verdict.ready else "❌"
     lines = [f"### {mark} Cluster{name}: {state}", "", f"{shape}; {how}.", ""]
+    if result.dry_run and result.plan.steps:
+        lines.append(f"- missing: {words.steps(result.plan.steps)}")
+    lines += [f"- {_cell(line)}" for line in text.moved(result)]
     lines += [f"- {_cell(error.message)}" for error in errors[:MAX_ROWS]]
+    lines += _moves(result.transfers)
     named = any(row.name != row.address for row in result.nodes)
     header = ["node", *(["address"] if named else []), "role", "slots", "state", "version"]
     lines += ["", f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
@@ -83,6 +87,19 @@ def summary(result: UpResult, errors: Sequence[Problem] = ()) -> str:
     if len(result.nodes) <= _MAX_DRAWN:
         lines += ["", "```mermaid", *_picture(result.nodes), "```"]
     return "\n".join(lines) + "\n"
+
+
+def _moves(transfers: Sequence[Transfer]) -> list[str]:
+    """What a dry run would move, as a table."""
+    if not transfers:
+        return []
+    lines = ["", "| from | to | slots | keys | by |", "|---|---|--:|--:|---|"]
+    for each in transfers[:MAX_ROWS]:
+        ends = f"{_cell(each.step.node)} | {_cell(each.step.peer)}"
+        lines.append(f"| {ends} | {len(each.step.slots):,} | {each.keys:,} | {each.method} |")
+    if len(transfers) > MAX_ROWS:
+        lines.append(f"\n… and {words.count(len(transfers) - MAX_ROWS, 'more move')}.")
+    return lines
 
 
 def _picture(rows: Sequence[NodeRow]) -> list[str]:
@@ -99,7 +116,7 @@ def _picture(rows: Sequence[NodeRow]) -> list[str]:
     return ["flowchart LR", *nodes, *arrows]
 
 
-def _cell(text: str) -> str:
+def _cell(found: str) -> str:
     """Return text for a table cell, in which nothing is Markdown or HTML."""
-    text = re.sub(r"([\\`*_{}\[\]()#+!|~$@])", r"\\\1", clean(text))
-    return text.replace("&", "&amp;").replace("<", "&lt;")
+    shown = re.sub(r"([\\`*_{}\[\]()#+!|~$@])", r"\\\1", clean(found))
+    return shown.replace("&", "&amp;").replace("<", "&lt;")

@@ -49,6 +49,8 @@ _EMPTY: Mapping[str, Document] = {
         "repaired": 0,
         "extra_meets": 0,
         "boost": None,
+        "moved": {"slots": 0, "keys": 0, "seconds": 0.0},
+        "retired": [],
         "seconds": 0.0,
     },
     "status": {"ready": False, "mesh": False, "reasons": [], "nodes": []},
@@ -100,19 +102,26 @@ def up(result: UpResult, errors: Sequence[Problem] = (), status: Exit | None = N
         status = worst(error.exit for error in errors)
     if status is Exit.DONE and not (result.verdict.ready or result.dry_run):
         status = Exit.NOT_READY
-    boost = result.boost
+    boost, moved = result.boost, result.moved
     fields: Document = {
         "ready": result.ready,
         "mesh": result.verdict.mesh,
         "nodes": nodes(result.nodes, result.topology),
-        "steps": [{**_step(done.step), "again": done.again, "extra": done.extra} for done in result.steps],
+        "steps": [{**step(done.step), "again": done.again, "extra": done.extra} for done in result.steps],
         "repaired": result.repaired,
         "extra_meets": result.extra_meets,
         "boost": _fields(boost, "used", "settings", "nodes", "restored", "reason") if boost else None,
+        "moved": {**_fields(moved, "slots", "keys"), "seconds": round(moved.seconds, 3)},
+        "retired": list(result.retired),
         "seconds": round(result.seconds, 3),
     }
     if result.dry_run:
-        fields |= {"dry_run": True, "plan": _plan(result.topology, result.plan)}
+        transfers = [
+            {**_fields(each.step, "node", "peer", "slots"), **_fields(each, "keys", "method")}
+            for each in result.transfers
+        ]
+        plan = _plan(result.topology, result.plan)
+        fields |= {"dry_run": True, "plan": plan, "transfers": transfers}
     return _document("up", status, errors, result.warnings, **fields)
 
 
@@ -154,6 +163,11 @@ def problem(found: Problem) -> Document:
     return _fields(found, *_PROBLEM)
 
 
+def step(found: Step) -> Document:
+    """Return a step: its kind, and its fields under their own names."""
+    return _fields(found, "kind", *(field.name for field in dataclasses.fields(found)))
+
+
 def nodes(rows: Sequence[NodeRow], topology: Topology) -> list[Document]:
     """Return the nodes as they are; what is not known of a node that did not answer is null."""
     zones = {node.name: node.zone for node in topology.nodes}
@@ -180,12 +194,8 @@ def _document(
 
 
 def _plan(topology: Topology, plan: Plan) -> Document:
-    steps = [_step(step) for step in plan.steps]
+    steps = [step(each) for each in plan.steps]
     return {"strategy": topology.strategy, "groups": plan.groups, "steps": steps}
-
-
-def _step(step: Step) -> Document:
-    return _fields(step, "kind", *(field.name for field in dataclasses.fields(step)))
 
 
 def _fields(source: object, *names: str) -> Document:

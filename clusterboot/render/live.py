@@ -88,6 +88,9 @@ class Screen(RunReporter):
         label, share = TextColumn("  {task.description}"), MofNCompleteColumn(" of ")
         bars = Bars(label, BarColumn(), share, console=console, get_time=self.clock)
         links, nodes = bars.add_task("links"), bars.add_task("nodes")
+        moved = TextColumn("{task.completed:,} of {task.total:,}")
+        moves = Bars(label, BarColumn(), moved, console=console, get_time=self.clock)
+        slots = moves.add_task("slots")
 
         def draw() -> Page:
             page = Page(console)
@@ -96,12 +99,18 @@ class Screen(RunReporter):
                 return page
             title.update(phase, description=page.text(self.title()).plain)
             page.parts.append(title)
-            verdict = self.verdict
-            if verdict is not None:
+            verdict, last = self.verdict, self.speed.last
+            if last is not None:
+                moves.update(slots, completed=last.slots, total=last.all_slots)
+                page.parts.append(moves)
+                page.line(f"  {', '.join(self.speed.details())}", hang=2)
+            elif verdict is not None:
                 bars.update(links, completed=verdict.links, total=verdict.total)
                 bars.update(nodes, completed=self.most_ready, total=self.size)
                 page.parts.append(bars)
             _add_nodes(page, self)
+            if self.phase is not None and self.phase.name == "retire" and (done := self.summary()):
+                page.line((f"  {done}", DIM), hang=4)
             if self.note:
                 page.line((f"  {self.note}", DIM), hang=4)
             return page
@@ -118,7 +127,8 @@ def _add_nodes(page: Page, run: RunReporter) -> None:
         return
     healths = {name: None if name in run.away else verdict.nodes.get(name) for name in target.spots}
     states = {name: words.state(health) for name, health in healths.items()}
-    if len(states) <= min(MAX_ROWS, page.console.height - 8):
+    # While slots move, only nodes that are not ready are of interest.
+    if run.speed.last is None and len(states) <= min(MAX_ROWS, page.console.height - 8):
         others = len(states) - 1
         sees = [
             f"sees {others - len(set(health.unseen) - {name})}/{others}" if health else ""

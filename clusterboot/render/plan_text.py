@@ -10,7 +10,7 @@ from rich.console import Console
 from clusterboot.addresses import Endpoint
 from clusterboot.core.placement import Placement
 from clusterboot.core.plan import Plan
-from clusterboot.core.results import Validated
+from clusterboot.core.results import Transfer, Validated
 from clusterboot.core.steps import (
     AddSlots,
     Failover,
@@ -22,12 +22,13 @@ from clusterboot.core.steps import (
     SetEpoch,
     Step,
 )
-from clusterboot.render import tables, words
+from clusterboot.render import moves, tables, words
 from clusterboot.render.page import DIM, HEAD, Column, Page, Part
 from clusterboot.render.safe import clean
 from clusterboot.topology import Topology
 
 MAX_STEPS = 6  # of each kind in the plan of a big cluster
+_MAX_LEAVING = 10  # names of nodes that leave
 
 
 def plan(console: Console, result: Validated) -> None:
@@ -40,18 +41,27 @@ def plan(console: Console, result: Validated) -> None:
     if big:
         tables.places(page, topology, target)
         if topology.slots != "none":
-            sizes = [len(spot.slots) for spot in target.spots.values() if spot.slots]
-            low, high = min(sizes, default=0), max(sizes, default=0)
-            each = words.count(low, "slot") if low == high else f"{low} to {high} slots"
-            page.line((f"  {each} per primary", DIM))
+            page.line((f"  {_shares([len(spot.slots) for spot in target.spots.values()])}", DIM))
     else:
         tables.planned(page, topology, target)
+    if topology.retire:
+        names = words.names([words.node(entry.name) for entry in topology.retire], _MAX_LEAVING)
+        leave = "leaves" if len(topology.retire) == 1 else "leave"
+        page.line(f"  {names} {leave} with 'up --rebalance'", hang=4)
     page.line()
     steps(page, result.plan, big=big)
     if big:
         page.line()
         page.line(("'clusterboot plan --format json' lists every node and step", DIM))
     page.print()
+
+
+def _shares(sizes: Sequence[int]) -> str:
+    """Return how many slots primaries get that get any: "546 to 547 slots (3.3 %) per primary"."""
+    owned = [size for size in sizes if size] or [0]
+    ends = (min(owned), max(owned))
+    each = "1 slot" if ends == (1, 1) else f"{' to '.join(dict.fromkeys(f'{end:,}' for end in ends))} slots"
+    return f"{each} ({' to '.join(dict.fromkeys(map(words.percent, ends)))} %) per primary"
 
 
 def summary(result: Validated) -> str:
@@ -70,23 +80,32 @@ def shape(topology: Topology, target: Placement, *, meet_only: bool = False) -> 
         return total
     replicas = sum(spot.role == "replica" for spot in target.spots.values())
     primaries = words.count(len(target.spots) - replicas, "primary", "primaries")
-    return ", ".join((total, primaries, *([words.count(replicas, "replica")] if replicas else [])))
+    leaving = len(topology.leaving)
+    parts = [words.count(replicas, "replica")] if replicas else []
+    parts += [f"{leaving} of them {'leaves' if leaving == 1 else 'leave'}"] if leaving else []
+    return ", ".join((total, primaries, *parts))
 
 
-def steps(page: Page, found: Plan, *, big: bool) -> None:
+def steps(page: Page, found: Plan, transfers: Sequence[Transfer] = (), *, big: bool) -> None:
     """Add the steps by kind, in the order in which they are sent; of a `big` plan only the first of each."""
-    most = MAX_STEPS if big else len(found.steps)
+    most = MAX_STEPS if big else len(found.steps) + len(transfers)
     page.line(("Steps, in order", HEAD))
     for kind, name in words.STEPS.items():
         same = [step for step in found.steps if step.kind == kind]
+        if kind == "slots-move":
+            moves.add(page, [step for step in same if isinstance(step, MoveSlots)], transfers, most)
+            continue
         if same:
             page.line(f"  {words.count(len(same), name)}")
         if kind == "meet":
             _draw(page, found.meets, most)
             continue
+        if kind == "forget":
+            moves.forgets(page, [step for step in same if isinstance(step, Forget)], most)
+            continue
         rows = [(clean(step.node), _value(step)) for step in same[:most]]
         wide = 6 + sum(max(map(cell_len, column)) for column in zip(*rows, strict=True))
-        if kind == "replicate" and page.console.is_terminal and wide > page.console.width:
+        if kind in ("replicate", "failover") and page.console.is_terminal and wide > page.console.width:
             # Names that are cut to fit would all look alike: the second goes below the first, both whole.
             for replica, primary in rows:
                 page.line(f"    {replica}", hang=None)
@@ -112,7 +131,7 @@ def _value(step: Step) -> str:
         case MoveSlots():
             return f"{words.slots(step.slots)} to {clean(step.peer)}"
         case Forget():
-            return clean(words.node(step.peer))
+            return f"forgets {clean(words.node(step.peer))}"
         case Reset():
             return "HARD"
 

@@ -11,7 +11,7 @@ from typing import Self
 
 from rich.console import Console
 
-from clusterboot.core.events import Done, Event, Looked, Note, Phase, PhaseName, Planned, Warned
+from clusterboot.core.events import Done, Event, Looked, Moved, Note, Phase, PhaseName, Planned, Warned
 from clusterboot.core.placement import Placement
 from clusterboot.core.steps import Step
 from clusterboot.core.verdict import Verdict
@@ -19,6 +19,7 @@ from clusterboot.errors import Problem
 from clusterboot.render import problems, words
 from clusterboot.render.page import Page
 from clusterboot.render.safe import clean
+from clusterboot.render.speed import Speed
 
 Clock = Callable[[], float]
 
@@ -29,7 +30,9 @@ _LABELS: dict[PhaseName, str] = {
     "mesh": "wait for mesh",
     "ready": "wait for Ready",
     "restore": "restore timers",
+    "move": "rebalance",
 }
+_STAGES = frozenset({"move", "retire"})
 
 # What a closed pipe or stream raises; rich turns a broken pipe into SystemExit, which must not end a run
 # that still has timers to restore.
@@ -55,6 +58,7 @@ class RunReporter:
         self.started = self._since = clock()
         self._spent: dict[PhaseName, float] = {}
         self._looked = False
+        self.speed = Speed()
         self._steps: list[Step] = []
         self._again = self._extra = 0
 
@@ -71,7 +75,7 @@ class RunReporter:
                 if self.begins(event):
                     self._end_phase()
                     self._steps, self._again, self._extra, self._looked = [], 0, 0, False
-                    self.note = ""
+                    self.note, self.speed = "", Speed()
                 self.phase = event
             case Planned():
                 self.target = event.target
@@ -83,14 +87,18 @@ class RunReporter:
             case Looked():
                 self.verdict, self.away, self._looked = event.verdict, event.away, True
                 self.most_ready = max(self.most_ready, event.verdict.complete)
+            case Moved():
+                self.speed = self.speed.after(event)
             case Note():
                 self.note = clean(event.text, 400)
             case Warned():
                 self.warned.append(event.problem)
 
     def begins(self, event: Event) -> bool:
-        """Return whether an event begins another phase."""
-        return isinstance(event, Phase) and (self.phase is None or event.name != self.phase.name)
+        """Return whether an event begins another phase; each stage of `--rebalance` is one."""
+        if not isinstance(event, Phase) or self.phase is None:
+            return isinstance(event, Phase)
+        return event.name != self.phase.name or (event.name in _STAGES and event != self.phase)
 
     def _end_phase(self) -> None:
         now = self.clock()
@@ -108,7 +116,8 @@ class RunReporter:
 
     def summary(self) -> str:
         """Return what was done and seen in this phase; empty when nothing."""
-        parts = words.all_steps(self._steps, self._again, self._extra)
+        parts = [*self.speed.parts()]
+        parts += words.all_steps(self._steps, self._again, self._extra)
         if self._looked and self.verdict is not None:
             parts.append(f"{self.verdict.links} of {self.verdict.total} links")
             parts.append(f"{self.verdict.complete} of {words.count(self.size, 'node')} ready")

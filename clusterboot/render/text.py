@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 from rich.console import Console
 
 from clusterboot.core.results import BoostReport, DownResult, LsResult, StatusResult, UpResult, Validated
+from clusterboot.core.steps import MoveSlots
 from clusterboot.render import plan_text, problems, tables, words
 from clusterboot.render.page import BAD, DIM, GOOD, HEAD, WARN, Page, Part
 from clusterboot.render.safe import MAX_MESSAGE, clean
@@ -39,7 +41,8 @@ def _done(page: Page, result: UpResult) -> None:
     verdict = result.verdict
     shape = plan_text.shape(result.topology, result.target, meet_only=result.mesh_only)
     mesh_only = result.mesh_only or result.topology.slots == "none"
-    idle = not (result.steps or result.started or (result.boost and result.boost.used))
+    changed = result.steps or result.started or result.moved.slots or result.retired
+    idle = not (changed or (result.boost and result.boost.used))
     head = _verdict(ready=verdict.ready, mesh_only=mesh_only, already=idle)
     took = words.seconds(result.seconds)
     if verdict.ready:
@@ -47,10 +50,12 @@ def _done(page: Page, result: UpResult) -> None:
     else:
         page.line(head, f" after {took}: {words.count(len(verdict.reasons), 'reason')}")
         problems.add(page, verdict.reasons, problems.REASON)
-    if result.steps:
-        planned = [done.step for done in result.steps if not (done.again or done.extra)]
-        sent = words.all_steps(planned, result.repaired, result.extra_meets)
+    planned = [done.step for done in result.steps if not (done.again or done.extra)]
+    commands = [step for step in planned if not isinstance(step, MoveSlots)]
+    if sent := words.all_steps(commands, result.repaired, result.extra_meets):
         page.line(f"  sent: {', '.join(sent)}", hang=4)
+    for line in moved(result):
+        page.line(f"  {line}", hang=4)
     if result.boost is not None:
         _boost(page, result.boost)
     if len(result.nodes) <= tables.MAX_NODES:
@@ -58,6 +63,18 @@ def _done(page: Page, result: UpResult) -> None:
         tables.actual(page, result.topology, result.nodes)
     if not verdict.ready:
         tables.who_sees_whom(page, result.nodes)
+
+
+def moved(result: UpResult) -> Iterator[str]:
+    """Yield a line for what was moved and one for what was retired; nothing where nothing was."""
+    done = result.moved
+    if done.slots:
+        keys = f" with {words.large(done.keys, 'key')}" if done.keys else ""
+        yield f"{words.large(done.slots, 'slot')}{keys} moved in {words.seconds(done.seconds)}"
+    if result.retired:
+        entries = "its entry" if len(result.retired) == 1 else "their entries"
+        names = words.names([words.node(name) for name in result.retired], _MAX_NAMES)
+        yield f"{names} retired: {entries} under 'retire' can be deleted now"
 
 
 def _boost(page: Page, boost: BoostReport) -> None:
@@ -76,7 +93,9 @@ def _boost(page: Page, boost: BoostReport) -> None:
 
 def _dry_run(page: Page, result: UpResult) -> None:
     shape = plan_text.shape(result.topology, result.target, meet_only=result.mesh_only)
-    missing, groups = result.plan.steps, result.plan.groups
+    groups = result.plan.groups
+    missing = [step for step in result.plan.steps if not (result.transfers and isinstance(step, MoveSlots))]
+    missing += [each.step for each in result.transfers]
     if missing:
         so_far = f"; they form {groups} groups so far" if 1 < groups < len(result.topology.nodes) else ""
         steps = words.count(len(missing), "step")
@@ -84,9 +103,10 @@ def _dry_run(page: Page, result: UpResult) -> None:
         big = len(result.topology.nodes) > tables.MAX_NODES
         if not big:
             page.line()
-            tables.planned(page, result.topology, result.target)
+            moves = [step for step in missing if isinstance(step, MoveSlots)]
+            tables.planned(page, result.topology, result.target, moves)
         page.line()
-        plan_text.steps(page, result.plan, big=big)
+        plan_text.steps(page, result.plan, result.transfers, big=big)
     elif result.verdict.ready:
         head = _verdict(ready=True, mesh_only=not result.ready, already=True)
         page.line(head, f": {shape}; nothing to do")

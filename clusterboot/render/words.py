@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from clusterboot.core.steps import Step
 from clusterboot.core.verdict import NodeHealth
 from clusterboot.render.safe import clean
-from clusterboot.slots import Slots
+from clusterboot.slots import ALL, Slots
 from clusterboot.wording import count as count
 from clusterboot.wording import duration as duration
 
@@ -26,6 +26,11 @@ STEPS = {
     "forget": "FORGET",
     "reset": "RESET",
 }
+
+
+def large(number: int, one: str) -> str:
+    """Return a number that may be large with its noun: "4,096 slots"."""
+    return f"{number:,} {one if number == 1 else one + 's'}"
 
 
 def seconds(value: float) -> str:
@@ -60,6 +65,11 @@ def slots(found: Slots) -> str:
         return str(found)
     first = Slots(found.ranges[: _MAX_RANGES - 1])
     return f"{first},… ({len(found)} in {len(found.ranges)} ranges)"
+
+
+def percent(number: int) -> str:
+    """Return how much of all slots a number of slots is, in per cent: "25.0"."""
+    return f"{100 * number / len(ALL):.1f}"
 
 
 def steps(found: Iterable[Step]) -> str:

@@ -55,7 +55,7 @@ def on_ports(topology: Topology, ports: Sequence[int]) -> Topology:
             fresh = replace(fresh, role=spot.role, replica_of=primary, slots=slots)
         nodes.append(fresh)
     hub = None if topology.hub is None else names[topology.hub]
-    return replace(topology, nodes=tuple(nodes), hub=hub, tls=None, warnings=())
+    return replace(topology, nodes=tuple(nodes), hub=hub, tls=None, retire=(), warnings=())
 
 
 def free_ports(count: int, taken: Collection[int] = ()) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -9,6 +10,7 @@ from pydantic import AfterValidator, Discriminator, Field, PlainValidator, Tag, 
 
 from clusterboot.slots import Slots
 from clusterboot.topology.address import Pattern, check_host, parse
+from clusterboot.topology.report import may_hold_secret, quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,21 @@ def _pattern(value: Any) -> Pattern:
     return parse(value)
 
 
+def _retired(value: Any) -> Pattern | str:
+    """An address, or a node id; nodes write their ids in lower case."""
+    if not isinstance(value, str):
+        raise ValueError
+    if _ID.fullmatch(value):
+        return value.lower()
+    if _HEX.fullmatch(value):
+        raise ValueError(f"a node id has 40 hex digits, and {quoted(value)} has {len(value)}")
+    if ":" not in value and not may_hold_secret(value):
+        raise ValueError(
+            f"{quoted(value)} is neither an address, which has a port, nor a node id of 40 hex digits"
+        )
+    return parse(value)
+
+
 def parse_slots(given: str | int | list[str | int]) -> Slots:
     """Return the slots of a node, the empty set for `none`; raises ValueError, often with a message."""
     parts = given if isinstance(given, list) else [given]
@@ -72,6 +89,8 @@ def is_a(kind: type) -> Discriminator:
     return Discriminator(lambda value: "<kind>" if isinstance(value, kind) else "<other>")
 
 
+_ID = re.compile(r"[0-9a-fA-F]{40}")
+_HEX = re.compile(r"[0-9a-fA-F]{20,}")
 _NAME = r"^[A-Za-z0-9_\[][A-Za-z0-9_.:\[\]-]*$"
 Name = Annotated[str, Field(pattern=_NAME, max_length=128)]
 Host = Annotated[str, AfterValidator(check_host), Field(max_length=1000)]
@@ -80,6 +99,8 @@ Text = Annotated[str, AfterValidator(_line), Field(min_length=1, max_length=1000
 Path = Annotated[str, AfterValidator(_path), Field(min_length=1, max_length=4096)]
 Password = Annotated[str, AfterValidator(_password), Field(min_length=1)]
 ShortForm = Annotated[Pattern, PlainValidator(_pattern), WithJsonSchema({"type": "string"})]
+Id = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{40}$"), AfterValidator(str.lower)]
+RetireText = Annotated[Pattern | str, PlainValidator(_retired), WithJsonSchema({"type": "string"})]
 OneSlots = Annotated[str | int, AfterValidator(_slots)]
 SlotsForm = Annotated[
     Annotated[OneSlots, Tag("<other>")]

@@ -7,9 +7,20 @@ from pathlib import Path
 from clusterboot.addresses import is_loopback
 from clusterboot.errors import Exit, Problem
 from clusterboot.topology.document import Spot, compose
-from clusterboot.topology.model import OWN_SETTINGS, Announce, Auth, Node, Secret, Servers, Tls, Topology
+from clusterboot.topology.model import (
+    OWN_SETTINGS,
+    Announce,
+    Auth,
+    Node,
+    Retire,
+    Secret,
+    Servers,
+    Tls,
+    Topology,
+)
 from clusterboot.topology.nodes import Draft, expand
 from clusterboot.topology.report import Problems, but_not, quoted
+from clusterboot.topology.retire import Leaver, check_retired, expand_retired
 from clusterboot.topology.rules import check_nodes
 from clusterboot.topology.schema import AuthForm, ServersForm, TlsForm
 from clusterboot.topology.validate import validate
@@ -24,7 +35,9 @@ def load(text: str, file: str) -> Topology:
     values, spot = compose(text, problems)
     form = validate(values, spot, problems)
     drafts = expand(form, spot, problems)
-    hub = check_nodes(form, drafts, spot, problems)
+    leavers = expand_retired(form, spot, problems)
+    hub = check_nodes(form, drafts, leavers, spot, problems)
+    check_retired(leavers, drafts, problems)
     folder = Path(file).parent
     auth = _make_auth(form.auth, spot.at("auth"), folder, problems)
     topology = Topology(
@@ -38,6 +51,7 @@ def load(text: str, file: str) -> Topology:
         extra_meets=form.plan.extra_meets,
         tls=_make_tls(form.tls, spot.at("tls"), folder, problems),
         servers=_make_servers(form.servers, spot.at("servers"), problems),
+        retire=tuple(_retire(leaver, auth, folder, problems) for leaver in leavers),
         warnings=_warnings(drafts, file),
     )
     problems.finish()
@@ -60,6 +74,13 @@ def _node(draft: Draft, auth: Auth | None, folder: Path, problems: Problems) -> 
         auth=_make_auth(form.auth, draft.spot.at("auth"), folder, problems) or auth,
         line=draft.spot.line,
     )
+
+
+def _retire(leaver: Leaver, auth: Auth | None, folder: Path, problems: Problems) -> Retire:
+    own = _make_auth(leaver.form.auth, leaver.spot.at("auth"), folder, problems) or auth
+    line = leaver.spot.line
+    node = Node(leaver.name, leaver.host, leaver.port, leaver.bus_port, auth=own, line=line)
+    return Retire(leaver.name, leaver.id, node if leaver.host else None, line)
 
 
 def _make_auth(form: AuthForm | None, spot: Spot, folder: Path, problems: Problems) -> Auth | None:

@@ -6,7 +6,7 @@ until a connection needs them; a literal one is hidden from repr.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -103,9 +103,10 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Retire:
-    """A member that is to leave: the address of a `node`, or an `id` alone.
+    """A member that is to leave: a `node` with an address, an `id`, or both.
 
-    `name` is what messages call it: the node's name, or the id.
+    `name` is what messages call it: the node's name, by default the address, or else the id. The `node` has
+    no role, slots or zone.
     """
 
     name: str
@@ -126,7 +127,9 @@ class Servers:
 class Topology:
     """A whole topology file, with `nodes` in its order.
 
-    `slots` is "none" if the nodes are only joined. `hub` is a node name. `warnings` are non-fatal problems.
+    `slots` is "none" if the nodes are only joined. `hub` is a node name. `retire` are members that are to
+    leave; their names differ from those of all `nodes`. A run adds those that it finds alive to its `nodes`,
+    with their names in `leaving`; the ids of the others are in `gone`. `warnings` are non-fatal problems.
     """
 
     nodes: tuple[Node, ...]
@@ -140,4 +143,19 @@ class Topology:
     tls: Tls | None = None
     servers: Servers = Servers()
     retire: tuple[Retire, ...] = ()
+    leaving: frozenset[str] = frozenset()
+    gone: frozenset[str] = frozenset()
     warnings: tuple[Problem, ...] = ()
+
+    @property
+    def staying(self) -> Topology:
+        """The same topology without the nodes that are to leave."""
+        if not self.leaving:
+            return self
+        nodes = tuple(node for node in self.nodes if node.name not in self.leaving)
+        return replace(self, nodes=nodes, leaving=frozenset())
+
+    @property
+    def reached(self) -> tuple[Node, ...]:
+        """Every node that is connected to: `nodes`, then those under `retire` that have an address."""
+        return (*self.nodes, *(each.node for each in self.retire if each.node is not None))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from clusterboot.addresses import BUS_OFFSET, Endpoint
@@ -38,11 +39,9 @@ Index = dict[str | tuple[str, int], Draft]
 
 def expand(form: TopologyForm, spot: Spot, problems: Problems) -> list[Draft]:
     """Return the nodes in the order of the file; raises TopologyError for too many or wrong addresses."""
-    count = sum(1 if isinstance(entry, NodeForm) else entry.count for entry in form.nodes)
-    if count > MAX_NODES:
-        number = f"{count:,}" if count < 10**12 else "more than 10^12"
-        message = f"'nodes' stands for {number} nodes; a topology has at most {MAX_NODES:,}"
-        problems.fail("topology-too-many-nodes", message, spot.at("nodes"))
+    check_size(
+        "nodes", (1 if isinstance(each, NodeForm) else each.count for each in form.nodes), spot, problems
+    )
     drafts: list[Draft] = []
     for index, entry in enumerate(form.nodes):
         place = spot.at("nodes", index)
@@ -59,6 +58,15 @@ def expand(form: TopologyForm, spot: Spot, problems: Problems) -> list[Draft]:
             problems.add("topology-invalid-address", str(error), place)
     problems.finish()
     return drafts
+
+
+def check_size(key: str, counts: Iterable[int], spot: Spot, problems: Problems) -> None:
+    """Find too many nodes under `key`, whose entries stand for `counts` nodes, before any is made."""
+    total = sum(counts)
+    if total > MAX_NODES:
+        number = f"{total:,}" if total < 10**12 else "more than 10^12"
+        message = f"'{key}' stands for {number} nodes; a topology has at most {MAX_NODES:,}"
+        problems.fail("topology-too-many-nodes", message, spot.at(key))
 
 
 def index_nodes(drafts: list[Draft], problems: Problems) -> Index:

@@ -5,18 +5,31 @@ Implied roles are filled in: a node with slots, or named by another's `replica_o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from clusterboot.slots import COUNT, Slots, split, union
+from clusterboot.topology.address import reference
 from clusterboot.topology.document import Spot
 from clusterboot.topology.nodes import Draft, Index, check_announced, check_bus_ports, find, index_nodes
 from clusterboot.topology.report import Problems, but_not, cut, nearest, quoted
+from clusterboot.topology.retire import Leaver
 from clusterboot.topology.schema import TopologyForm
 from clusterboot.wording import agree, count, shortened
 
+Leaving = Mapping[str | tuple[str, int], Leaver]
+"""Members that leave by name and by address key."""
 
-def check_nodes(form: TopologyForm, drafts: list[Draft], spot: Spot, problems: Problems) -> Draft | None:
-    """Check what nodes say about each other, fill in roles, and return the hub."""
+
+def check_nodes(
+    form: TopologyForm, drafts: list[Draft], leavers: list[Leaver], spot: Spot, problems: Problems
+) -> Draft | None:
+    """Check what nodes say about each other, fill in roles, and return the hub.
+
+    `leavers` are only for the message where a node names one of them.
+    """
     index = index_nodes(drafts, problems)
-    _check_roles(drafts, index, problems)
+    leaving = {name: each for each in leavers for name in (each.name, each.key) if name is not None}
+    _check_roles(drafts, index, leaving, problems)
     # Counts are only checked where no other problem distorts them.
     primaries = None if problems else _check_counts(drafts, form, spot, problems)
     _check_keys(drafts, form, problems)
@@ -28,10 +41,10 @@ def check_nodes(form: TopologyForm, drafts: list[Draft], spot: Spot, problems: P
             _check_weights(drafts, form, problems)
     check_bus_ports(drafts, problems)
     check_announced(drafts, problems)
-    return _check_hub(form, spot, index, problems)
+    return _check_hub(form, spot, index, leaving, problems)
 
 
-def _check_roles(drafts: list[Draft], index: Index, problems: Problems) -> None:
+def _check_roles(drafts: list[Draft], index: Index, leaving: Leaving, problems: Problems) -> None:
     """Fill in `role` and `replica_of` of each draft; a primary must exist and not be a replica."""
     for draft in drafts:
         node = draft.form
@@ -42,7 +55,7 @@ def _check_roles(drafts: list[Draft], index: Index, problems: Problems) -> None:
             draft.role = "replica"
         elif node.slots is not None and draft.role is None:
             draft.role = "primary"
-    targets = _targets(drafts, index, problems)
+    targets = _targets(drafts, index, leaving, problems)
     in_cycle: set[Draft] = set()
     acyclic: set[Draft] = set()
     for draft, target in targets.items():
@@ -67,7 +80,7 @@ def _check_roles(drafts: list[Draft], index: Index, problems: Problems) -> None:
             target.role = "primary"
 
 
-def _targets(drafts: list[Draft], index: Index, problems: Problems) -> dict[Draft, Draft]:
+def _targets(drafts: list[Draft], index: Index, leaving: Leaving, problems: Problems) -> dict[Draft, Draft]:
     targets: dict[Draft, Draft] = {}
     for draft in drafts:
         place, text = draft.spot.at("replica_of"), draft.form.replica_of
@@ -75,7 +88,7 @@ def _targets(drafts: list[Draft], index: Index, problems: Problems) -> dict[Draf
             continue
         target = find(text, index)
         if target is None:
-            _unknown_node(text, place, index, problems, draft.name)
+            _unknown_node(text, place, index, leaving, problems, draft.name)
         elif target is draft:
             message = f"{quoted(draft.name)} cannot be a replica of itself"
             problems.add("topology-replica-of", message, place, node=draft.name)
@@ -120,7 +133,9 @@ def _check_keys(drafts: list[Draft], form: TopologyForm, problems: Problems) -> 
             problems.add(code, message, draft.spot.at(key), node=draft.name, hint=hint)
 
 
-def _check_hub(form: TopologyForm, spot: Spot, index: Index, problems: Problems) -> Draft | None:
+def _check_hub(
+    form: TopologyForm, spot: Spot, index: Index, leaving: Leaving, problems: Problems
+) -> Draft | None:
     if form.plan.hub is None:
         return None
     place = spot.at("plan", "hub")
@@ -129,13 +144,20 @@ def _check_hub(form: TopologyForm, spot: Spot, index: Index, problems: Problems)
         problems.add("topology-no-effect", message, place, hint="leave out hub, or use strategy: star")
     hub = find(form.plan.hub, index)
     if hub is None:
-        _unknown_node(form.plan.hub, place, index, problems)
+        _unknown_node(form.plan.hub, place, index, leaving, problems)
     return hub
 
 
-def _unknown_node(text: str, place: Spot, index: Index, problems: Problems, node: str | None = None) -> None:
+def _unknown_node(
+    text: str, place: Spot, index: Index, leaving: Leaving, problems: Problems, node: str | None = None
+) -> None:
     if problems.full():
         return  # looking for the nearest name takes time
+    leaver = leaving.get(text) or leaving.get(reference(text) or "")
+    if leaver is not None:
+        message = f"{quoted(leaver.name)} is to leave, on line {leaver.spot.line}; name a node that stays"
+        problems.add("topology-unknown-node", message, place, node=node, peer=leaver.name)
+        return
     meant = nearest(text[:128], (draft.name for draft in index.values()))
     ask = f"; did you mean {quoted(meant)}?" if meant else ""
     message = f"no node has the name or address {but_not(text).removeprefix(', not ') or 'given here'}{ask}"

@@ -16,10 +16,12 @@ from pydantic_core import core_schema
 from clusterboot.topology.address import EXAMPLES
 from clusterboot.topology.fields import (
     Host,
+    Id,
     Name,
     Password,
     Path,
     Port,
+    RetireText,
     Says,
     Setting,
     ShortForm,
@@ -111,6 +113,21 @@ class NodeForm(Form):
     auth: Annotated[AuthForm | None, _AUTH] = _optional("Replaces the auth for all nodes.")
 
 
+class RetireForm(Form):
+    """One member that is to leave, in long form: its address, its id, or both."""
+
+    name: _Name = _optional("Name of the member. Default: host:port, or else the id.")
+    host: Annotated[Host | None, Says("one host name or IP address")] = _optional(
+        "Host name or IP address that clusterboot connects to. Needs port."
+    )
+    port: _Port = _optional("Client port. Needs host.")
+    bus_port: _Port = _optional("Cluster bus port. Default: as the node reports it, else port + 10000.")
+    id: Annotated[Id | None, Says("a node id of 40 hex digits, in quotes")] = _optional(
+        "Node id, as CLUSTER NODES shows it. Enough for a member that is gone for good."
+    )
+    auth: Annotated[AuthForm | None, _AUTH] = _optional("Replaces the auth for all nodes.")
+
+
 class PlanForm(Form):
     """How the nodes meet."""
 
@@ -153,6 +170,9 @@ class ServersForm(Form):
 
 
 _NodeEntry = Annotated[Annotated[ShortForm, Tag("<other>")] | Annotated[NodeForm, Tag("<kind>")], is_a(dict)]
+_RetireEntry = Annotated[
+    Annotated[RetireText, Tag("<other>")] | Annotated[RetireForm, Tag("<kind>")], is_a(dict)
+]
 _Tls = Annotated[Annotated[bool, Tag("<other>")] | Annotated[TlsForm, Tag("<kind>")], is_a(dict)]
 
 
@@ -167,6 +187,10 @@ class TopologyForm(Form):
     nodes: Annotated[
         list[_NodeEntry], Field(min_length=1), Says("a list of nodes, at least one", "other")
     ] = Field(description="Addresses, ranges of addresses, or mappings; at most 2000 nodes.")
+    retire: Annotated[list[_RetireEntry], Says("a list of members that are to leave", "other")] = Field(
+        default=[],
+        description="Members that are to leave the cluster: addresses, node ids, or mappings; at most 2000.",
+    )
     replicas: Annotated[_Replicas | None, Says("a whole number from 0 to 1999", "number")] = _optional(
         "Replicas per primary, unless every role is given. Default: 0."
     )
@@ -186,6 +210,8 @@ SECTIONS: dict[tuple[str, ...], type[Form]] = {
     ("nodes",): NodeForm,
     ("nodes", "announce"): AnnounceForm,
     ("nodes", "auth"): AuthForm,
+    ("retire",): RetireForm,
+    ("retire", "auth"): AuthForm,
     ("plan",): PlanForm,
     ("auth",): AuthForm,
     ("tls",): TlsForm,
@@ -195,6 +221,11 @@ SECTIONS: dict[tuple[str, ...], type[Form]] = {
 
 ENTRIES: dict[str, Says] = {
     "nodes": Says(f"an address such as {EXAMPLES}, or a mapping with 'host' and 'port'", "other"),
+    "retire": Says(
+        f"an address such as {EXAMPLES}, a node id of 40 hex digits, or a mapping with 'host' and 'port', "
+        "or 'id'",
+        "other",
+    ),
     "slots": Says("a slot or a range such as 0-5460", "other"),
 }
 """What an entry of the list under that key must be."""

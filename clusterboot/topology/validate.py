@@ -28,13 +28,15 @@ def validate(values: Any, spot: Spot, problems: Problems) -> TopologyForm:
     if not isinstance(values, dict):
         message = "a topology file is a mapping with the keys 'version' and 'nodes'" + _instead(values, spot)
         problems.fail("topology-invalid-value", message, spot)
-    nodes = values.get("nodes")
-    if isinstance(nodes, list) and len(nodes) > MAX_NODES:
-        message = f"'nodes' has {len(nodes):,} entries; a topology has at most {MAX_NODES:,} nodes"
-        problems.add("topology-too-many-nodes", message, spot.at("nodes"))
-        values["nodes"] = BROKEN
-    elif isinstance(nodes, list):
-        _check_spaces(nodes, spot.at("nodes"), problems)
+    for key in ("nodes", "retire"):
+        nodes = values.get(key)
+        if isinstance(nodes, list) and len(nodes) > MAX_NODES:
+            there = "nodes" if key == "nodes" else "members under 'retire'"
+            message = f"'{key}' has {len(nodes):,} entries; a topology has at most {MAX_NODES:,} {there}"
+            problems.add("topology-too-many-nodes", message, spot.at(key))
+            values[key] = BROKEN
+        elif isinstance(nodes, list):
+            _check_spaces(key, nodes, spot.at(key), problems)
     try:
         form = TopologyForm.model_validate(values)
     except ValidationError as error:
@@ -57,9 +59,9 @@ def validate(values: Any, spot: Spot, problems: Problems) -> TopologyForm:
     raise AssertionError("a wrong shape without a problem")
 
 
-def _check_spaces(nodes: list[Any], spot: Spot, problems: Problems) -> None:
+def _check_spaces(key: str, nodes: list[Any], spot: Spot, problems: Problems) -> None:
     """Find addresses that YAML reads as a mapping because of a space, as in `- 10.0.0.1: 6379`."""
-    known = _section(("nodes", 0))
+    known = _section((key, 0))
     for index, entry in enumerate(nodes):
         if isinstance(entry, dict) and len(entry) == 1 and not nearest(next(iter(entry)), known):
             message = "this node is a mapping without 'host' and 'port'"
@@ -107,7 +109,7 @@ def _add_problem(entry: Any, path: Path, values: Any, spot: Spot, problems: Prob
         message = f"version {value} is not known; this clusterboot reads version 1"
     elif rule and (says.kind != "secret" or path[-1] == "password_file"):
         # Other texts about secrets may repeat the value (UnicodeEncodeError does).
-        if path[-1] in ("host", "server_name") or (path[0] == "nodes" and len(path) == 2):
+        if path[-1] in ("host", "server_name") or (path[0] in ("nodes", "retire") and len(path) == 2):
             code = "topology-invalid-address"
         message = cut(rule)
     else:
@@ -140,6 +142,9 @@ def _add_unknown(path: Path, spot: Spot, problems: Problems) -> None:
     message = "unknown key" if hide else f"unknown key {quoted(word)}"
     if meant:
         message += f", did you mean '{meant}'?"
+    elif section_keys == ("retire",) and word in SECTIONS["nodes",].model_fields:
+        # Whoever retires a node moves its line.
+        message = f"{quoted(word)} means nothing for a member that leaves; {allowed}"
     else:
         elsewhere = [keys[-1] for keys, form in SECTIONS.items() if keys and word in form.model_fields]
         message += f"; '{word}' goes under '{elsewhere[0]}'" if elsewhere and not hide else f"; {allowed}"
@@ -168,8 +173,10 @@ def _hint(value: Any, spot: Spot, says: Says, path: Path) -> str | None:
     if text is None:
         ipv6 = path[-1] == "host" and isinstance(value, list)
         return 'put an IPv6 address in quotes: "::1"' if ipv6 else None
-    if path == ("nodes",):
+    if path in (("nodes",), ("retire",)):
         return "put '- ' in front of each node"
+    if path[0] == "retire" and len(path) == 2 and len(text) == 40 and not isinstance(value, str):
+        return f'put it in quotes: "{text}"'  # an id without any letter but e
     if says.kind == "secret":
         return None if isinstance(value, str) else "put it in quotes"
     if says.choices and text not in says.choices:

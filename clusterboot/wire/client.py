@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import ExitStack, asynccontextmanager
 from typing import Any
 
@@ -17,7 +17,7 @@ from clusterboot.errors import NodeFailed, Problem
 from clusterboot.topology import Credential, Node, Topology
 from clusterboot.wire import failures, tls
 from clusterboot.wire.connection import Connection
-from clusterboot.wire.replies import Command, Rejected, Reply, explain
+from clusterboot.wire.replies import Command, Login, Rejected, Reply, explain
 from clusterboot.wire.resolve import probe, resolve
 
 CONNECT_SECONDS = 3.0
@@ -58,13 +58,22 @@ class Fleet:
         end of a run shorter than CONNECT_SECONDS. Raises UsageError when a file under `tls` cannot be used,
         NodeFailed when the limit on open files is too low.
         """
-        allow_open_files(len(topology.nodes))
+        allow_open_files(len(topology.reached))
         self._tls = topology.tls
         # One for all connections: reading the certificates takes longer than a handshake.
         self._context = None if topology.tls is None else tls.context(topology.tls)
         self._credential = credential
         self._deadline = deadline
-        self._links = {node.name: _Link(node) for node in topology.nodes}
+        self._links = {node.name: _Link(node) for node in topology.reached}
+
+    def add(self, node: Node) -> None:
+        """Let `node`, which is not in the topology, be asked as well; `credential` is called with it too.
+
+        Nothing happens if its name is known. Raises NodeFailed when the limit on open files is too low.
+        """
+        if node.name not in self._links:
+            allow_open_files(len(self._links) + 1)
+            self._links[node.name] = _Link(node)
 
     def ip(self, name: str) -> str:
         """Return the numeric address at which the node answered; empty before that."""
@@ -73,18 +82,20 @@ class Fleet:
     async def ask(self, name: str, *commands: Command, timeout: float = ANSWER_SECONDS) -> list[Reply]:
         """Send `commands` to a node in one pipeline and return one reply for each; `timeout` in seconds.
 
-        Connects first if there is no connection, which may take CONNECT_SECONDS more. Error replies are
-        `Rejected` values. Raises NodeFailed when the node cannot be reached, does not accept the credentials
-        or does not answer in time; the next `ask` then connects again.
+        Connects first if there is no connection, which may take CONNECT_SECONDS more. A `Login` in a command
+        becomes AUTH with the credentials of the node that it names. Error replies are `Rejected` values.
+        Raises NodeFailed when the node cannot be reached, does not accept the credentials or does not answer
+        in time; the next `ask` then connects again.
         """
         link = self._links[name]
         async with link.lock, self._dropped_on_failure(link):
             if link.connection is None:
                 await self._connect(link)
             timeout = self._within(timeout, link)
+            filled, secrets = self._with_logins(commands)
             try:
                 async with asyncio.timeout(timeout):
-                    replies = await _exchange(link, commands)
+                    replies = await _exchange(link, filled, (link.secret, *secrets))
             except TimeoutError as slow:
                 raise NodeFailed(failures.silent(link.node, timeout)) from slow
             link.answered = True
@@ -136,6 +147,26 @@ class Fleet:
                 problems[ip] = failed.problems[0]
         raise NodeFailed(failures.of_all(node, problems))
 
+    def _with_logins(self, commands: tuple[Command, ...]) -> tuple[tuple[Command, ...], set[str]]:
+        """Return the commands with every `Login` filled in, and the passwords that they have now."""
+        secrets: set[str] = set()
+
+        def filled(command: Command) -> Command:
+            words: list[str] = []
+            for word in command:
+                if not isinstance(word, Login):
+                    words.append(word)
+                    continue
+                username, password = self._credential(self._links[word].node)
+                if password:
+                    secrets.add(password)
+                    words += ["AUTH2", username, password] if username else ["AUTH", password]
+            return tuple(words)
+
+        return tuple(
+            filled(command) if Login in map(type, command) else command for command in commands
+        ), secrets
+
     def _tls_arguments(self, node: Node, seconds: float) -> dict[str, Any]:
         if self._context is None or self._tls is None:
             return {}
@@ -177,11 +208,11 @@ async def _open(connection: Connection, link: _Link, share: float, seconds: floa
         raise NodeFailed(failures.unreachable(node, link.ip, seconds)) from slow
     except ResponseError as refused:
         # Without its cause: a server without AUTH repeats the password in its error reply.
-        text = _hide(link.secret, str(refused))
+        text = _hide((link.secret,), str(refused))
         raise NodeFailed(explain(text, node.name, ("AUTH",))) from None
 
 
-async def _exchange(link: _Link, commands: tuple[Command, ...]) -> list[Reply]:
+async def _exchange(link: _Link, commands: tuple[Command, ...], secrets: tuple[str, ...]) -> list[Reply]:
     assert link.connection is not None
     await link.connection.send(commands)
     replies: list[Reply] = []
@@ -193,12 +224,16 @@ async def _exchange(link: _Link, commands: tuple[Command, ...]) -> list[Reply]:
                 # The server gave the reason and hung up: too many clients, or protected mode.
                 raise NodeFailed(explain(replies[0], link.node.name, commands[0])) from lost
             raise
-        replies.append(Rejected(_hide(link.secret, reply)) if isinstance(reply, Rejected) else reply)
+        replies.append(Rejected(_hide(secrets, reply)) if isinstance(reply, Rejected) else reply)
     return replies
 
 
-def _hide(secret: str, text: str) -> str:
-    return text.replace(secret, "*****") if len(secret) >= _MIN_HIDDEN_LENGTH else text
+def _hide(secrets: Iterable[str], text: str) -> str:
+    # The longest first: a shorter one may be part of it.
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= _MIN_HIDDEN_LENGTH:
+            text = text.replace(secret, "*****")
+    return text
 
 
 def allow_open_files(connections: int) -> None:

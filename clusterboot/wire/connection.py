@@ -20,6 +20,9 @@ from clusterboot.wire.replies import Command, Rejected, Reply
 MAX_BYTES = 8 * 2**20
 MAX_ELEMENTS = 60_000
 MAX_DEPTH = 8
+# Bytes that are no UTF-8 become lone surrogates, and are sent as the same bytes again: keys are binary.
+# Where they are shown they are escaped (render/safe, render/json).
+BYTES_KEPT = "surrogateescape"
 
 
 class Connection(AbstractConnection):
@@ -36,7 +39,7 @@ class Connection(AbstractConnection):
             protocol=2,
             socket_timeout=None,
             socket_connect_timeout=None,
-            encoding_errors="replace",
+            encoding_errors=BYTES_KEPT,
         )
         # No CLIENT SETINFO, which a node might refuse. redis-py 7 replaced the two by driver_info.
         self.driver_info = self.lib_name = self.lib_version = None
@@ -96,6 +99,8 @@ class ReplyReader:
     async def read(self, depth: int = 1) -> Reply:
         """Return the next reply; error replies are `Rejected` values.
 
+        The text of a bulk reply has all its bytes (`BYTES_KEPT`), so that it can be sent back.
+
         Raises ValueError when it is not RESP2 or exceeds a bound, ConnectionResetError when the stream ends.
         """
         if depth > MAX_DEPTH:
@@ -117,7 +122,7 @@ class ReplyReader:
             raise ValueError(f"a reply of length {length}")
         if kind == b"$":
             self._count_bytes(length)
-            return _text((await self._exactly(length + 2))[:-2])
+            return (await self._exactly(length + 2))[:-2].decode(errors=BYTES_KEPT)
         self._elements -= length
         if self._elements < 0:
             raise ValueError(f"more than {MAX_ELEMENTS} elements")

@@ -95,7 +95,7 @@ _KINDS: tuple[tuple[str, str, str, str], ...] = (
     ),
 )
 # Commands with subcommands.
-_CONTAINERS = ("CLUSTER", "CONFIG", "CLIENT", "ACL")
+_CONTAINERS = ("CLUSTER", "CONFIG", "CLIENT", "ACL", "FUNCTION", "MEMORY")
 
 # Unknown node: it still has to learn of it. Already busy or set: another run was first. LOADING: restarted.
 _TRANSIENT = re.compile(
@@ -107,6 +107,16 @@ _TRANSIENT = re.compile(
     r"|can't replicate myself"
     r"|i can only replicate a (master|primary), not a replica))"
 )
+
+
+class Login(str):
+    """Stands in a command for AUTH with the credentials of the node of this name, which MIGRATE takes.
+
+    `client.Fleet` puts them in when it sends the command, or nothing where there are none: no secret is ever
+    part of a command elsewhere.
+    """
+
+    __slots__ = ()
 
 
 class Rejected(str):
@@ -147,7 +157,7 @@ def explain(text: str, node: str, command: Sequence[str]) -> Problem:
 
 
 def name(command: Sequence[str]) -> str:
-    """Return the name of a command, with its subcommand if it is CLUSTER, CONFIG, CLIENT or ACL."""
+    """Return the name of a command, with its subcommand if it has some."""
     return " ".join(command[: 2 if command and command[0] in _CONTAINERS else 1])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import signal
 import subprocess
 import sys
@@ -11,11 +12,18 @@ from pathlib import Path
 
 import pytest
 
+from clusterboot import bootstrap, commands
 from clusterboot.commands import ConnectOptions, UpOptions
+from clusterboot.commands.connect import _credential, passwords
 from clusterboot.commands.shell import Shell
 from clusterboot.commands.signals import interrupted
-from clusterboot.errors import Interrupted
+from clusterboot.core.results import UpResult
+from clusterboot.errors import Exit, Interrupted, NodeFailed
+from clusterboot.loop.standby import Standby
+from clusterboot.topology import Node, load
+from clusterboot.wire.client import Fleet
 from tests.harness.cli import ROOT, clusterboot, environment
+from tests.render.moving import rebalanced
 
 WIDE = {"COLUMNS": "200"}
 
@@ -32,6 +40,11 @@ def file(tmp_path: Path) -> Path:
     [
         ("up", ("--spawn", "--dry-run"), "--spawn starts servers and --dry-run changes nothing"),
         ("up", ("--spawn",), "no node of this topology has a loopback address"),
+        (
+            "up",
+            ("--rebalance", "--meet-only"),
+            "--rebalance moves slots and --meet-only only joins",
+        ),
         ("down", ("--yes",), "--yes needs --reset."),
         ("down", ("--flush",), "--flush needs --reset."),
     ],
@@ -42,6 +55,80 @@ def test_flags_that_do_not_fit_are_wrong_usage(
     outcome = clusterboot(command, file, *flags, env=WIDE)
     assert (outcome.exit, outcome.out) == (2, ""), outcome
     assert outcome.err.startswith(f"error: {message}"), outcome
+
+
+def test_a_mesh_without_slots_cannot_be_rebalanced(file: Path) -> None:
+    file.write_text("version: 1\nnodes: [192.0.2.1:7001-7003]\nslots: none\n")
+    outcome = clusterboot("up", file, "--rebalance", env=WIDE)
+    assert (outcome.exit, outcome.out) == (2, ""), outcome
+    assert outcome.err.startswith("error: --rebalance moves slots, and this topology has 'slots: none'."), (
+        outcome
+    )
+
+
+@pytest.mark.parametrize(
+    ("rebalance", "timeout", "seconds", "bounded", "limit"),
+    [
+        (False, None, 60.0, True, True),
+        (False, 7.0, 7.0, True, True),
+        (True, None, 60.0, False, False),
+        (True, 7.0, 7.0, True, True),
+    ],
+)
+def test_the_default_of_timeout_bounds_a_rebalance_only_while_nothing_moves(
+    file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    rebalance: bool,
+    timeout: float | None,
+    seconds: float,
+    bounded: bool,
+    limit: bool,
+) -> None:
+    """A limit that was given is that of the whole run, of its connections and of the helper process."""
+    asked: list[bootstrap.Request] = []
+
+    async def up(request: bootstrap.Request) -> UpResult:
+        asked.append(request)
+        raise NodeFailed.of("x", "no.")
+
+    monkeypatch.setattr(bootstrap, "up", up)
+    commands.up(Shell(quiet=True), file, UpOptions(rebalance=rebalance), ConnectOptions(timeout))
+    (request,) = asked
+    assert (request.rebalance, request.timeout, request.bounded) == (rebalance, seconds, bounded)
+    assert isinstance(request.fleet, Fleet)
+    assert isinstance(request.helper, Standby)
+    assert (request.fleet._deadline is not None) == limit
+    assert request.helper._beats != bounded
+
+
+def test_a_run_that_failed_tells_what_it_had_moved(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def up(request: bootstrap.Request) -> UpResult:
+        failed = NodeFailed.of("x", "no.")
+        failed.outcome = rebalanced()
+        raise failed
+
+    monkeypatch.setattr(bootstrap, "up", up)
+    assert commands.up(Shell(), file, UpOptions(rebalance=True), ConnectOptions()) is Exit.NODE
+    shown = capsys.readouterr().err
+    assert shown.startswith("4,096 slots with 50,000 keys moved in 2.0 s\n")
+    assert shown.endswith("error: no.\n")
+    assert commands.up(Shell(json=True), file, UpOptions(rebalance=True), ConnectOptions()) is Exit.NODE
+    shown = capsys.readouterr().out
+    assert json.loads(shown)["moved"] == {"slots": 4096, "keys": 50_000, "seconds": 2.04}
+    assert json.loads(shown)["retired"][0] == "127.0.0.1:7009"
+
+
+def test_a_node_that_is_known_only_by_its_id_has_the_password_of_most_nodes() -> None:
+    topology = load(
+        "version: 1\nnodes: [10.0.0.1:1, 10.0.0.2:1, {host: 10.0.0.3, port: 1, auth: {password: b}}]\n"
+        "auth: {username: ops, password: a}\n",
+        "t.yaml",
+    )
+    credential = _credential(topology, passwords(topology, ConnectOptions()))
+    assert [credential(node) for node in topology.nodes] == [("ops", "a"), ("ops", "a"), (None, "b")]
+    assert credential(Node("cb0d4aa4" * 5, "10.0.0.4", 1)) == ("ops", "a")
 
 
 def test_a_plan_can_be_seen_with_the_other_strategy(file: Path) -> None:

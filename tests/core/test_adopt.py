@@ -9,7 +9,7 @@ import pytest
 
 from clusterboot.core.adopt import adopt, needs_recheck
 from clusterboot.core.plan import plan
-from clusterboot.core.steps import AddSlots, Meet, Replicate, SetEpoch
+from clusterboot.core.steps import AddSlots, Meet, MoveSlots, Replicate, SetEpoch
 from clusterboot.errors import Exit, Problem
 from clusterboot.slots import NONE
 from clusterboot.topology import Topology
@@ -355,18 +355,19 @@ def test_what_a_mixed_cluster_has_otherwise_is_told_by_the_placement_that_is_nea
     assert len(told_of) == 1
 
 
-def test_slots_that_another_node_is_to_have_are_refused_for_each_of_the_two() -> None:
+def test_slots_that_another_node_is_to_have_are_kept_with_a_warning_and_moved_on_demand() -> None:
     top = hosts(
         topology(*(node(n, slots=slots(s)) for n, s in (("a", "0-9"), ("b", "10-19"), ("c", "20-16383"))))
     )
     world = fresh(top)
     serve(world, a="10-19", b="0-9", c="20-16383")
     world.join(*"abc")
-    refusals = adopt(top, world.views()).refusals
-    assert [(each.code, each.node, each.peer) for each in refusals if each.peer] == [
-        ("slots-elsewhere", "a", "b"),
-        ("slots-elsewhere", "b", "a"),
-    ]
+    adopted = adopt(top, world.views())
+    assert (adopted.refusals, adopted.stages) == ((), ())
+    assert [each.code for each in adopted.target.warnings] == ["shares-differ"]
+    assert adopted.target.spots["a"].slots == slots("10-19")
+    [moves] = adopt(top, world.views(), rebalance=True).stages
+    assert moves == (MoveSlots("a", "b", slots("10-19")), MoveSlots("b", "a", slots("0-9")))
 
 
 def test_a_failover_is_no_replica_too_many() -> None:

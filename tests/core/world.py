@@ -15,7 +15,17 @@ from typing import Any
 from hypothesis import settings
 
 from clusterboot.core.groups import group
-from clusterboot.core.steps import AddSlots, Meet, Replicate, SetEpoch, Step
+from clusterboot.core.steps import (
+    AddSlots,
+    Failover,
+    Forget,
+    Meet,
+    MoveSlots,
+    Replicate,
+    Reset,
+    SetEpoch,
+    Step,
+)
 from clusterboot.core.views import Peer, View
 from clusterboot.slots import ALL, NONE, Slots, union
 from clusterboot.topology import Node, Topology
@@ -126,6 +136,7 @@ class World:
 
     def do(self, *steps: Step) -> None:
         """Take steps as servers do; what a server would refuse fails."""
+        reset = {step.node for step in steps if isinstance(step, Reset)}
         for step in steps:
             server = self[step.node]
             match step:
@@ -147,6 +158,33 @@ class World:
                     assert self[primary].primary is None, f"{step}: can only replicate a primary"
                     assert server.primary or not (server.slots or server.keys), f"{step}: not empty"
                     server.primary = primary
+                case Failover(_, peer):
+                    assert server.primary == peer, f"{step}: not its replica"
+                    old = self[peer]
+                    server.slots, old.slots = old.slots, NONE
+                    server.primary, old.primary = None, step.node
+                    for each in self.servers.values():
+                        if each.primary == peer:
+                            each.primary = step.node
+                case MoveSlots(_, peer, wanted):
+                    assert not wanted - server.slots, f"{step}: not its slots"
+                    assert self[peer].primary is None, f"{step}: to a replica"
+                    assert server.primary is None, f"{step}: from a replica"
+                    assert peer in server.knows, f"{step}: unknown node"
+                    server.slots -= wanted
+                    self[peer].slots |= wanted
+                case Forget(_, _, node_id):
+                    gone = {other for other in server.knows if self[other].id == node_id}
+                    assert server.primary not in gone, f"{step}: can't forget my master"
+                    server.knows -= gone
+                    server.lines = tuple(line for line in server.lines if line.id != node_id)
+                case Reset(_, node_id):
+                    assert server.id == node_id, f"{step}: another node"
+                    assert not server.slots, f"{step}: it serves"
+                    staying = (each for each in self.servers.values() if each.name not in reset)
+                    assert not any(step.node in each.knows for each in staying), f"{step}: known"
+                    server.id, server.primary = f"{int(node_id, 16) + 0xABC000:040x}", None
+                    server.knows, server.epoch = set(), 0
 
 
 def fresh(top: Topology) -> World:

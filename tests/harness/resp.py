@@ -12,10 +12,22 @@ class Error(str):
     __slots__ = ()
 
 
-class Connection:
-    """One blocking connection. `send` and `read` are separate so that many nodes can be asked at once."""
+def packed(*command: object) -> bytes:
+    """Return a command as it is sent."""
+    parts = [part if isinstance(part, bytes) else str(part).encode() for part in command]
+    return b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
 
-    def __init__(self, address: str, *, timeout: float = 5.0, password: str | None = None) -> None:
+
+class Connection:
+    """One blocking connection. `send` and `read` are separate so that many nodes can be asked at once.
+
+    With `raw` the data in replies is bytes.
+    """
+
+    def __init__(
+        self, address: str, *, timeout: float = 5.0, password: str | None = None, raw: bool = False
+    ) -> None:
+        self._raw = raw
         host, _, port = address.rpartition(":")
         self.socket = socket.create_connection((host.strip("[]"), int(port)), timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -38,10 +50,7 @@ class Connection:
         self.socket.close()
 
     def send(self, *command: object) -> None:
-        parts = [part if isinstance(part, bytes) else str(part).encode() for part in command]
-        self.socket.sendall(
-            b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
-        )
+        self.socket.sendall(packed(*command))
 
     def read(self) -> Any:
         """Return the next reply: str, int, None, list, or `Error` (never raised)."""
@@ -62,11 +71,11 @@ class Connection:
                 return None if rest == "-1" else [self.read() for _ in range(int(rest))]
         raise ConnectionError(f"not a RESP2 reply: {line!r}")
 
-    def _bulk(self, size: int) -> str:
+    def _bulk(self, size: int) -> str | bytes:
         data = self.stream.read(size + 2)
         if len(data) != size + 2:
             raise ConnectionError("the server closed the connection")
-        return data[:-2].decode(errors="replace")
+        return data[:-2] if self._raw else data[:-2].decode(errors="replace")
 
     def call(self, *command: object) -> Any:
         """Send one command and return its reply."""

@@ -36,10 +36,15 @@ _READS = {
     "CLUSTER": {
         *("COUNT-FAILURE-REPORTS", "COUNTKEYSINSLOT", "GETKEYSINSLOT", "HELP", "INFO", "KEYSLOT", "LINKS"),
         *("MYID", "MYSHARDID", "NODES", "REPLICAS", "SHARDS", "SLAVES", "SLOT-STATS", "SLOTS"),
+        "GETSLOTMIGRATIONS",
     },
     "CONFIG": {"GET", "HELP"},
+    "FUNCTION": {"DUMP", "LIST", "STATS"},
 }
-_CHANGES = {"FAILOVER", "FLUSHALL", "FLUSHDB", "REPLICAOF", "SHUTDOWN", "SLAVEOF"}
+_CHANGES = {
+    *("FAILOVER", "FLUSHALL", "FLUSHDB", "REPLICAOF", "SHUTDOWN", "SLAVEOF"),
+    *("MIGRATE", "RESTORE", "RESTORE-ASKING"),
+}
 
 # Probes for permission that every server refuses, whatever its state: they change nothing.
 PROBES = (
@@ -51,6 +56,10 @@ PROBES = (
     ("CONFIG", "SET", "cluster-node-timeout", "x"),
     ("CLUSTER", "RESET", "x"),
     ("FLUSHALL", "x"),
+    ("CLUSTER", "FORGET", "x"),
+    ("CLUSTER", "FAILOVER", "x"),
+    ("CLUSTER", "SETSLOT", "x", "x"),
+    ("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", "x", "x", "NODE", "x"),
 )
 
 # Holds a pipe to the test process. When that process is gone, however it died, the pipe closes and
@@ -320,6 +329,14 @@ class Servers:
         self.kill(index)
         self.processes[index] = self._start(index)
         self._wait(index)
+
+    def wipe(self, index: int) -> None:
+        """Start node `index` again as after the loss of its disk: with a new id and without data."""
+        self.kill(index)
+        for path in (self.folder / str(self.ports[index])).iterdir():
+            if path.name != "log":
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        self.restart(index)
 
     def topology(self, **keys: object) -> str:
         """Return a topology of all nodes as YAML; `keys` are added to it or replace what is there."""

@@ -27,6 +27,9 @@ class _Fleet:
     def ip(self, name: str) -> str:
         return "192.0.2.1"
 
+    def add(self, node: object) -> None:
+        raise AssertionError(node)
+
 
 def _views(**keys: int) -> dict[str, View]:
     return {

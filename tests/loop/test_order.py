@@ -44,9 +44,6 @@ class Helper:
             raise OSError(11, "Resource temporarily unavailable")
         self.started.append(len(self.fleet.sent))
 
-    def renew(self) -> None:
-        """Nothing waits here."""
-
     def dismiss(self) -> None:
         self.dismissed.append(len(self.fleet.sent))
 

@@ -58,6 +58,9 @@ class Model:
     def ip(self, name: str) -> str:
         return "192.0.2.1"
 
+    def add(self, node: object) -> None:
+        raise AssertionError(node)
+
     def _is(self, when: Mapping[str, tuple[float, float]], name: str) -> bool:
         since, until = when.get(name, (0.0, 0.0))
         return since <= self.now < until

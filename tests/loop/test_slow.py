@@ -63,6 +63,9 @@ class Loading:
     def ip(self, name: str) -> str:
         return name
 
+    def add(self, node: object) -> None:
+        raise AssertionError(node)
+
 
 def test_a_node_that_answers_while_it_loads_is_named_at_the_beginning_and_at_the_end() -> None:
     observed = asyncio.run(survey(Loading(), ["a"]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 
 import pytest
@@ -32,3 +33,31 @@ def test_a_helper_that_gets_no_cpu_has_ended_when_it_is_dismissed(monkeypatch: p
     helper.dismiss()
     assert process.returncode == -signal.SIGKILL
     helper.dismiss()  # once more: nothing happens
+
+
+@pytest.mark.parametrize("beats", [True, False])
+def test_a_helper_waits_as_long_as_it_gets_signs_of_life(beats: bool) -> None:
+    """A run that moves slots may take hours, but one that is stopped in the middle is still noticed."""
+    with socket.create_server(("127.0.0.1", 0)) as node:
+        node.setblocking(False)
+        port = node.getsockname()[1]
+        topology = load(f"version: 1\nnodes: [127.0.0.1:{port}]\n", "t.yaml")
+
+        async def held_up() -> None:
+            helper = Standby(topology, {f"127.0.0.1:{port}": (None, None)}, 0.8, beats=beats)
+            await helper.start()
+            try:
+                loop = asyncio.get_running_loop()
+                if beats:
+                    with pytest.raises(TimeoutError):
+                        await asyncio.wait_for(loop.sock_accept(node), 4)
+                    # The event loop is held up, as if this process were stopped.
+                    node.settimeout(30)
+                    node.accept()[0].close()
+                else:
+                    connected, _ = await asyncio.wait_for(loop.sock_accept(node), 30)
+                    connected.close()
+            finally:
+                helper.dismiss()
+
+        asyncio.run(held_up())

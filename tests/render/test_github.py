@@ -13,7 +13,7 @@ from clusterboot.errors import Exit, Problem
 from clusterboot.render import github, workflow
 from clusterboot.render.page import console
 from tests.harness.cli import clusterboot
-from tests.render import paper
+from tests.render import moving, paper
 
 
 @pytest.fixture
@@ -122,6 +122,16 @@ def test_the_summary_says_why_it_is_not_ready() -> None:
     text = github.summary(broken, [Problem("x", "b does *not* answer", exit=Exit.NODE)])
     assert text.startswith("### ❌ Cluster")
     assert "- b does \\*not\\* answer\n" in text
+
+
+def test_the_summary_says_what_moved_and_what_a_dry_run_would_move() -> None:
+    done, dry = github.summary(moving.rebalanced()), github.summary(moving.dry())
+    assert "\n- 4,096 slots with 50,000 keys moved in 2.0 s\n" in done
+    assert "retired: their entries under 'retire' can be deleted now\n" in done
+    assert "| from |" not in done
+    assert "- missing: 1 MEET, 1 REPLICATE, 1 FAILOVER, 4 slot moves, 10 FORGETs, 2 RESETs\n" in dry
+    assert "\n| 127.0.0.1:7009 | 127.0.0.1:7004 | 820 | 9,840 | atomic |\n" in dry
+    assert dry.index("|---|---|--:|--:|---|") < dry.index("| node |")
 
 
 def test_a_broken_file_annotates_and_json_stays_one_document(actions: Path) -> None:

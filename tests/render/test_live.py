@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from clusterboot.core.events import Done, Event, Looked, Note, Phase, Planned, Warned
+from clusterboot.core.events import Done, Event, Looked, Moved, Note, Phase, Planned, Warned
 from clusterboot.core.placement import Placement
 from clusterboot.core.plan import Plan
 from clusterboot.core.verdict import NodeHealth, Verdict
@@ -22,6 +22,7 @@ from clusterboot.render import live
 from clusterboot.render.reporter import RunReporter
 from clusterboot.slots import ALL
 from clusterboot.topology import Topology
+from tests.render.moving import moving
 from tests.render.paper import (
     NOT_SEEN,
     REASONS,
@@ -138,6 +139,34 @@ def test_a_long_phase_tells_how_far_it_is_now_and_then() -> None:
     )
 
 
+def test_plain_lines_while_slots_move() -> None:
+    to = console(terminal=False)
+    tell(to, moving(12))
+    assert written(to) == (
+        "   0.0 s  look: 8 nodes\n"
+        "   0.1 s  plan: 1 MEET, 1 REPLICATE, 1 FAILOVER, 4 slot moves, 10 FORGETs, 2 RESETs\n"
+        "   0.1 s    56 of 56 links, 8 of 8 nodes ready\n"
+        "   0.1 s  rebalance: 4,096 slots\n"
+        "   5.1 s    1,706 of 4,096 slots, 20,833 of about 50,000 keys, 4,167 keys/s, about 7 s left\n"
+        "  10.1 s    3,413 of 4,096 slots, 41,666 of about 50,000 keys, 4,167 keys/s, about 2 s left\n"
+        "  12.1 s    4,096 of 4,096 slots, 50,000 keys, 4,167 keys/s\n"
+        "  12.1 s  retire: 127.0.0.1:7009, 127.0.0.1:7010\n"
+        "  13.3 s    10 FORGETs, 2 RESETs\n"
+    )
+
+
+def test_every_stage_of_a_rebalance_has_its_line() -> None:
+    to = console(terminal=False)
+    stages = [Phase("move", "b takes the place of a"), Phase("move", "10 slots to c"), Phase("mesh", "x")]
+    reporter = tell(to, [(1.0, stages[0]), (1.0, stages[1]), (2.0, stages[2]), (1.0, Phase("mesh", "y"))])
+    assert [line[10:] for line in written(to).splitlines()] == [
+        "rebalance: b takes the place of a",
+        "rebalance: 10 slots to c",
+        "wait for mesh: x",
+    ]
+    assert reporter.spent() == "rebalance 3.0s · mesh 1.0s"
+
+
 def frame(
     width: int, events: Sequence[tuple[float, Event]], height: int = 25, **options: bool | str
 ) -> list[str]:
@@ -192,6 +221,35 @@ def test_the_screen_on_40_columns_in_ascii() -> None:
         "  127.0.0.1:7005  sees 2/5  joining",
         "  127.0.0.1:7006  sees 2/5  joining",
     ]
+
+
+@pytest.mark.parametrize("color", [True, False])
+def test_the_screen_while_slots_move(color: bool) -> None:
+    shown = frame(80, moving()[:12], color=color)
+    half = "━" * 20 + ("╺" + "━" * 19 if color else " " * 20)  # with colour the rest of the bar is dim
+    assert shown[0][1:] == " rebalance: 4,096 slots  2.1 s"
+    assert shown[1:] == [
+        f"  slots {half} 2,048 of 4,096",
+        "  25,000 of about 50,000 keys, 12,500 keys/s, about 2 s left",
+    ]
+
+
+def test_the_screen_on_40_columns_while_slots_without_keys_move() -> None:
+    away = Looked(verdict(local(8)), ("127.0.0.1:7003",))
+    shown = frame(40, [*moving(400, keys=0)[:104], (0.0, away)], encoding="ascii")
+    assert shown[0][1:] == " rebalance: 4,096 slots  25.1 s"
+    assert shown[1:] == [
+        "  slots -                   256 of 4,096",
+        "  10 slots/s, about 6 min left",
+        "  away: 127.0.0.1:7003",
+    ]
+
+
+def test_the_screen_after_a_move_is_that_of_the_nodes_again() -> None:
+    shown = frame(80, moving())
+    assert shown[0][1:] == " retire: 127.0.0.1:7009, 127.0.0.1:7010  5.3 s"
+    assert shown[-1] == "  10 FORGETs, 2 RESETs"
+    assert shown[2].endswith("8 of 8")
 
 
 def test_a_phase_under_way_never_wears_the_sign_of_the_verdict() -> None:
@@ -334,10 +392,16 @@ verdicts = st.builds(
     st.just(()),
 )
 whole = valid(SIX)
+amounts = st.integers(0, 16384)
 events = st.one_of(
     st.builds(
         Phase,
-        st.sampled_from(["look", "lower", "meet", "mesh", "replicate", "ready", "restore", "down", "new"]),
+        st.sampled_from(
+            [
+                *("look", "lower", "meet", "mesh", "replicate", "ready", "restore", "move", "retire", "down"),
+                "new",
+            ]
+        ),
         names,
     ),
     st.sampled_from(
@@ -351,6 +415,7 @@ events = st.one_of(
     st.builds(Looked, verdicts, st.lists(names, max_size=3).map(tuple)),
     st.builds(Warned, st.builds(Problem, names, names, hint=st.none() | names)),
     st.builds(Note, names),
+    st.builds(Moved, amounts, amounts, amounts, amounts, st.floats(0, 1e6)),
 )
 
 

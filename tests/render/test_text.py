@@ -29,6 +29,7 @@ from clusterboot.errors import Exit, Problem
 from clusterboot.render import json, plan_text, problems, text
 from clusterboot.slots import Slots
 from clusterboot.topology import Node, Topology
+from tests.render import moving
 from tests.render.paper import (
     GOLDEN,
     NOT_SEEN,
@@ -148,6 +149,10 @@ SCREENS: dict[str, Callable[[Console], None]] = {
     "up-mesh": lambda to: text.up(to, replace(formed(local(3, slots="none")), boost=None)),
     "up-meet-only": lambda to: text.up(to, replace(formed(), mesh_only=True, boost=None)),
     "up-out-of-time": lambda to: text.up(to, unlucky()),
+    "up-rebalance": lambda to: text.up(to, moving.rebalanced()),
+    "dry-run-rebalance": lambda to: text.up(to, moving.dry()),
+    "dry-run-rebalance-big": lambda to: text.up(to, moving.dry(40)),
+    "plan-retire": lambda to: plan_text.plan(to, valid(moving.grown())),
     "dry-run": lambda to: text.up(to, dry()),
     "dry-run-ready": lambda to: text.up(
         to, replace(formed(), plan=Plan((), 1), steps=(), boost=None, dry_run=True)

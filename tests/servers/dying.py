@@ -1,10 +1,10 @@
 """clusterboot that gets a signal at its k-th changing command: a driver for tests of what comes after.
 
-    python -m tests.servers.dying K answered|sent|SIGINT|SIGTERM|PID [alone] up TOPOLOGY …
+    python -m tests.servers.dying K answered|sent|SIGINT|SIGTERM|PID|kill:PID [alone] up TOPOLOGY …
 
 `answered` dies by SIGKILL when the reply to the k-th changing command has come, `sent` when the command
 has gone out and before its reply is read; a named signal comes with the reply. With a PID the process
-of that id is stopped, and the run goes on. With `alone` the helper
+of that id is stopped (with `kill:PID` killed), and the run goes on. With `alone` the helper
 process is killed first, in one go with its parent. Commands that go out in one go are sent one by one here,
 so that every k is a moment of its own, but for MULTI to EXEC. A run with fewer changing commands ends as
 always.
@@ -26,12 +26,21 @@ from clusterboot.wire.client import Fleet
 from clusterboot.wire.replies import Command
 from tests.harness.servers import PROBES
 
-_READS = {"INFO", "NODES", "MYID", "GET", "LINKS", "SLOTS", "SHARDS"}
+_READS = {
+    *("INFO", "NODES", "MYID", "GET", "LINKS", "SLOTS", "SHARDS"),
+    *("COUNTKEYSINSLOT", "GETKEYSINSLOT", "GETSLOTMIGRATIONS"),
+    *("LIST", "DUMP"),
+}
 
 
 def changing(commands: Sequence[Command]) -> bool:
     return any(
-        command[0] in ("CLUSTER", "CONFIG") and command[1] not in _READS and command not in PROBES
+        command[0] in ("MIGRATE", "RESTORE")
+        or (
+            command[0] in ("CLUSTER", "CONFIG", "FUNCTION")
+            and command[1] not in _READS
+            and command not in PROBES
+        )
         for command in commands
     )
 
@@ -73,6 +82,8 @@ def install(last: int, moment: str, *, alone: bool) -> None:
             replies += await ask(self, name, *unit, **options)
             if dies and moment.isdigit():
                 os.kill(int(moment), signal.SIGSTOP)
+            elif dies and moment.startswith("kill:"):
+                os.kill(int(moment.removeprefix("kill:")), signal.SIGKILL)
             elif dies:
                 die(signal.Signals[moment] if moment.startswith("SIG") else signal.SIGKILL)
         return replies

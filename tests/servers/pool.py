@@ -48,6 +48,7 @@ _FRESH = {
     "cluster-announce-bus-port": "0",
     "requirepass": "",
     "masterauth": "",
+    "maxmemory": "0",
     "slowlog-log-slower-than": "0",
     "slowlog-max-len": "100000",
 }
@@ -205,10 +206,8 @@ def freshen(addresses: Iterable[str]) -> None:
                 connection,
                 [
                     ("ACL", "DELUSER", "ops"),
-                    (
-                        "CONFIG",
-                        "RESETSTAT",
-                    ),
+                    ("FUNCTION", "FLUSH"),
+                    ("CONFIG", "RESETSTAT"),
                     ("SLOWLOG", "RESET"),
                 ],
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import json
 import os
@@ -9,7 +10,7 @@ import re
 import subprocess
 import sys
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,18 @@ import pytest
 from clusterboot import commands
 from clusterboot.commands import ConnectOptions, UpOptions
 from clusterboot.commands.shell import Shell
-from clusterboot.errors import Exit
+from clusterboot.core.steps import MoveSlots
+from clusterboot.errors import Exit, Problem
+from clusterboot.loop.act import forbidden
+from clusterboot.loop.alone import alone
+from clusterboot.loop.functions import copy_functions
+from clusterboot.loop.measure import measure
+from clusterboot.loop.move import Mover
+from clusterboot.loop.same import same_value
+from clusterboot.slots import Slots
+from clusterboot.wire.replies import Command
 from tests.conftest import ONE_KIND
+from tests.harness.asking import asking
 from tests.harness.cli import ROOT, clusterboot
 from tests.harness.ready import why_not_ready
 from tests.harness.servers import Servers
@@ -310,3 +321,90 @@ def test_a_password_is_asked_for_at_the_terminal_only_and_not_echoed(
     outcome = clusterboot("status", file, "--ask-pass", stdin=SECRET)
     assert outcome.exit == 2, outcome
     assert "--ask-pass" in outcome.err
+
+
+def for_rebalance(kind: str) -> list[str]:
+    """The documented rules of a user that may move slots too: all servers, functions, atomic jobs."""
+    text = (ROOT / "docs" / "security.md").read_text()
+    every, functions, jobs = re.findall(r"^ACL SETUSER clusterboot ([~+].+)$", text, re.MULTILINE)
+    more = {"redis62": [], "redis70": [functions], "valkey91": [functions, jobs]}[kind]
+    return [*documented(kind), *every.split(), *(rule for line in more for rule in line.split())]
+
+
+def test_a_user_with_only_the_documented_rules_moves_slots_and_retires_nodes(nodes: Take) -> None:
+    three = nodes(3)
+    three.join(range(3), [(0, 8191), (8192, 16383)])
+    for index in range(3):
+        three.until(lambda at=index: "cluster_state:ok" in three.ok(at, "CLUSTER", "INFO"), "it is ok")
+    for key in ("{a}1", "{a}2", "{a}3"):  # slot 15495
+        three.ok(1, "SET", key, "value")
+    if three.kind != "redis62":
+        three.ok(1, "FUNCTION", "LOAD", "#!lua name=lib\nredis.register_function('f', function() end)")
+    allow(three, for_rebalance(three.kind))
+    source, target = three.addresses[1], three.addresses[2]
+    last: list[Command] = [("CLUSTER", "FAILOVER"), ("CLUSTER", "FORGET"), ("CLUSTER", "RESET")]
+
+    async def move() -> None:
+        async with asking(three.addresses, username="ops", password=SECRET) as (fleet, views):
+            measured = await measure(fleet, [MoveSlots(source, target, Slots.of([(15000, 15999)]))], views)
+            assert measured.problems == ()
+            async with alone(fleet, views, lambda problems: pytest.fail(str(list(problems)))):
+                await copy_functions(fleet, views[source], views[target])
+                mover = Mover(fleet, lambda event: None)
+                await mover.run(measured.transfers, views)
+            assert (mover.slots, mover.keys) == (1000, 3)
+            assert await forbidden(fleet, [(target, command) for command in last]) == []
+            assert await fleet.ask(target, ("CLUSTER", "MYID")) == [views[target].id]
+
+    asyncio.run(move())
+    assert three.ok(2, "GET", "{a}2") == "value"
+
+
+def test_the_documented_rules_are_enough_to_compare_values_of_every_type(nodes: Take) -> None:
+    """What a key that is on both sides needs, before it may be replaced."""
+    two = nodes(2)
+    two.join(range(2), [(0, 8191), (8192, 16383)])
+    for index in range(2):
+        two.until(lambda at=index: "cluster_state:ok" in two.ok(at, "CLUSTER", "INFO"), "it is ok")
+    two.ok(0, "CLUSTER", "SETSLOT", "15495", "IMPORTING", two.id(1))
+    made = {
+        "{a}string": ("SET", "{a}string", "x" * 10),
+        "{a}list": ("RPUSH", "{a}list", "x", "y"),
+        "{a}hash": ("HSET", "{a}hash", "f", "x"),
+        "{a}set": ("SADD", "{a}set", "x", "y"),
+        "{a}zset": ("ZADD", "{a}zset", "1", "x"),
+        "{a}stream": ("XADD", "{a}stream", "1-1", "f", "x"),
+    }
+    allow(two, for_rebalance(two.kind))
+    source, target = two.addresses[1], two.addresses[0]
+
+    async def compare() -> None:
+        async with asking(two.addresses) as (fleet, _):
+            for command in made.values():
+                await fleet.ask(source, command)
+                await fleet.ask(target, ("ASKING",), command)
+        async with asking(two.addresses, username="ops", password=SECRET) as (fleet, views):
+            for key in made:
+                assert await same_value(fleet, views[source], views[target], 0, key), key
+
+    asyncio.run(compare())
+    two.ok(0, "CLUSTER", "SETSLOT", "15495", "STABLE")
+
+
+def test_a_rule_that_moving_needs_is_named_before_a_key_moves(
+    nodes: Take, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three = nodes(3)
+    three.join(range(3), [(0, 8191), (8192, 16383)])
+    source, target = three.addresses[1], three.addresses[2]
+    missing = "+cluster|migrateslots" if three.kind == "valkey91" else "+migrate"
+    allow(three, [rule for rule in for_rebalance(three.kind) if rule != missing])
+
+    async def look() -> Sequence[Problem]:
+        async with asking(three.addresses, username="ops", password=SECRET) as (fleet, views):
+            step = MoveSlots(source, target, Slots.of([(15000, 15999)]))
+            return (await measure(fleet, [step], views)).problems
+
+    (found,) = asyncio.run(look())
+    assert (found.code, found.node) == ("no-permission", source)
+    assert missing in (found.hint or "")

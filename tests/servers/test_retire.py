@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from clusterboot.errors import Refused
-from clusterboot.loop.retire import Leaving, retire
+from clusterboot.loop.retire import Leavers, retire
 from tests.servers.conftest import Take
 from tests.servers.pool import Nodes
 from tests.servers.shards import Tools, drain, form, full_syncs, mine, play
@@ -45,7 +45,7 @@ def test_a_drained_shard_leaves_and_nothing_brings_it_back(nodes: Take, timeout:
     assert mine(six, 0, 5)[3] == ids["n2"], "its replica stays with it"
 
     async def leave(tools: Tools) -> tuple[str, ...]:
-        return await retire(tools.fleet, tools.actor, STAY, Leaving(ids, {}))
+        return await retire(tools.fleet, tools.actor, STAY, Leavers(ids, {}))
 
     assert play(file, leave) == ("n2", "n5")
     staying = {six.id(index) for index in (0, 1, 3, 4)}
@@ -62,7 +62,7 @@ def test_who_still_has_slots_is_refused_and_nothing_is_changed(nodes: Take) -> N
     six.forget()
 
     async def leave(tools: Tools) -> None:
-        await retire(tools.fleet, tools.actor, STAY, Leaving(ids, {}))
+        await retire(tools.fleet, tools.actor, STAY, Leavers(ids, {}))
 
     with pytest.raises(Refused) as refused:
         play(file, leave)

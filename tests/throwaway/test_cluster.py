@@ -29,6 +29,7 @@ nodes:
 replicas: 1
 plan: {hub: 10.0.0.2:6379}
 tls: true
+retire: [10.0.0.5:6379]
 """
 
 
@@ -114,6 +115,7 @@ def test_on_ports_keeps_the_placement_and_replaces_the_addresses() -> None:
     }
     assert {name: (s.role, s.primary, s.slots) for name, s in place(moved).spots.items()} == wanted
     assert moved.hub == "127.0.0.1:10002"
+    assert moved.retire == ()
     assert [node.zone for node in moved.nodes] == ["x", "y", "x", "y"]
     assert (moved.tls, {(node.auth, node.announce, node.bus_port) for node in moved.nodes}) == (
         None,

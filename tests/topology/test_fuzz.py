@@ -22,6 +22,7 @@ bounded = settings(max_examples=100, derandomize=True, database=None, deadline=N
 
 WORDS = st.sampled_from(
     [
+        "retire", "id",
         "version", "name", "nodes", "replicas", "slots", "plan", "strategy", "hub", "boost", "extra_meets",
         "auth", "username", "password", "password_env", "password_file", "tls", "ca", "cert", "key", "verify",
         "server_name", "min_version", "servers", "command", "config", "host", "port", "bus_port", "zone",
@@ -39,6 +40,7 @@ VALUES = st.one_of(
             "a:1", "a:1-6", "h{0..3}:6379", "[::1]:7001@17001", "::1", "10.0.0.1", "10.0.0.256:1", "primary",
             "replica", "none", "auto", "star", "chain", "0-5460", "16384", 1, 6379, 65536, "h:60000", "x@y:1",
             "redis://u:p@h:1", "h{0..999999999}:1-65535", "7001:7006", "~/x", "\x1b[0m", "\ud800", "1.2",
+            "a" * 40,
         ]
     ),
 )  # fmt: skip
@@ -166,6 +168,10 @@ def _written(topology: Topology) -> str:
             version=1,
             name=topology.name,
             nodes=[node(each) for each in topology.nodes],
+            retire=[
+                (node(each.node) if each.node else {}) | _present(id=each.id, name=each.name)
+                for each in topology.retire
+            ],
             replicas=topology.replicas or None,
             slots=topology.slots,
             plan=_present(
@@ -193,6 +199,11 @@ AUTHS = st.fixed_dictionaries(
         lambda secret: user | secret
     )
 )  # fmt: skip
+
+# Ports of their own: no entry is like another, and none like a node.
+RETIRED = st.sampled_from(
+    ["h:101", "h:111-113@20111-20113", "ab" * 20, {"id": "1" * 40, "name": "gone"}]
+) | AUTHS.map(lambda auth: {"host": "h", "port": 121, "auth": auth})
 
 
 @st.composite
@@ -222,6 +233,7 @@ def valid_files(draw: st.DrawFn) -> str:
             {},
             optional={
                 "name": st.from_regex(r"[a-z][a-z0-9.-]{0,8}", fullmatch=True),
+                "retire": st.lists(RETIRED, max_size=4, unique_by=lambda entry: str(entry)[:12]),
                 "plan": st.sampled_from([{"strategy": "chain"}, {"boost": False}, {"extra_meets": False}]),
                 "servers": st.fixed_dictionaries(
                     {
@@ -246,6 +258,12 @@ def test_a_topology_written_out_again_loads_the_same(text: str) -> None:
 
 def _without_places(topology: Topology) -> Topology:
     nodes = tuple(replace(node, line=0) for node in topology.nodes)
+    retire = tuple(
+        replace(each, line=0, node=each.node and replace(each.node, line=0)) for each in topology.retire
+    )
     return replace(
-        topology, nodes=nodes, warnings=tuple(replace(each, line=0, column=0) for each in topology.warnings)
+        topology,
+        nodes=nodes,
+        retire=retire,
+        warnings=tuple(replace(each, line=0, column=0) for each in topology.warnings),
     )

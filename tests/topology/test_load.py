@@ -8,7 +8,7 @@ import pytest
 
 from clusterboot.errors import Exit
 from clusterboot.slots import NONE, Slots
-from clusterboot.topology import Announce, Auth, Secret, Servers, Tls, Topology, load
+from clusterboot.topology import Announce, Auth, Node, Retire, Secret, Servers, Tls, Topology, load
 
 FULL = """
 version: 1
@@ -27,6 +27,12 @@ nodes:
     auth: {username: ops, password_env: REDIS_A}
   - {host: 10.0.0.2, port: 6379, replica_of: "10.0.0.1:6379", zone: eu-1b}
   - {host: 10.0.0.3, port: 6379, weight: 2}
+retire:
+  - 10.0.0.7:7001-7002@17101-17102
+  - 0F3BFA9EA8A4DCD4AEB0D02DD59AD0E7A4AB3F36
+  - {name: gone, host: "::2", port: 6379, bus_port: 16379, auth: {password: x}}
+  - {id: 1e3bfa9ea8a4dcd4aeb0d02dd59ad0e7a4ab3f36, host: 10.0.0.8, port: 6379}
+  - {id: 2e3bfa9ea8a4dcd4aeb0d02dd59ad0e7a4ab3f36, name: lost}
 replicas: 1
 slots: auto
 plan: {strategy: star, hub: "10.0.0.1:6379", boost: false, extra_meets: no}
@@ -71,6 +77,35 @@ def test_every_key_of_the_format_arrives() -> None:
     assert topology.servers == Servers(
         "redis-server", (("maxmemory", "64mb"), ("appendonly", "yes"), ("hz", "20"), ("save", ""))
     )
+
+
+def test_members_that_leave_are_reached_like_all_others() -> None:
+    topology = load(FULL, "t.yaml")
+    shared = Auth("default", password_file=Path("secret/redis"))
+    one, two, short, gone, both, lost = topology.retire
+    assert one.node == Node("10.0.0.7:7001", "10.0.0.7", 7001, 17101, auth=shared, line=19)
+    assert (two.name, two.id, two.line) == ("10.0.0.7:7002", None, 19)
+    gone_id = "0f3bfa9ea8a4dcd4aeb0d02dd59ad0e7a4ab3f36"
+    assert short == Retire(gone_id, gone_id, None, 20)
+    own = Auth(password=Secret("x"))
+    assert gone == Retire("gone", None, Node("gone", "::2", 6379, 16379, auth=own, line=21), 21)
+    assert (both.name, both.id) == ("10.0.0.8:6379", "1e3bfa9ea8a4dcd4aeb0d02dd59ad0e7a4ab3f36")
+    assert both.node is not None
+    assert (lost.name, lost.id, lost.node) == ("lost", "2e3bfa9ea8a4dcd4aeb0d02dd59ad0e7a4ab3f36", None)
+    assert topology.reached == (*topology.nodes, one.node, two.node, gone.node, both.node)
+
+
+@pytest.mark.parametrize("text", ["", "retire: []\n"])
+def test_nobody_has_to_leave(text: str) -> None:
+    topology = nodes("h:1", more=text)
+    assert topology.retire == ()
+    assert topology.reached == topology.nodes
+
+
+def test_a_node_may_have_the_address_of_a_member_that_is_gone() -> None:
+    """Its id alone tells the two apart; without one, the roles of the others are checked as ever."""
+    topology = nodes("h:1", "h:2", more="retire: [0f3bfa9ea8a4dcd4aeb0d02dd59ad0e7a4ab3f36]\n")
+    assert [each.node for each in topology.retire] == [None]
 
 
 def test_the_smallest_file_has_all_defaults() -> None:

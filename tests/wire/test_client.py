@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from clusterboot.addresses import BUS_OFFSET
 from clusterboot.errors import Exit, NodeFailed
-from clusterboot.topology import Tls
+from clusterboot.topology import Retire, Tls
 from clusterboot.wire.client import Fleet
 from clusterboot.wire.failures import explain
 from tests.core.world import node, topology
@@ -160,3 +160,12 @@ def test_a_bus_port_closes_the_connection_and_the_hint_says_so(
     (found,) = caught.value.problems
     assert found.code == "connection-lost"
     assert "bus ports close connections" in (found.hint or "")
+
+
+def test_members_that_leave_have_connections_too() -> None:
+    leaving = Retire("b", None, node("b", host="127.0.0.1", port=1))
+    fleet = Fleet(topology("a", retire=(leaving, Retire("c", "c" * 40))), lambda node: (None, None))
+    with pytest.raises(NodeFailed, match="b cannot be reached: nothing listens"):
+        asyncio.run(fleet.ask("b", ("PING",)))
+    with pytest.raises(KeyError):
+        fleet.ip("c")

@@ -1,0 +1,308 @@
+"""Where `--rebalance` leads a cluster, and the stages on the way. Pure.
+
+    failovers → replicas of other primaries → slots → replicas of drained primaries → members leave
+
+Every stage is planned from a new look, when all nodes agree on the one before; so none has to be remembered.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from clusterboot.core.leaving import Leaver
+from clusterboot.core.placement import Placement, Spot, place, spelled_role, wanted_primaries
+from clusterboot.core.shares import Wanted, differences, moves, wanted
+from clusterboot.core.spread import improve
+from clusterboot.core.steps import Failover, Forget, MoveSlots, Replicate, Reset, Step
+from clusterboot.core.versions import Formats
+from clusterboot.core.views import Views
+from clusterboot.errors import Problem, refusal
+from clusterboot.slots import COUNT, NONE, Slots, union
+from clusterboot.topology import Topology
+from clusterboot.wording import agree, count, shortened
+
+Pins = Mapping[str, Spot]
+
+
+@dataclass(frozen=True, slots=True)
+class Future:
+    """The roles of the nodes that stay, once everything is done, and how they come about.
+
+    `heirs` are replicas that take the place of their primaries (by the name of the primary), `emptied` the
+    primaries that give all their slots away. `placement` has the slots as they are served now.
+    """
+
+    placement: Placement
+    heirs: Mapping[str, str]
+    emptied: frozenset[str]
+
+
+def future(topology: Topology, pins: Pins, formats: Formats, *, rebalance: bool) -> Future:
+    """Return where the nodes of `topology` go that stay, around `pins` (what all nodes are).
+
+    A replica takes the place of its primary where that one is to leave and primaries would be missing; with
+    `rebalance` also where the file swaps their roles. Without it all other roles stay.
+    """
+    staying = topology.staying
+    if not topology.leaving and not rebalance:
+        return Future(place(staying, pins, formats), {}, frozenset())
+    heirs = dict(_swapped(staying, pins)) if rebalance else {}
+    demoted = _demoted(staying, pins, heirs) if rebalance else set()
+    heirs |= _in_place_of_leaving(topology, pins, heirs, demoted)
+    emptied = {
+        name for name in topology.leaving | demoted if name not in heirs and pins.get(name, _NEW).slots
+    }
+    found: dict[str, Spot] = {}
+    for name, pin in pins.items():
+        head = name if pin.primary is None else pin.primary
+        heir = heirs.get(head, head)
+        if name in topology.leaving or name in demoted - heirs.keys():
+            continue
+        if name == heir:
+            found[name] = Spot("primary", None, pins[head].slots)
+        elif heir not in topology.leaving and heir not in emptied:
+            found[name] = Spot("replica", heir)
+    if rebalance:
+        found |= _spelled_replicas(staying, found)
+    elsewhere = union(pins[name].slots for name in emptied)
+    placed = place(staying, found, formats, elsewhere)
+    if rebalance:
+        placed = _spread(staying, placed, formats)
+    return Future(placed, heirs, frozenset(emptied))
+
+
+_NEW = Spot("primary")
+
+
+def _replicas_of(head: str, pins: Pins) -> list[str]:
+    return [name for name, pin in pins.items() if pin.primary == head]
+
+
+def _swapped(topology: Topology, pins: Pins) -> Iterator[tuple[str, str]]:
+    """Yield primaries and the replicas that take their place by the file: by the role of one or the other."""
+    nodes = {node.name: node for node in topology.nodes}
+    followed = {node.replica_of for node in topology.nodes}
+    for head in (name for name, pin in pins.items() if pin.role == "primary" and name in nodes):
+        role = spelled_role(nodes[head])
+        if role == "primary" or head in followed:
+            continue
+        replicas = [name for name in nodes if name in _replicas_of(head, pins)]
+        named = [name for name in replicas if spelled_role(nodes[name]) == "primary" or name in followed]
+        open_to_it = [name for name in replicas if spelled_role(nodes[name]) is None]
+        if named:
+            yield head, named[0]
+        elif role == "replica" and open_to_it:
+            yield head, open_to_it[0]
+
+
+def _demoted(topology: Topology, pins: Pins, heirs: Mapping[str, str]) -> set[str]:
+    """Return the serving primaries that the file calls replicas, and that no replica can succeed."""
+    return {
+        node.name
+        for node in topology.nodes
+        if node.name in pins
+        and pins[node.name].role == "primary"
+        and spelled_role(node) == "replica"
+        and node.name not in heirs
+    }
+
+
+def _in_place_of_leaving(
+    topology: Topology, pins: Pins, heirs: Mapping[str, str], demoted: set[str]
+) -> dict[str, str]:
+    staying = topology.staying
+    nodes = {node.name: node for node in staying.nodes}
+    primaries = [
+        name for name, pin in pins.items() if pin.role == "primary" and name in nodes and name not in demoted
+    ]
+    new = [node for node in staying.nodes if node.name not in pins and spelled_role(node) == "primary"]
+    missing = wanted_primaries(staying) - len(primaries) - len(new)
+    found: dict[str, str] = {}
+    for head in (node.name for node in topology.nodes if node.name in topology.leaving):
+        pin = pins.get(head)
+        if pin is None or not pin.slots or len(found) >= missing:
+            continue
+        replicas = [name for name in nodes if name in _replicas_of(head, pins) and name not in heirs.values()]
+        fit = [name for name in replicas if spelled_role(nodes[name]) != "replica"]
+        if fit:
+            found[head] = fit[0]
+    return found
+
+
+def _spelled_replicas(topology: Topology, pins: Pins) -> dict[str, Spot]:
+    """Return the replicas that the file gives another primary than they have."""
+    found: dict[str, Spot] = {}
+    for node in topology.nodes:
+        pin, wanted = pins.get(node.name), node.replica_of
+        if pin is None or pin.role != "replica" or wanted is None:
+            continue
+        head = pins[wanted].primary or wanted if wanted in pins else wanted
+        if head not in (pin.primary, node.name):
+            found[node.name] = Spot("replica", head)
+    return found
+
+
+def _spread(topology: Topology, placed: Placement, formats: Formats) -> Placement:
+    """Return the placement with replicas dealt evenly, away from the zones and hosts of their primaries.
+
+    Only replicas whose primary the file leaves open go elsewhere, and only where that makes it better.
+    """
+    nodes = {node.name: node for node in topology.nodes}
+    primaries = [nodes[name] for name, spot in placed.spots.items() if spot.role == "primary"]
+    free = {name: primary for name, primary in placed.primary_of.items() if nodes[name].replica_of is None}
+    fixed = Counter(primary for name, primary in placed.primary_of.items() if name not in free)
+    pairs = [(nodes[name], nodes[primary]) for name, primary in free.items()]
+    better = improve(pairs, primaries, fixed, formats)
+    spots = {
+        name: replace(spot, primary=better.get(name, spot.primary)) for name, spot in placed.spots.items()
+    }
+    return replace(placed, spots=spots)
+
+
+def present(topology: Topology, pins: Pins, to_be: Future) -> Placement:
+    """Return the target of the moment: what nodes are stays, and new nodes come where they will stay."""
+    served = union(pin.slots for pin in pins.values())
+    final = to_be.placement.spots
+    head_now = {heir: head for head, heir in to_be.heirs.items()}
+    unserved: dict[str, Slots] = {}
+    for name, spot in final.items():
+        head = head_now.get(name, name)
+        unserved[head] = unserved.get(head, NONE) | (spot.slots - served)
+    spots: dict[str, Spot] = {}
+    for node in topology.nodes:
+        name = node.name
+        spot = pins.get(name) or (_NEW if name in topology.leaving else final[name])
+        if name not in pins and spot.primary is not None:
+            # A replica that is new attaches to the primary that its own will succeed.
+            head = head_now.get(spot.primary, spot.primary)
+            current = pins.get(head, _NEW)
+            spot = Spot("replica", current.primary or head)
+        if spot.role == "primary":
+            kept = pins[name].slots if name in pins else NONE
+            spot = replace(spot, slots=kept | unserved.get(name, NONE))
+        spots[name] = spot
+    return Placement(spots, to_be.placement.warnings)
+
+
+def stages(
+    topology: Topology, pins: Pins, to_be: Future, leavers: Sequence[Leaver], views: Views
+) -> tuple[tuple[Step, ...], ...]:
+    """Return the steps to the future, stage by stage; empty stages are left out."""
+    first, later = _attaches(topology, pins, to_be)
+    found: tuple[tuple[Step, ...], ...] = (
+        *((Failover(heir, head),) for head, heir in to_be.heirs.items()),
+        tuple(first),
+        _moves(topology, pins, to_be),
+        tuple(later),
+        _leave(topology, leavers, views),
+    )
+    return tuple(stage for stage in found if stage)
+
+
+def _attaches(topology: Topology, pins: Pins, to_be: Future) -> tuple[list[Replicate], list[Replicate]]:
+    """Return the replicas that go to another primary, those of primaries that are drained first last.
+
+    The replica of the shard with the most replicas goes first: none is without longer than it has to be.
+    """
+    counts = Counter(pin.primary for pin in pins.values() if pin.primary)
+    first: list[tuple[int, Replicate]] = []
+    later: list[Replicate] = []
+    for name, spot in to_be.placement.spots.items():
+        pin = pins.get(name)
+        if pin is None or pin.primary is None or spot.primary is None:
+            continue
+        new_head = to_be.heirs.get(pin.primary, pin.primary)
+        if spot.primary == new_head:
+            continue
+        step = Replicate(name, spot.primary)
+        if pins.get(pin.primary, _NEW).slots and pin.primary in to_be.emptied:
+            later.append(step)
+        else:
+            first.append((-counts[pin.primary], step))
+    return [step for _, step in sorted(first, key=lambda each: each[0])], later
+
+
+def _moves(topology: Topology, pins: Pins, to_be: Future) -> tuple[MoveSlots, ...]:
+    owned, wants = _shares(topology, pins, to_be)
+    return moves(owned, wants) if owned else ()
+
+
+def shares_differ(topology: Topology, pins: Pins, to_be: Future) -> Iterator[Problem]:
+    """Yield a warning if slots are kept that lie elsewhere by the file, but for those of leaving nodes."""
+    owned, wants = _shares(topology, pins, to_be)
+    if owned and not to_be.emptied:
+        yield from differences(owned, wants)
+
+
+def _shares(topology: Topology, pins: Pins, to_be: Future) -> tuple[dict[str, Slots], Wanted]:
+    """Return what each primary owns and wants; nothing in the middle of a failover: two nodes own a slot."""
+    spots = to_be.placement.spots
+    stay = [node for node in topology.staying.nodes if spots[node.name].role == "primary"]
+    owned = {node.name: spots[node.name].slots for node in stay}
+    owned |= {node.name: pins[node.name].slots for node in topology.nodes if node.name in to_be.emptied}
+    whole = sum(map(len, owned.values())) == COUNT == len(union(owned.values()))
+    return (owned, wanted(stay)) if whole else ({}, {})
+
+
+def _leave(topology: Topology, leavers: Sequence[Leaver], views: Views) -> tuple[Step, ...]:
+    """FORGET everywhere first, and at once afterwards RESET, replicas before primaries."""
+    staying = [views[node.name] for node in topology.staying.nodes]
+    forgets = [
+        Forget(view.name, each.name, each.id)
+        for each in leavers
+        for view in staying
+        if view.knows(each.id) is not None
+    ]
+    alive = sorted((each for each in leavers if each.node is not None), key=lambda each: not each.replica)
+    return (*forgets, *(Reset(each.name, each.id) for each in alive))
+
+
+def refusals(topology: Topology, pins: Pins, to_be: Future, views: Views) -> Iterator[Problem]:
+    """Yield what forbids the stages: failing members, too many that leave, too few replicas afterwards."""
+    yield from _failing(views)
+    owners = [name for name, pin in pins.items() if pin.slots]
+    leaving = [name for name in owners if name in topology.leaving]
+    if 2 * len(leaving) > len(owners):
+        yield refusal(
+            "retire-too-many",
+            f"{shortened(leaving)} are to leave, which are more than half of the "
+            f"{count(len(owners), 'primary that serves', 'primaries that serve')} slots.",
+            leaving[0],
+            hint="retire at most half of them at once: the rest in another run",
+        )
+    replicas = Counter(to_be.placement.primary_of.values())
+    few = [
+        name
+        for name, spot in to_be.placement.spots.items()
+        if spot.role == "primary" and replicas[name] < topology.replicas
+    ]
+    if topology.leaving and few:
+        which = shortened(
+            [f"{name} would have {replicas[name] or 'none'} of {topology.replicas}" for name in few]
+        )
+        yield refusal(
+            "retire-too-few-left",
+            f"without the nodes that are to leave there are too few replicas: {which}.",
+            few[0],
+            hint="add nodes, or lower 'replicas' in the topology",
+        )
+
+
+def _failing(views: Views) -> Iterator[Problem]:
+    names = {view.id: name for name, view in views.items()}
+    found: dict[str, list[str]] = {}
+    for name, view in views.items():
+        for peer in view.peers:
+            if peer.flags & {"fail", "fail?"} and peer.id in names:
+                found.setdefault(names[peer.id], []).append(name)
+    for name, tellers in found.items():
+        yield refusal(
+            "member-failing",
+            f"{shortened(tellers)} {agree('finds', tellers)} {name} failing: nothing is moved while a member "
+            "is in doubt.",
+            tellers[0],
+            name,
+            "wait until it is well again, or list it under 'retire' if it is gone; then run this again",
+        )

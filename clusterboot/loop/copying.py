@@ -1,0 +1,299 @@
+"""Moving one window of slots by copy, on any server: SETSLOT and MIGRATE.
+
+The slots are opened on both ends, MIGRATE takes their keys across, and the owner is changed where that must
+happen first: the target, which gets a new epoch. While a slot is open, its source answers ASK for keys that
+it no longer has. See clusterCommand and migrateCommand in cluster.c and cluster_legacy.c.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from clusterboot.core.pace import Pace
+from clusterboot.core.views import View, parse_info
+from clusterboot.errors import Exit, NodeFailed, Problem
+from clusterboot.loop.counting import count_keys
+from clusterboot.loop.observe import Asker, now, text
+from clusterboot.loop.same import differing, same_value
+from clusterboot.slots import Slots
+from clusterboot.wire.replies import Command, Login, Rejected, Reply, explain
+
+PING: Command = ("PING",)
+KEYSPACE: Command = ("INFO", "keyspace")
+
+# Max SETSLOTs in one pipeline, and the seconds that it may take: on Valkey each waits for the replicas.
+_MAX_PIPELINED, _SETSLOT_SECONDS = 256, 30.0
+# Max keys that one pipeline of GETKEYSINSLOT may return.
+_MAX_LISTED = 4000
+# How many keys are listed at once where each is moved alone.
+_LISTED_ALONE = 50
+# How often a window is gone through, and a key is sent again after a timeout.
+_ROUNDS, _TRIES = 100, 5
+# In the error reply of a replica to SETSLOT.
+_ONLY_PRIMARIES = "SETSLOT only with"
+# At the start of an error reply of MIGRATE that comes from its target.
+_OF_TARGET = "ERR Target instance replied with error: "
+# Seconds for everything else around a MIGRATE.
+_MORE_SECONDS = 5.0
+
+
+async def migrate(
+    fleet: Asker,
+    source: View,
+    target: View,
+    slots: Slots,
+    others: Iterable[str] = (),
+    pace: Pace | None = None,
+) -> int:
+    """Move `slots` from `source`, which serves them, to `target`; returns how many keys were sent.
+
+    Also goes on with slots that are already open between the two. `others` are the names of the other
+    primaries, which are told of the new owner. `pace` learns how long the source was blocked. Raises Refused
+    when a key has another value on the target, NodeFailed when a node refuses or does not answer; the slots
+    are then open, or the owner is changed on some members: `open_slots.settle` goes on from there.
+    """
+    window = _Window(fleet, source, target, slots, pace or Pace())
+    await window.open()
+    keys = await window.copy()
+    await window.hand_over(others)
+    return keys
+
+
+async def set_slots(fleet: Asker, name: str, slots: Iterable[int], *words: str) -> None:
+    """Send `CLUSTER SETSLOT n words…` for each of `slots` to a node; NodeFailed when it refuses one."""
+    commands: list[Command] = [("CLUSTER", "SETSLOT", str(slot), *words) for slot in slots]
+    for start in range(0, len(commands), _MAX_PIPELINED):
+        batch = commands[start : start + _MAX_PIPELINED]
+        replies = await fleet.ask(name, *batch, timeout=_SETSLOT_SECONDS)
+        for command, reply in zip(batch, replies, strict=True):
+            if isinstance(reply, Rejected):
+                raise NodeFailed(explain(reply, name, command))
+
+
+async def databases(fleet: Asker, view: View) -> dict[int, int]:
+    """Return the number of keys by database of a node now; what `view` says where INFO is refused."""
+    [reply] = await fleet.ask(view.name, KEYSPACE)
+    return dict(view.databases) if isinstance(reply, Rejected) else parse_info(text(reply))[1]
+
+
+async def endpoint(fleet: Asker, source: View, target: View) -> tuple[str, int]:
+    """Return where `source` reaches clients' connections of `target`: as it lists it, if it does."""
+    listed = source.knows(target.id)
+    host = (listed.ip if listed else "") or target.me.ip or fleet.ip(target.name)
+    port = (listed.port if listed else 0) or target.me.port
+    # Both are listed for whoever asks: with TLS the tls-port, else the port. MIGRATE uses what the bus uses.
+    names = ("tls-port", "cluster-announce-tls-port", "port", "cluster-announce-port")
+    replies = await fleet.ask(target.name, *(("CONFIG", "GET", name) for name in names))
+    tls, announced_tls, plain, announced = map(_setting, replies)
+    if source.config.get("tls-cluster") == "yes":
+        return host, announced_tls or tls or port
+    if tls and port in (tls, announced_tls):
+        return host, announced or plain or port
+    return host, port
+
+
+def _setting(reply: Reply) -> int:
+    words = reply if isinstance(reply, list) else []
+    value = text(words[1]) if len(words) > 1 else ""
+    return int(value) if value.isdecimal() else 0
+
+
+class _Window:
+    """One window of slots that is open between `source` and `target`."""
+
+    def __init__(self, fleet: Asker, source: View, target: View, slots: Slots, pace: Pace) -> None:
+        self._fleet = fleet
+        self._source = source
+        self._target = target
+        self._slots = slots
+        self._pace = pace
+        # A MIGRATE that waits longer for its target blocks the source until others take it for failed.
+        self._patience = max(0.25, source.node_timeout / 2)
+        self._where = ("", 0)
+        # Keys by database that a MIGRATE of this window sent, without an answer: a copy of them is ours.
+        self._sent: set[tuple[int, str]] = set()
+        self._moved = 0
+
+    async def open(self) -> None:
+        """Open the slots: first on the target, which then takes the clients that the source sends there."""
+        self._where = await endpoint(self._fleet, self._source, self._target)
+        await set_slots(self._fleet, self._target.name, self._slots, "IMPORTING", self._source.id)
+        await set_slots(self._fleet, self._source.name, self._slots, "MIGRATING", self._target.id)
+
+    async def copy(self) -> int:
+        """Send keys until the source has none in these slots in any database; returns how many."""
+        await self._copy_database(0, tuple(self._slots))
+        for _ in range(_ROUNDS):
+            # Clients of Valkey may begin to use a database at any time.
+            found = await databases(self._fleet, self._source)
+            source = replace(self._source, databases=found | {0: 1})
+            left = await count_keys(self._fleet, source, self._slots)
+            if not left:
+                return self._moved
+            for database in sorted(found):
+                await self._copy_database(database, sorted(left))
+        raise NodeFailed(self._endless(min(left)))
+
+    async def hand_over(self, others: Iterable[str]) -> None:
+        """Change the owner on the target, then on the source and on `others`, which may fail."""
+        to = ("NODE", self._target.id)
+        await set_slots(self._fleet, self._target.name, self._slots, *to)
+        # The others hear of it by gossip anyway: the new epoch is higher. `agree` waits for them.
+        told = (set_slots(self._fleet, name, self._slots, *to) for name in (self._source.name, *others))
+        of_source, *of_others = await asyncio.gather(*told, return_exceptions=True)
+        for ended in (of_source, *of_others):
+            if isinstance(ended, BaseException) and not isinstance(ended, NodeFailed):
+                raise ended
+        # A source without slots may be a replica of the target already.
+        if isinstance(of_source, NodeFailed) and _ONLY_PRIMARIES not in str(of_source):
+            raise of_source
+
+    async def _copy_database(self, database: int, slots: Sequence[int]) -> None:
+        """Send the keys that `database` has in `slots`, some slots at a time."""
+        at_once = max(1, _MAX_LISTED // self._pace.keys)
+        for start in range(0, len(slots), at_once):
+            some = slots[start : start + at_once]
+            replies = await self._ask(database, *(self._list(slot, self._pace.keys) for slot in some))
+            listed = [(slot, _words(reply)) for slot, reply in zip(some, replies, strict=True)]
+            todo = deque((slot, keys) for slot, keys in listed if keys)
+            while todo:
+                await self._send(database, todo)
+
+    async def _send(self, database: int, todo: deque[tuple[int, list[str]]]) -> None:
+        """Send as many keys of `todo` as fit into one pipeline; what is left of their slots goes back."""
+        pace, room = self._pace, self._pace.keys
+        batch: list[tuple[int, list[str]]] = []
+        # A call costs as much as some keys, so that those of a slot stay together.
+        while todo and len(batch) < pace.calls and (not batch or len(todo[0][1]) <= room):
+            slot, keys = todo.popleft()
+            batch.append((slot, keys[:room]))
+            room -= len(keys)
+        # All of them may run into their timeout.
+        patience = self._patience / len(batch)
+        sent: list[Command] = []
+        for slot, keys in batch:
+            # The list has all that is left: what this call could not send, and what was not listed yet.
+            sent += [self._migrate(database, keys, patience), self._list(slot, pace.keys)]
+        start = now()
+        replies = await self._ask(database, *sent)
+        pace.learn(sum(len(keys) for _, keys in batch), now() - start)
+        for (slot, keys), reply, listed in zip(batch, replies[::2], replies[1::2], strict=True):
+            if isinstance(reply, Rejected):
+                self._accept(reply, database, keys)
+                await self._send_alone(database, slot)
+                continue
+            self._moved += len(keys)
+            if left := _words(listed):
+                todo.appendleft((slot, left))
+
+    async def _send_alone(self, database: int, slot: int) -> None:
+        """Send the keys of a slot one by one: something is wrong with one of them, or it is large."""
+        while True:
+            [reply] = await self._ask(database, self._list(slot, _LISTED_ALONE))
+            keys = _words(reply)
+            if not keys:
+                return
+            for key in keys:
+                await self._send_one(database, key)
+                self._moved += 1
+
+    async def _send_one(self, database: int, key: str) -> None:
+        """Send one key. A copy on the target is replaced if this run has sent it or the value is the same."""
+        for attempt in range(_TRIES):
+            replaces = (database, key) in self._sent
+            [reply] = await self._ask(database, self._migrate(database, [key], self._patience, replaces))
+            if not isinstance(reply, Rejected):
+                return
+            self._accept(reply, database, [key], last=attempt == _TRIES - 1)
+            if reply.startswith("IOERR"):
+                # What it has received so far it works off before it answers twice.
+                await self._fleet.ask(self._target.name, PING)
+                await self._fleet.ask(self._target.name, PING)
+            elif "BUSYKEY" in reply:
+                if not await same_value(self._fleet, self._source, self._target, database, key):
+                    raise differing(self._source, self._target, database, key)
+                self._sent.add((database, key))
+
+    def _accept(self, reply: Rejected, database: int, keys: Iterable[str], *, last: bool = False) -> None:
+        """Note what an error reply of MIGRATE means; NodeFailed unless the keys can be sent once more.
+
+        After IOERR the target may have the keys, and the source still has them.
+        """
+        if reply.startswith("IOERR") and not last:
+            self._sent.update((database, key) for key in keys)
+        elif "BUSYKEY" not in reply or last:
+            raise NodeFailed(self._refused(reply))
+
+    def _migrate(
+        self, database: int, keys: Sequence[str], patience: float, replaces: bool = False
+    ) -> Command:
+        host, port = self._where
+        words = ["REPLACE"] if replaces else []
+        login = Login(self._target.name)
+        milliseconds = str(max(1, int(patience * 1000)))
+        return ("MIGRATE", host, str(port), "", str(database), milliseconds, *words, login, "KEYS", *keys)
+
+    @staticmethod
+    def _list(slot: int, most: int) -> Command:
+        return ("CLUSTER", "GETKEYSINSLOT", str(slot), str(most))
+
+    async def _ask(self, database: int, *commands: Command) -> list[Reply]:
+        """Ask the source in `database`; NodeFailed when it refuses anything but MIGRATE."""
+        return await ask_in(
+            self._fleet, self._source.name, database, *commands, timeout=2 * self._patience + _MORE_SECONDS
+        )
+
+    def _refused(self, reply: Rejected) -> Problem:
+        if reply.startswith("IOERR"):
+            host, port = self._where
+            return Problem(
+                "move-failed",
+                f"{self._source.name} cannot send keys to {self._target.name} at {host}:{port}: {reply}",
+                self._source.name,
+                self._target.name,
+                f"check that {self._source.name} reaches this address and that {self._target.name} answers "
+                "there, then run the same command again: it goes on from here",
+                Exit.NODE,
+            )
+        # What the target answers is its own.
+        _, of_target, answer = reply.partition(_OF_TARGET)
+        if of_target:
+            return explain(answer, self._target.name, ("RESTORE-ASKING",))
+        return explain(reply, self._source.name, ("MIGRATE",))
+
+    def _endless(self, slot: int) -> Problem:
+        return Problem(
+            "move-failed",
+            f"{self._source.name} still has keys in slot {slot} after all were sent to {self._target.name} "
+            f"{_ROUNDS} times: clients make new ones there.",
+            self._source.name,
+            self._target.name,
+            "look for clients that write to this slot in scripts or transactions, then run the same command "
+            "again",
+            Exit.NODE,
+        )
+
+
+async def ask_in(
+    fleet: Asker, name: str, database: int, *commands: Command, timeout: float = _MORE_SECONDS
+) -> list[Reply]:
+    """Ask a node in one of its databases, and select 0 again; errors as `Asker.ask`.
+
+    Raises NodeFailed when it refuses the database, or any command but MIGRATE and those after ASKING.
+    """
+    # SELECT needs a permission that database 0 does not.
+    before: list[Command] = [("SELECT", str(database))] if database else []
+    after: list[Command] = [("SELECT", "0")] if database else []
+    sent = [*before, *commands, *after]
+    replies = await fleet.ask(name, *sent, timeout=timeout)
+    for command, reply in zip(sent, replies, strict=True):
+        if isinstance(reply, Rejected) and command[0] in ("SELECT", "CLUSTER"):
+            raise NodeFailed(explain(reply, name, command))
+    return replies[len(before) : len(replies) - len(after)]
+
+
+def _words(reply: Reply) -> list[str]:
+    return [word for word in reply if isinstance(word, str)] if isinstance(reply, list) else []

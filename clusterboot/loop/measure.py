@@ -1,0 +1,178 @@
+"""Measuring moves before the first one: how many keys, by which method, and everything that forbids them.
+
+Reads only, and probes for permission that servers refuse: a dry run does the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from clusterboot.core import travel
+from clusterboot.core.results import Transfer
+from clusterboot.core.steps import MoveSlots
+from clusterboot.core.views import View, Views, number
+from clusterboot.errors import NodeFailed, Problem, refusal
+from clusterboot.loop import functions
+from clusterboot.loop.act import forbidden
+from clusterboot.loop.big_keys import Progress, too_big
+from clusterboot.loop.counting import count_keys
+from clusterboot.loop.observe import Asker
+from clusterboot.slots import Slots, union
+from clusterboot.wire.replies import Command, Rejected, explain
+
+# What each method sends, to the source and to the target; `act.probe` has harmless arguments.
+_SENT: Mapping[str, tuple[tuple[Command, ...], tuple[Command, ...]]] = {
+    "atomic": (
+        (("CLUSTER", "MIGRATESLOTS"), ("CLUSTER", "GETSLOTMIGRATIONS")),
+        (("CLUSTER", "GETSLOTMIGRATIONS"),),
+    ),
+    "copy": (
+        (("CLUSTER", "SETSLOT"), ("CLUSTER", "GETKEYSINSLOT"), ("MIGRATE",)),
+        (("CLUSTER", "SETSLOT"), ("RESTORE-ASKING",)),
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What would move: a transfer for each step, and the problems that forbid moving anything."""
+
+    transfers: tuple[Transfer, ...]
+    problems: tuple[Problem, ...]
+
+
+async def measure(
+    fleet: Asker, steps: Sequence[MoveSlots], views: Views, progress: Progress = lambda looked: None
+) -> Measured:
+    """Return what the steps would move, and why not. `progress` gets the number of keys whose size was read.
+
+    A problem is a refusal, or that a node does not answer or refuses a command that is needed.
+    """
+    pairs = sorted({(step.node, step.peer) for step in steps})
+    leaving = {name: union(step.slots for step in steps if step.node == name) for name, _ in pairs}
+    coming = {name: union(step.slots for step in steps if step.peer == name) for _, name in pairs}
+    problems = [each for source, target in pairs if (each := travel.cannot(views[source], views[target]))]
+    if problems:
+        return Measured((), tuple(problems))
+    try:
+        problems = await forbidden(fleet, _commands(pairs, views))
+        if problems:
+            return Measured((), tuple(problems))
+        counts = dict(zip(leaving, await _each(fleet, views, leaving), strict=True))
+        transfers = tuple(_transfer(step, counts[step.node], views) for step in steps)
+        problems += _too_little_memory(transfers, views)
+        problems += await _keys_elsewhere(fleet, coming, steps, views)
+        for found in await asyncio.gather(*(_between(fleet, views[s], views[t]) for s, t in pairs)):
+            problems += found
+        timeout = min(view.node_timeout for view in views.values())
+        copied = {each.step.node: leaving[each.step.node] for each in transfers if each.method == "copy"}
+        for name, slots in copied.items():
+            problems += await too_big(fleet, views[name], slots, counts[name], timeout, progress)
+    except NodeFailed as failed:
+        return Measured((), failed.problems)
+    return Measured(transfers, tuple(problems))
+
+
+def _commands(pairs: Sequence[tuple[str, str]], views: Views) -> list[tuple[str, Command]]:
+    found: list[tuple[str, Command]] = []
+    for source, target in pairs:
+        from_source, to_target = _SENT[travel.method(views[source], views[target])]
+        found += [(source, command) for command in (("CLUSTER", "COUNTKEYSINSLOT"), *from_source)]
+        found += [(target, command) for command in (("CLUSTER", "COUNTKEYSINSLOT"), *to_target)]
+    return found
+
+
+async def _each(fleet: Asker, views: Views, wanted: Mapping[str, Slots]) -> list[dict[int, int]]:
+    return await asyncio.gather(*(count_keys(fleet, views[name], slots) for name, slots in wanted.items()))
+
+
+def _transfer(step: MoveSlots, counts: Mapping[int, int], views: Views) -> Transfer:
+    keys = sum(counts.get(slot, 0) for slot in step.slots)
+    return Transfer(step, keys, travel.method(views[step.node], views[step.peer]))
+
+
+def _too_little_memory(transfers: Sequence[Transfer], views: Views) -> list[Problem]:
+    """Return a refusal for every target that would have more data than it may."""
+    more: dict[str, float] = defaultdict(float)
+    for each in transfers:
+        source = views[each.step.node]
+        dataset = number(source.info.get("used_memory_dataset", ""))
+        share = max(each.keys / max(source.keys, 1), len(each.step.slots) / max(len(source.me.slots), 1))
+        # Slots without any keys bring nothing.
+        more[each.step.peer] += dataset * min(share, 1.0) if source.keys else 0
+    problems = []
+    for name, extra in more.items():
+        used, most = (number(views[name].info.get(key, "")) for key in ("used_memory", "maxmemory"))
+        if most and used + extra > most:
+            problems.append(
+                refusal(
+                    "too-little-memory",
+                    f"{name} would use about {_mb(used + extra)} of memory once the slots are there, and its "
+                    f"maxmemory is {_mb(most)}.",
+                    name,
+                    hint=f"raise maxmemory on {name}, or give it fewer slots (weight in the topology)",
+                )
+            )
+    return problems
+
+
+def _mb(size: float) -> str:
+    return f"{size / 1e6:,.0f} MB"
+
+
+async def _keys_elsewhere(
+    fleet: Asker, coming: Mapping[str, Slots], steps: Sequence[MoveSlots], views: Views
+) -> list[Problem]:
+    """Return a refusal for each target with keys in slots that it neither serves nor imports."""
+    problems = []
+    for name, counts in zip(coming, await _each(fleet, views, coming), strict=True):
+        importing = {slot for slot, _ in views[name].me.importing}
+        if odd := sorted(counts.keys() - importing):
+            source = next(step.node for step in steps if step.peer == name and odd[0] in step.slots)
+            problems.append(
+                refusal(
+                    "keys-elsewhere",
+                    f"{name} holds keys in slot {odd[0]}, which {source} serves: they would come back to "
+                    "life when the slot moves, or stand in its way.",
+                    name,
+                    source,
+                    f"on {name}, 'CLUSTER GETKEYSINSLOT {odd[0]} 10' shows them; delete them, after 'CLUSTER "
+                    f"SETSLOT {odd[0]} IMPORTING {views[source].id}' and with ASKING before each DEL",
+                )
+            )
+    return problems
+
+
+async def _between(fleet: Asker, source: View, target: View) -> list[Problem]:
+    """Return what forbids moving keys between two nodes: databases and functions."""
+    problems: list[Problem] = []
+    databases = [database for database, keys in source.databases.items() if database and keys]
+    select: list[Command] = [("SELECT", str(database)) for database in databases]
+    if select:
+        replies = await fleet.ask(target.name, *select, ("SELECT", "0"))
+        for database, command, reply in zip(databases, select, replies, strict=False):
+            if isinstance(reply, Rejected) and reply.refuses_permission:
+                raise NodeFailed(explain(reply, target.name, command))
+            if isinstance(reply, Rejected):
+                problems.append(_no_database(source, target, database, reply))
+                break
+    theirs = await functions.libraries(fleet, source)
+    if theirs:
+        own = await functions.libraries(fleet, target)
+        problems += functions.conflicts(source, theirs, target, own)
+        if functions.missing(theirs, own):
+            problems += await forbidden(fleet, [(target.name, ("FUNCTION", "LOAD"))])
+    return problems
+
+
+def _no_database(source: View, target: View, database: int, reply: str) -> Problem:
+    return refusal(
+        "too-few-databases",
+        f"{source.name} has keys in database {database}, which {target.name} does not have: {reply}",
+        source.name,
+        target.name,
+        f"set cluster-databases on {target.name} to {database + 1} or more, and restart it",
+    )

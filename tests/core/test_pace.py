@@ -1,0 +1,61 @@
+"""The pace of a move by copy."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clusterboot.core.pace import Pace, first_window
+from tests.core.world import examples
+
+
+@given(
+    st.lists(st.integers(0, 16383), min_size=1, max_size=600, unique=True),
+    st.dictionaries(st.integers(0, 16383), st.integers(1, 5000), max_size=100),
+)
+@examples(200)
+def test_windows_are_cut_from_the_front_within_the_bounds(slots: list[int], keys: dict[int, int]) -> None:
+    pace, left, windows = Pace(), list(slots), []
+    while left:
+        taken = pace.cut(left, keys)
+        windows.append(list(taken))
+        assert 1 <= len(taken) <= pace.slots
+        assert len(taken) == 1 or sum(keys.get(slot, 0) for slot in taken) <= pace.window_keys
+        left = left[len(taken) :]
+    assert [slot for taken in windows for slot in taken] == slots
+
+
+def test_the_first_slot_of_a_target_is_an_empty_one_if_there_is_one() -> None:
+    assert first_window([9, 8, 7], {9: 1, 7: 3}) == [8]
+    assert first_window([9, 8, 7], {9: 3, 8: 2, 7: 1}) == [7]
+    assert first_window([9, 8, 7], {}) == [9]
+
+
+def test_long_pipelines_become_shorter_and_short_ones_longer_within_bounds() -> None:
+    pace = Pace()
+    for _ in range(100):
+        pace.learn(pace.keys, 1.0)
+    assert (pace.keys, pace.calls) == (1, 1)
+    for _ in range(1000):
+        pace.learn(pace.keys, 0.0)
+    fastest = pace.keys, pace.calls
+    pace.learn(pace.keys, 0.0)
+    assert (pace.keys, pace.calls) == fastest
+
+
+def test_one_large_key_makes_the_next_call_small() -> None:
+    pace = Pace()
+    pace.learn(1, 0.4)
+    assert (pace.keys, pace.calls) == (1, 4)
+
+
+def test_replicas_that_lag_make_windows_smaller_until_they_do_not() -> None:
+    pace = Pace()
+    first = pace.window_keys
+    pace.lagged(1.0)
+    assert pace.window_keys == first // 2
+    for _ in range(100):
+        pace.lagged(2.0)
+    assert pace.window_keys == 1
+    pace.lagged(0.0)
+    assert pace.window_keys > 1
