@@ -50,7 +50,7 @@ Strategy = Annotated[
 Timeout = Annotated[float | None, _seconds("Time limit for the run.")]
 UpTimeout = Annotated[
     float | None,
-    _seconds("Time limit for the run.", more=" (with --rebalance without progress)"),
+    _seconds("Time limit for the run.", more="; with --rebalance only while nothing moves"),
 ]
 LookTimeout = Annotated[float | None, _seconds("Time limit for the run; with --watch, for each look.")]
 FormingTimeout = Annotated[float | None, _seconds("Time limit for forming the cluster.")]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from clusterboot.core.events import Done, Event, Phase
 from clusterboot.core.steps import Failover, Forget, MoveSlots, Replicate, Reset, Step
 from clusterboot.core.views import Views
-from clusterboot.errors import NodeFailed, Problem, from_problems
+from clusterboot.errors import NodeFailed, Problem, from_problems, not_ready
 from clusterboot.loop.alone import Alone
 from clusterboot.loop.boost import Boost
 from clusterboot.loop.functions import copy_functions
@@ -22,7 +22,7 @@ from clusterboot.loop.open_slots import settle
 from clusterboot.loop.retire import Leavers, retire
 from clusterboot.loop.run import Goal, Run, assess, full_look
 from clusterboot.slots import union
-from clusterboot.wording import count, shortened
+from clusterboot.wording import shortened
 
 # How many stages may fail because nodes were lost in the middle: something is wrong if it goes on.
 _MAX_FAILED = 5
@@ -68,6 +68,7 @@ class Stages:
         where nothing has changed since, and everything that the new look forbids.
         """
         run, stage = self._run, goal.stages[0]
+        run.unfinished = _unfinished(goal.stages)
         run.report(Phase("retire" if isinstance(stage[0], Forget | Reset) else "move", _describe(stage)))
         before = _state(goal.views)
         try:
@@ -79,7 +80,9 @@ class Stages:
             if _state(views) == before or self._failed > _MAX_FAILED:
                 raise failed from failed.__cause__
             return await self.begin(assess(run, views))
-        return assess(run, await full_look(run, goal))
+        goal = assess(run, await full_look(run, goal))
+        run.unfinished = None
+        return goal
 
     async def _do(self, stage: Sequence[Step], views: Views) -> None:
         run, first = self._run, stage[0]
@@ -131,7 +134,8 @@ def _describe(stage: Sequence[Step]) -> str:
     first = stage[0]
     if isinstance(first, MoveSlots):
         moves = [step for step in stage if isinstance(step, MoveSlots)]
-        return f"{count(sum(len(step.slots) for step in moves), 'slot')} to {shortened(_targets(moves))}"
+        slots = sum(len(step.slots) for step in moves)
+        return f"{slots:,} slot{'s' if slots > 1 else ''} to {shortened(_targets(moves))}"
     if isinstance(first, Failover):
         return f"{first.node} takes the place of {first.peer}"
     if isinstance(first, Replicate):
@@ -139,6 +143,13 @@ def _describe(stage: Sequence[Step]) -> str:
     return shortened(
         list(dict.fromkeys(step.peer if isinstance(step, Forget) else step.node for step in stage))
     )
+
+
+def _unfinished(stages: Sequence[Sequence[Step]]) -> Problem:
+    """Return what is left to do, for a run that ends in the middle of a stage."""
+    words = ("retire " if isinstance(stage[0], Forget | Reset) else "" for stage in stages)
+    left = ", ".join(word + _describe(stage) for word, stage in zip(words, stages, strict=True))
+    return not_ready("not-rebalanced", f"not everything is done yet that was planned: {left}.")
 
 
 def _targets(moves: Sequence[MoveSlots]) -> list[str]:

@@ -17,7 +17,7 @@ from clusterboot.core.events import Done, Event, Looked, Moved, Note, Phase, Pla
 from clusterboot.core.placement import Placement
 from clusterboot.core.plan import Plan
 from clusterboot.core.verdict import NodeHealth, Verdict
-from clusterboot.errors import Problem
+from clusterboot.errors import NodeFailed, Problem
 from clusterboot.render import live
 from clusterboot.render.reporter import RunReporter
 from clusterboot.slots import ALL
@@ -243,6 +243,19 @@ def test_the_screen_on_40_columns_while_slots_without_keys_move() -> None:
         "  10 slots/s, about 6 min left",
         "  away: 127.0.0.1:7003",
     ]
+
+
+def test_an_interrupted_move_tells_how_far_it_got() -> None:
+    for error, told in ((KeyboardInterrupt(), True), (NodeFailed.of("x", "no."), False)):
+        to, clock = console(80), Clock()
+        with suppress(KeyboardInterrupt, NodeFailed), live.reporter(to, clock=clock) as reporter:
+            for seconds, event in moving()[:12]:
+                clock.now += seconds
+                reporter(event)
+            raise error
+        lines = screen(written(to), 80)[0]
+        assert lines[0] == "look 0.1s · rebalance 2.0s"
+        assert lines[1:] == ["2,048 of 4,096 slots moved"] * told
 
 
 def test_the_screen_after_a_move_is_that_of_the_nodes_again() -> None:
