@@ -40,6 +40,27 @@ def test_a_replica_takes_over_and_all_agree(nodes: Take) -> None:
     assert seconds < 20
 
 
+def test_roles_that_go_to_and_fro_are_agreed_or_it_is_said(nodes: Take) -> None:
+    """Redis wins a second election of a replica with the votes of its first, which the others ignore."""
+    six = nodes(6)
+    file = form(six, {3: 0, 4: 1, 5: 2})
+
+    async def work(tools: Tools) -> None:
+        for new, old in (("n3", "n0"), ("n0", "n3"), ("n3", "n0")):
+            await fail_over(tools.fleet, tools.actor, Failover(new, old), tools.views)
+
+    if six.kind == "valkey91":
+        play(file, work)
+    else:
+        with pytest.raises(NodeFailed) as failed:
+            play(file, work)
+        (problem,) = failed.value.problems
+        assert (problem.code, problem.node) == ("failover-undone", "n3")
+        assert problem.hint is not None
+        assert problem.hint.startswith("run the same command again in 60 s: ")
+    six.until(lambda: six.why_not_ready() is None, "the cluster is Ready again")
+
+
 def test_a_replica_out_of_sync_is_not_asked(nodes: Take, monkeypatch: pytest.MonkeyPatch) -> None:
     six = nodes(6)
     file = form(six, {3: 0, 4: 1, 5: 2})
