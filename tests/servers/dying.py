@@ -36,20 +36,18 @@ _READS = {
 
 def changing(commands: Sequence[Command]) -> bool:
     return any(
-        command[0] in ("MIGRATE", "RESTORE")
-        or (
-            command[0] in ("CLUSTER", "CONFIG", "FUNCTION")
-            and command[1] not in _READS
-            and command not in PROBES
-        )
+        command[0] == "MIGRATE"
+        or (command[0] in ("CLUSTER", "CONFIG", "FUNCTION") and command[1] not in _READS)
         for command in commands
+        if command not in PROBES
     )
 
 
 def moving(commands: Sequence[Command]) -> bool:
+    names = [command[:2] for command in commands if command not in PROBES]
     return any(
-        command[0] == "MIGRATE" or command[:2] in (("CLUSTER", "SETSLOT"), ("CLUSTER", "MIGRATESLOTS"))
-        for command in commands
+        name[0] == "MIGRATE" or name in (("CLUSTER", "SETSLOT"), ("CLUSTER", "MIGRATESLOTS"))
+        for name in names
     )
 
 
