@@ -171,6 +171,7 @@ MODULES: dict[str, dict[str, set[str]]] = {
                 "slots",
                 "run",
                 "boost",
+                "agree",
                 "alone",
                 "atomic",
                 "functions",
