@@ -26,6 +26,8 @@ KEYSPACE: Command = ("INFO", "keyspace")
 
 # Max SETSLOTs in one pipeline, and the seconds that it may take: on Valkey each waits for the replicas.
 _MAX_PIPELINED, _SETSLOT_SECONDS = 256, 30.0
+# The target tells all members at once of each slot that it takes (Redis 7.0): in one go that takes long.
+_MAX_TAKEN = 10
 # Max keys that one pipeline of GETKEYSINSLOT may return.
 _MAX_LISTED = 4000
 # How many keys are listed at once where each is moved alone.
@@ -62,11 +64,13 @@ async def migrate(
     return keys
 
 
-async def set_slots(fleet: Asker, name: str, slots: Iterable[int], *words: str) -> None:
+async def set_slots(
+    fleet: Asker, name: str, slots: Iterable[int], *words: str, at_once: int = _MAX_PIPELINED
+) -> None:
     """Send `CLUSTER SETSLOT n words…` for each of `slots` to a node; NodeFailed when it refuses one."""
     commands: list[Command] = [("CLUSTER", "SETSLOT", str(slot), *words) for slot in slots]
-    for start in range(0, len(commands), _MAX_PIPELINED):
-        batch = commands[start : start + _MAX_PIPELINED]
+    for start in range(0, len(commands), at_once):
+        batch = commands[start : start + at_once]
         replies = await fleet.ask(name, *batch, timeout=_SETSLOT_SECONDS)
         for command, reply in zip(batch, replies, strict=True):
             if isinstance(reply, Rejected):
@@ -140,7 +144,7 @@ class _Window:
     async def hand_over(self, others: Iterable[str]) -> None:
         """Change the owner on the target, then on the source and on `others`, which may fail."""
         to = ("NODE", self._target.id)
-        await set_slots(self._fleet, self._target.name, self._slots, *to)
+        await set_slots(self._fleet, self._target.name, self._slots, *to, at_once=_MAX_TAKEN)
         # The others hear of it by gossip anyway: the new epoch is higher. `agree` waits for them.
         told = (set_slots(self._fleet, name, self._slots, *to) for name in (self._source.name, *others))
         of_source, *of_others = await asyncio.gather(*told, return_exceptions=True)
