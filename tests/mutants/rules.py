@@ -275,8 +275,8 @@ RULES = (
     Rule(
         "the helper is there before anything is lowered",
         "loop/boost",
-        "await self._helper.start()",
-        "pass",
+        "await self._helper.start()\n        except OSError as failed:\n            self._reason",
+        "pass\n        except OSError as failed:\n            self._reason",
         _ORDER,
     ),
     Rule(
