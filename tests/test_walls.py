@@ -173,6 +173,7 @@ MODULES: dict[str, dict[str, set[str]]] = {
                 "slots",
                 "run",
                 "boost",
+                "agree",
                 "alone",
                 "atomic",
                 "functions",

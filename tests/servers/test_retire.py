@@ -12,7 +12,7 @@ import clusterboot.loop.retire as module
 from clusterboot.errors import Refused
 from clusterboot.loop.retire import Leavers, retire
 from tests.servers.conftest import Take
-from tests.servers.pool import Nodes
+from tests.servers.pool import TIMERS, Nodes
 from tests.servers.shards import MIGRATION, Tools, drain, form, full_syncs, mine, play
 
 STAY = ("n0", "n1", "n3", "n4")
@@ -166,3 +166,20 @@ def test_dead_members_are_forgotten_only(servers: Any, server_kind: str, tmp_pat
 def _fails(nodes: Nodes, teller: int, node_id: str) -> bool:
     lines = str(nodes.ok(teller, "CLUSTER", "NODES")).splitlines()
     return any("fail" in line.split()[2].split(",") for line in lines if line.startswith(node_id))
+
+
+def test_up_lets_a_shard_leave_without_a_full_sync_on_who_serves(nodes: Take) -> None:
+    """Its replica has to know of the last slot's move before its migration is given back."""
+    six = nodes(6)
+    form(six, {3: 0, 4: 1, 5: 2})
+    syncs = [full_syncs(six, index) for index in (0, 1)]
+    six.forget()
+    stay = [six.addresses[index] for index in (0, 1, 3, 4)]
+    leave = [six.addresses[index] for index in (2, 5)]
+    file = six.file("retire.yaml", nodes=stay, replicas=1, retire=leave)
+    document = six.up(file, "--rebalance", "-o", "json").json()
+    assert sorted(document["retired"]) == sorted(leave)
+    assert [full_syncs(six, index) for index in (0, 1)] == syncs
+    assert [six.ok(index, "CONFIG", "GET", MIGRATION)[1] for index in range(6)] == ["yes"] * 6
+    assert six.all_timers() == [TIMERS] * 6
+    assert ["CONFIG", "SET"] not in [c[:2] for index in (0, 1, 3, 4) for c in six.changes().get(index, [])]
