@@ -8,7 +8,7 @@ early leaves whole windows, and at worst an open one, which `open_slots.settle` 
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -41,6 +41,7 @@ class Mover:
         self._seen: Seen = {}
         self._ending = False
         self._begun: set[str] = set()  # targets that had no slots and have some now
+        self._sides = _Sides()
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._taking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self.slots = self.keys = 0
@@ -133,7 +134,8 @@ class Mover:
                 await copying.set_slots(self._fleet, name, slots, "NODE", target.id)
 
         if isinstance(pace, JobPace):
-            keys = await atomic.migrate(self._fleet, source, target, slots, pace)
+            async with self._sides.only(source.name, target.name):
+                keys = await atomic.migrate(self._fleet, source, target, slots, pace)
             await agreed(self._fleet, primaries, target, slots, self._seen)
             await caught_up(self._fleet, target, replicas_of(target, views))
         else:
@@ -149,6 +151,34 @@ class Mover:
         self.seconds = now() - self._start
         self.progress_at = now()
         self._report(Moved(self.slots, self._all_slots, self.keys, self._all_keys, self.seconds))
+
+
+class _Sides:
+    """Keeps a node from sending and taking slots at the same time by atomic jobs.
+
+    Valkey 9.1.2 dies of that, when an import ends while writes are paused for an export: the assertion in
+    `propagateNow`, called by `propagateSyncSlotsFinish` (cluster_migrateslots.c), allows for no such pause.
+    """
+
+    def __init__(self) -> None:
+        self._free = asyncio.Condition()
+        self._sends: Counter[str] = Counter()
+        self._takes: Counter[str] = Counter()
+
+    @asynccontextmanager
+    async def only(self, source: str, target: str) -> AsyncIterator[None]:
+        """Wait until `source` takes nothing and `target` sends nothing, and keep it so within the block."""
+        async with self._free:
+            await self._free.wait_for(lambda: not (self._takes[source] or self._sends[target]))
+            self._sends[source] += 1
+            self._takes[target] += 1
+        try:
+            yield
+        finally:
+            self._sends[source] -= 1
+            self._takes[target] -= 1
+            async with self._free:
+                self._free.notify_all()
 
 
 async def _finished(tasks: Iterable[asyncio.Task[None]]) -> None:
