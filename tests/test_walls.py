@@ -103,6 +103,7 @@ MODULES: dict[str, dict[str, set[str]]] = {
         "borrowed": {"timers", "views", "errors", "wording"},
         "events": {"plan", "steps", "verdict", "placement", "errors"},
         "pace": set(),
+        "job_pace": set(),
         "open_slots": {"views", "steps", "slots", "errors", "wording"},
         "results": {
             *("errors", "slots", "topology", "views", "verdict", "placement", "plan", "steps", "events"),
@@ -146,7 +147,8 @@ MODULES: dict[str, dict[str, set[str]]] = {
         "observe": _VIEWS,
         "act": {*_VIEWS, "observe"},
         "counting": {*_VIEWS, "observe", "slots"},
-        "atomic": {*_VIEWS, "observe", "counting", "slots"},
+        "jobs": {*_VIEWS, "observe"},
+        "atomic": {*_VIEWS, "observe", "counting", "jobs", "slots"},
         "big_keys": {*_VIEWS, "observe", "slots"},
         "measure": {*_VIEWS, "observe", "act", "big_keys", "counting", "functions", "slots"},
         "functions": {*_VIEWS, "observe"},
@@ -171,6 +173,7 @@ MODULES: dict[str, dict[str, set[str]]] = {
                 "slots",
                 "run",
                 "boost",
+                "agree",
                 "alone",
                 "atomic",
                 "functions",
@@ -185,7 +188,7 @@ MODULES: dict[str, dict[str, set[str]]] = {
         "copying": {*_VIEWS, "observe", "counting", "same", "slots"},
         "agree": {*_VIEWS, "observe", "slots"},
         "move": {*_VIEWS, "observe", "agree", "atomic", "copying", "counting", "slots"},
-        "open_slots": {*_VIEWS, "observe", "atomic", "copying", "counting", "move", "same", "slots"},
+        "open_slots": {*_VIEWS, "observe", "jobs", "copying", "counting", "move", "same", "slots"},
     },
 }
 # What every room and module may import.

@@ -103,6 +103,8 @@ async def _why_not_agreed(fleet: Asker, views: Views, step: Failover) -> str | N
     observed = await survey(fleet, views)
     if observed.away:
         return next(iter(observed.away.values())).message.removesuffix(".")
+    if observed.views[step.node].me.replica:
+        raise _undone(step, views)
     for name, view in observed.views.items():
         new, old = view.knows(new_id), view.knows(old_id)
         if new is None or old is None or new.replica or old.primary != new_id or old.slots:
@@ -110,6 +112,23 @@ async def _why_not_agreed(fleet: Asker, views: Views, step: Failover) -> str | N
     if not observed.views[step.peer].in_sync:
         return f"{step.peer} is not in sync with {step.node}, its new primary"
     return None
+
+
+def _undone(step: Failover, views: Views) -> NodeFailed:
+    """Return that the others did not accept a failover.
+
+    Redis does not forget the votes of a replica's last election for twice its node timeout, and wins with
+    them at once, under the old epoch; it begins no other election for four (clusterHandleSlaveFailover). So
+    this happens where roles go to and fro. Valkey forgets them with each CLUSTER FAILOVER.
+    """
+    return NodeFailed.of(
+        "failover-undone",
+        f"{step.node} took over from {step.peer}, but not by a new vote, and the other nodes gave the slots "
+        "back.",
+        node=step.node,
+        hint=f"run the same command again in {duration(4 * views[step.node].node_timeout)}: Redis needs this "
+        "time between two failovers of one replica",
+    )
 
 
 async def attach(

@@ -65,8 +65,9 @@ async def measure(
         transfers = tuple(_transfer(step, counts[step.node], views) for step in steps)
         problems += _too_little_memory(transfers, views)
         problems += await _keys_elsewhere(fleet, coming, steps, views)
-        for found in await asyncio.gather(*(_between(fleet, views[s], views[t]) for s, t in pairs)):
+        for found in await asyncio.gather(*(_databases(fleet, views[s], views[t]) for s, t in pairs)):
             problems += found
+        problems += await _functions(fleet, pairs, views)
         timeout = min(view.node_timeout for view in views.values())
         copied = {each.step.node: leaving[each.step.node] for each in transfers if each.method == "copy"}
         for name, slots in copied.items():
@@ -146,26 +147,37 @@ async def _keys_elsewhere(
     return problems
 
 
-async def _between(fleet: Asker, source: View, target: View) -> list[Problem]:
-    """Return what forbids moving keys between two nodes: databases and functions."""
-    problems: list[Problem] = []
+async def _databases(fleet: Asker, source: View, target: View) -> list[Problem]:
+    """Return a refusal if `target` lacks a database in which `source` has keys."""
     databases = [database for database, keys in source.databases.items() if database and keys]
     select: list[Command] = [("SELECT", str(database)) for database in databases]
-    if select:
-        replies = await fleet.ask(target.name, *select, ("SELECT", "0"))
-        for database, command, reply in zip(databases, select, replies, strict=False):
-            if isinstance(reply, Rejected) and reply.refuses_permission:
-                raise NodeFailed(explain(reply, target.name, command))
-            if isinstance(reply, Rejected):
-                problems.append(_no_database(source, target, database, reply))
-                break
-    theirs = await functions.libraries(fleet, source)
-    if theirs:
-        own = await functions.libraries(fleet, target)
-        problems += functions.conflicts(source, theirs, target, own)
-        if functions.missing(theirs, own):
-            problems += await forbidden(fleet, [(target.name, ("FUNCTION", "LOAD"))])
-    return problems
+    if not select:
+        return []
+    replies = await fleet.ask(target.name, *select, ("SELECT", "0"))
+    for database, command, reply in zip(databases, select, replies, strict=False):
+        if isinstance(reply, Rejected) and reply.refuses_permission:
+            raise NodeFailed(explain(reply, target.name, command))
+        if isinstance(reply, Rejected):
+            return [_no_database(source, target, database, reply)]
+    return []
+
+
+async def _functions(fleet: Asker, pairs: Sequence[tuple[str, str]], views: Views) -> list[Problem]:
+    """Return what forbids that each target gets the functions of its sources."""
+    names = sorted({name for pair in pairs for name in pair})
+    found = await asyncio.gather(*(functions.libraries(fleet, views[name]) for name in names))
+    has = dict(zip(names, found, strict=True))
+    problems: list[Problem] = []
+    load: list[tuple[str, Command]] = []
+    for target in sorted({target for _, target in pairs}):
+        # Sources must agree too: what one of them brings would be in the way of another.
+        holders = [target, *(source for source, its in pairs if its == target)]
+        for place, name in enumerate(holders):
+            for other in holders[:place]:
+                problems += functions.conflicts(views[name], has[name], views[other], has[other])
+            if functions.missing(has[name], has[target]):
+                load.append((target, ("FUNCTION", "LOAD")))
+    return [*problems, *await forbidden(fleet, load)]
 
 
 def _no_database(source: View, target: View, database: int, reply: str) -> Problem:

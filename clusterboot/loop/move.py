@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
 from clusterboot.core.events import Done, Moved, Reporter
+from clusterboot.core.job_pace import JobPace
 from clusterboot.core.pace import Pace, first_window
 from clusterboot.core.results import MoveReport, Transfer
 from clusterboot.core.views import Seen, View, Views
@@ -93,7 +94,7 @@ class Mover:
 
     async def _drain(self, transfers: Sequence[Transfer], views: Views) -> None:
         """Move the slots of one source, one transfer after the other, the highest slots first."""
-        copies, jobs = Pace(), atomic.Pace()
+        copies, jobs = Pace(), JobPace()
         for transfer in transfers:
             pace = jobs if transfer.method == "atomic" else copies
             source, target = views[transfer.step.node], views[transfer.step.peer]
@@ -122,7 +123,7 @@ class Mover:
             self._begun.add(target.id)
 
     async def _window(
-        self, source: View, target: View, slots: Slots, views: Views, pace: Pace | atomic.Pace
+        self, source: View, target: View, slots: Slots, views: Views, pace: Pace | JobPace
     ) -> None:
         """Move one window, and wait until it has arrived everywhere."""
         primaries = [view.name for view in views.values() if not view.me.replica]
@@ -131,7 +132,7 @@ class Mover:
             with suppress(NodeFailed):  # the next look decides
                 await copying.set_slots(self._fleet, name, slots, "NODE", target.id)
 
-        if isinstance(pace, atomic.Pace):
+        if isinstance(pace, JobPace):
             keys = await atomic.migrate(self._fleet, source, target, slots, pace)
             await agreed(self._fleet, primaries, target, slots, self._seen)
             await caught_up(self._fleet, target, replicas_of(target, views))

@@ -14,9 +14,9 @@ from clusterboot.core.open_slots import settle as decide
 from clusterboot.core.results import Transfer
 from clusterboot.core.views import View, Views, parse_fields
 from clusterboot.errors import NodeFailed, Problem, Refused, from_problems, refusal
-from clusterboot.loop.atomic import settle_jobs
 from clusterboot.loop.copying import ask_in, databases, set_slots
 from clusterboot.loop.counting import count_keys
+from clusterboot.loop.jobs import settle_jobs
 from clusterboot.loop.move import Mover
 from clusterboot.loop.observe import CLUSTER_INFO, Asker, now, survey, text
 from clusterboot.loop.same import differing, same_value
@@ -35,16 +35,16 @@ _OK_SECONDS = 5.0
 
 
 async def settle(fleet: Asker, names: Iterable[str], views: Views, mover: Mover) -> bool:
-    """Finish all open slots; returns whether there were any, so that the caller looks again.
+    """Finish all open slots; returns whether there was anything, so that the caller looks again.
 
     `views` are of the members `names`. First waits for atomic jobs, and watches for three seconds whether
     somebody else moves slots. Raises Refused then, and when a slot cannot be finished without losing a value;
     NodeFailed when a node does not answer.
     """
     names = tuple(names)
-    await settle_jobs(fleet, [view.name for view in views.values() if not view.me.replica])
+    waited = await settle_jobs(fleet, [view.name for view in views.values() if not view.me.replica])
     if not _doubtful(views):
-        return False
+        return waited
     views = await _watch(fleet, names)
     if not _doubtful(views):
         return True

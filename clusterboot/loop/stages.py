@@ -12,6 +12,7 @@ from clusterboot.core.events import Done, Event, Phase
 from clusterboot.core.steps import Failover, Forget, MoveSlots, Replicate, Reset, Step
 from clusterboot.core.views import Views
 from clusterboot.errors import NodeFailed, Problem, from_problems, not_ready
+from clusterboot.loop.agree import agreed
 from clusterboot.loop.alone import Alone
 from clusterboot.loop.boost import Boost
 from clusterboot.loop.functions import copy_functions
@@ -113,6 +114,10 @@ class Stages:
         held = [*emptied, *(name for name, view in views.items() if view.me.primary in ids)]
         await self._boost.hold(held, migration=True)
         await self._mover.run(measured.transfers, views)
+        # A replica that learns of the last slot only after its release would go to the taker all the same.
+        for step in steps:
+            if step.node in emptied:
+                await agreed(run.fleet, held, views[step.peer], step.slots, {})
         await self._boost.release(held)
 
     async def _leave(self) -> None:

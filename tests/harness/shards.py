@@ -70,11 +70,16 @@ def off_shares(address: str, weights: Mapping[str, float]) -> list[str]:
 
 
 def views(addresses: Sequence[str]) -> dict[str, list[str]]:
-    """Return what each node says of all: id, address, role, primary, slots and marks, without the times."""
+    """Return what each node says of all: id, address, role, primary, slots and marks.
+
+    Without times and epochs, and without `nofailover`: all of them travel by gossip for a while.
+    """
     found = {}
     for address in addresses:
         lines = [line.split() for line in _ask(address, "CLUSTER", "NODES").splitlines()]
-        found[address] = sorted(" ".join([*fields[:4], fields[6], *fields[8:]]) for fields in lines)
+        for fields in lines:
+            fields[2] = ",".join(flag for flag in fields[2].split(",") if flag != "nofailover")
+        found[address] = sorted(" ".join([*fields[:4], *fields[8:]]) for fields in lines)
     return found
 
 

@@ -275,8 +275,8 @@ RULES = (
     Rule(
         "the helper is there before anything is lowered",
         "loop/boost",
-        "await self._helper.start()",
-        "pass",
+        "await self._helper.start()\n        except OSError as failed:\n            self._reason",
+        "pass\n        except OSError as failed:\n            self._reason",
         _ORDER,
     ),
     Rule(
@@ -289,9 +289,9 @@ RULES = (
     Rule(
         "the helper is dismissed only when nothing is left",
         "loop/boost",
-        "            self.left = self._not_restored(restoring.left)\n        elif self._helper",
-        "            self.left = self._not_restored(restoring.left)\n        if self._helper",
-        _ORDER,
+        "elif self._helper is not None and not (self._own or self._held):",
+        "elif self._helper is not None:",
+        _BOOST,
     ),
     Rule(
         "what is lowered is owed before it is sent, since the reply may be lost",

@@ -4,10 +4,10 @@
 
 `answered` dies by SIGKILL when the reply to the k-th changing command has come, `sent` when the command
 has gone out and before its reply is read; a named signal comes with the reply. With a PID the process
-of that id is stopped (with `kill:PID` killed), and the run goes on. With `alone` the helper
-process is killed first, in one go with its parent. Commands that go out in one go are sent one by one here,
-so that every k is a moment of its own, but for MULTI to EXEC. A run with fewer changing commands ends as
-always.
+of that id is stopped, and the run goes on; `kill:PID` kills it, and counts only commands that move slots.
+With `alone` the helper process is killed first, in one go with its parent. Commands that go out in one go
+are sent one by one here, so that every k is a moment of its own, but for MULTI to EXEC. A run with fewer
+changing commands ends as always.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from redis.asyncio.connection import AbstractConnection
@@ -35,13 +36,18 @@ _READS = {
 
 def changing(commands: Sequence[Command]) -> bool:
     return any(
-        command[0] in ("MIGRATE", "RESTORE")
-        or (
-            command[0] in ("CLUSTER", "CONFIG", "FUNCTION")
-            and command[1] not in _READS
-            and command not in PROBES
-        )
+        command[0] == "MIGRATE"
+        or (command[0] in ("CLUSTER", "CONFIG", "FUNCTION") and command[1] not in _READS)
         for command in commands
+        if command not in PROBES
+    )
+
+
+def moving(commands: Sequence[Command]) -> bool:
+    names = [command[:2] for command in commands if command not in PROBES]
+    return any(
+        name[0] == "MIGRATE" or name in (("CLUSTER", "SETSLOT"), ("CLUSTER", "MIGRATESLOTS"))
+        for name in names
     )
 
 
@@ -64,7 +70,8 @@ def install(last: int, moment: str, *, alone: bool) -> None:
 
     def die(number: signal.Signals) -> None:
         for helper in helpers if alone else ():
-            os.kill(helper, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it ends once everything is given back
+                os.kill(helper, signal.SIGKILL)
         os.kill(os.getpid(), number)
 
     async def started(self: Standby) -> None:
@@ -76,8 +83,9 @@ def install(last: int, moment: str, *, alone: bool) -> None:
         nonlocal count, gone
         replies = []
         for unit in units(commands):
-            count += changing(unit)
-            dies = changing(unit) and count == last
+            counts = moving(unit) if moment.startswith("kill:") else changing(unit)
+            count += counts
+            dies = counts and count == last
             gone = dies and moment == "sent"
             replies += await ask(self, name, *unit, **options)
             if dies and moment.isdigit():

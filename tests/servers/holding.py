@@ -29,7 +29,7 @@ async def _hold(file: Path) -> None:
     boost = Boost(fleet, names, Standby(topology, dict.fromkeys(names, (None, None)), 60.0))
     views = (await survey(fleet, names)).views
     await boost.hold(["n2", "n5"], migration=True)
-    await attach(fleet, Actor(fleet, lambda event: None), boost, [Replicate("n5", "n0")], views)
+    await attach(fleet, Actor(fleet, lambda event: None), boost, [Replicate("n5", "n0")], views, lambda: None)
     assert await boost.restore()
     assert not boost.owes
     await fleet.close()

@@ -40,8 +40,8 @@ def _file(life: Life, grown: bool) -> tuple[Path, list[Entry]]:
     return life.file(entries, **retire), entries
 
 
-def _formed(nodes: Nodes) -> Life:
-    life = Life(nodes, Data(1000, crowded=_MOVED))
+def _formed(nodes: Nodes, keys: int = 1000) -> Life:
+    life = Life(nodes, Data(keys, crowded=_MOVED))
     _, entries = _file(life, grown=False)
     life.form(entries)
     return life
@@ -100,23 +100,27 @@ _VICTIMS = {
     "replica-of-source": (5, None),
     "replica-of-target": (4, None),
 }
-_IN_THE_NORMAL_RUN = {("redis70", "source")}
+# At which of the commands that move slots: Valkey has few, each of them a whole job.
+_KS = {"valkey91": (1, 2, 3), "redis62": (2, 12, 20, 30, 40), "redis70": (2, 12, 20, 30, 40)}
+_IN_THE_NORMAL_RUN = {("redis70", "source", 20)}
 
 
-@pytest.mark.parametrize("k", [20, pytest.param(40, marks=pytest.mark.soak)])
 @pytest.mark.parametrize(
-    ("kind", "victim"),
+    ("kind", "victim", "k"),
     [
-        pytest.param(kind, victim, marks=() if (kind, victim) in _IN_THE_NORMAL_RUN else pytest.mark.soak)
+        pytest.param(
+            kind, victim, k, marks=() if (kind, victim, k) in _IN_THE_NORMAL_RUN else pytest.mark.soak
+        )
         for kind in SERVERS
         for victim in _VICTIMS
+        for k in _KS[kind]
     ],
 )
 def test_a_server_is_killed_in_the_middle_and_fails_over(
     require: Callable[[str], str], servers: Start, tmp_path: Path, kind: str, victim: str, k: int
 ) -> None:
     started = servers(require(kind), 7, node_timeout=2000)
-    life = _formed(Nodes(started, 7, tmp_path))
+    life = _formed(Nodes(started, 7, tmp_path), 20_000)
     index, heir = _VICTIMS[victim]
     file, entries = _file(life, grown=True)
     died = dying(file, k, f"kill:{started.processes[index].pid}", "--rebalance", "--timeout", "15")
@@ -135,12 +139,14 @@ def test_a_server_is_killed_in_the_middle_and_restarted(
     server_kind: str, servers: Start, tmp_path: Path, victim: str
 ) -> None:
     started = servers(server_kind, 7, node_timeout=5000, extra=["--appendonly", "yes"])
-    life = _formed(Nodes(started, 7, tmp_path))
+    life = _formed(Nodes(started, 7, tmp_path), 20_000)
     index, heir = _VICTIMS[victim]
     assert heir is not None
     life.nodes.ok(heir, "CONFIG", "SET", "cluster-replica-no-failover", "yes")
     file, entries = _file(life, grown=True)
-    died = dying(file, 20, f"kill:{started.processes[index].pid}", "--rebalance", "--timeout", "15")
+    died = dying(
+        file, _KS[server_kind][1], f"kill:{started.processes[index].pid}", "--rebalance", "--timeout", "15"
+    )
     started.processes[index].wait(10)
     started.restart(index)
     life.nodes.ok(heir, "CONFIG", "SET", "cluster-replica-no-failover", "no")

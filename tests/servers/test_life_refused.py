@@ -59,12 +59,11 @@ def test_a_hash_that_would_block_its_node_for_too_long(
     assert "big" in outcome.out
 
 
-def test_retiring_more_than_half_of_the_owners_or_below_the_wanted_replicas(any_nodes: Take) -> None:
+def test_retiring_more_than_half_of_the_owners(any_nodes: Take) -> None:
     life = Life(any_nodes(6), Data(300))
     six = life.primaries(0, 1, 2) + life.replicas({3: 0, 4: 1, 5: 2})
     life.form(six)
     life.refuses(life.file([six[0], six[3]], retire=[life.addresses[index] for index in (1, 2, 4, 5)]), "")
-    life.refuses(life.file(six[:5], replicas=1, retire=[life.addresses[5]]), "")
 
 
 @ONE_KIND
