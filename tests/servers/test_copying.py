@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import threading
 import time
@@ -18,9 +19,12 @@ from clusterboot.errors import Exit, NodeFailed, Refused
 from clusterboot.loop.big_keys import slot_of
 from clusterboot.loop.move import Mover
 from clusterboot.slots import Slots
-from tests.harness.asking import asking
+from clusterboot.topology import load
+from clusterboot.wire.client import Fleet
+from tests.harness.asking import asking, views_of
+from tests.harness.certs import Pki
 from tests.harness.resp import Connection, Error
-from tests.harness.servers import Servers
+from tests.harness.servers import Servers, free_ports
 from tests.servers.conftest import Take
 from tests.servers.pool import Nodes
 from tests.servers.test_measure import HALVES, keys_in
@@ -323,3 +327,47 @@ def test_a_target_that_dies_is_named(server_kind: str, tmp_path: Path) -> None:
             move(two.addresses, (0, 1, "0-16383"))
         thread.join()
         assert two.addresses[1] in str(failed.value)
+
+
+@pytest.mark.parametrize("bus", ["yes", "no"])
+@pytest.mark.parametrize("asked", ["tls", "plain"])
+def test_with_tls_the_source_dials_the_port_that_it_can_talk_to(
+    bus: str, asked: str, require: Callable[[str], str], tmp_path: Path
+) -> None:
+    pki = Pki(tmp_path / "pki")
+    cert, private = pki.issue("node", names=["localhost"], ips=["127.0.0.1"])
+    ports = free_ports(4)
+
+    def options(index: int) -> list[str]:
+        files = [
+            "--tls-ca-cert-file",
+            str(pki.ca),
+            "--tls-cert-file",
+            str(cert),
+            "--tls-key-file",
+            str(private),
+        ]
+        more = ["--tls-cluster", bus, "--tls-auth-clients", "no"]
+        return ["--tls-port", str(ports[2 + index]), *files, *more]
+
+    with Servers(require("redis70"), 2, ports=ports[:2], extra=options) as two:
+        two.call(0, "CLUSTER", "ADDSLOTS", *range(16384))
+        two.call(0, "CLUSTER", "MEET", "127.0.0.1", ports[3 if bus == "yes" else 1])
+        cluster = Nodes(two, 2, tmp_path)
+        for index in range(2):
+            cluster.until(lambda at=index: "state:ok" in cluster.ok(at, "CLUSTER", "INFO"), "it is ok")
+        fill(cluster, 0, range(100), 50)
+        names = [f"localhost:{port}" for port in (ports[2:] if asked == "tls" else ports[:2])]
+        keys = {"nodes": names, "tls": {"ca": str(pki.ca)}} if asked == "tls" else {"nodes": names}
+        text = "version: 1\n" + "".join(f"{key}: {json.dumps(value)}\n" for key, value in keys.items())
+
+        async def run() -> None:
+            fleet = Fleet(load(text, "t.yaml"), lambda node: (None, None))
+            try:
+                mover = Mover(fleet, lambda event: None)
+                await mover.run([transfer(names, 0, 1, "0-99")], await views_of(fleet, names))
+            finally:
+                await fleet.close()
+
+        asyncio.run(run())
+        assert cluster.ok(1, "DBSIZE") == 50
