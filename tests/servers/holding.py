@@ -15,9 +15,9 @@ from clusterboot.core.steps import Replicate
 from clusterboot.disk.topology_file import read
 from clusterboot.loop.act import Actor
 from clusterboot.loop.boost import Boost
-from clusterboot.loop.handover import attach
 from clusterboot.loop.observe import survey
 from clusterboot.loop.standby import Standby
+from clusterboot.rebalance.handover import attach
 from clusterboot.wire.client import Fleet
 from tests.servers.dying import install
 

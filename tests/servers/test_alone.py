@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from clusterboot.errors import Refused
-from clusterboot.loop.alone import alone
+from clusterboot.rebalance.alone import alone
 from tests.harness.asking import asking
 from tests.servers.pool import Nodes
 

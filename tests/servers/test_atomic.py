@@ -16,10 +16,10 @@ from clusterboot.core.job_pace import JobPace
 from clusterboot.core.steps import MoveSlots
 from clusterboot.core.views import View
 from clusterboot.errors import Exit, NodeFailed, Refused
-from clusterboot.loop import atomic
-from clusterboot.loop.atomic import migrate
-from clusterboot.loop.jobs import CANCEL, JOBS, Job, parse_jobs, settle_jobs
-from clusterboot.loop.measure import Measured, measure
+from clusterboot.rebalance import atomic
+from clusterboot.rebalance.atomic import migrate
+from clusterboot.rebalance.jobs import CANCEL, JOBS, Job, parse_jobs, settle_jobs
+from clusterboot.rebalance.measure import Measured, measure
 from clusterboot.slots import Slots
 from clusterboot.wire.client import Fleet
 from tests.harness.asking import asking

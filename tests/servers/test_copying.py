@@ -16,8 +16,8 @@ from clusterboot.core.events import Done, Event, Moved
 from clusterboot.core.results import Transfer
 from clusterboot.core.steps import MoveSlots
 from clusterboot.errors import Exit, NodeFailed, Refused
-from clusterboot.loop.big_keys import slot_of
-from clusterboot.loop.move import Mover
+from clusterboot.rebalance.big_keys import slot_of
+from clusterboot.rebalance.move import Mover
 from clusterboot.slots import Slots
 from clusterboot.topology import load
 from clusterboot.wire.client import Fleet

@@ -21,11 +21,11 @@ from clusterboot.commands.shell import Shell
 from clusterboot.core.steps import MoveSlots
 from clusterboot.errors import Exit, Problem
 from clusterboot.loop.act import forbidden
-from clusterboot.loop.alone import alone
-from clusterboot.loop.functions import copy_functions
-from clusterboot.loop.measure import measure
-from clusterboot.loop.move import Mover
-from clusterboot.loop.same import same_value
+from clusterboot.rebalance.alone import alone
+from clusterboot.rebalance.functions import copy_functions
+from clusterboot.rebalance.measure import measure
+from clusterboot.rebalance.move import Mover
+from clusterboot.rebalance.same import same_value
 from clusterboot.slots import Slots
 from clusterboot.wire.replies import Command
 from tests.conftest import ONE_KIND

@@ -10,7 +10,7 @@ import pytest
 from clusterboot.core.steps import Failover, Replicate
 from clusterboot.core.timers import NO_FAILOVER
 from clusterboot.errors import NodeFailed
-from clusterboot.loop.handover import attach, fail_over
+from clusterboot.rebalance.handover import attach, fail_over
 from tests.servers.clients import writing
 from tests.servers.conftest import Take
 from tests.servers.pool import TIMERS, Nodes
@@ -64,7 +64,7 @@ def test_roles_that_go_to_and_fro_are_agreed_or_it_is_said(nodes: Take) -> None:
 def test_a_replica_out_of_sync_is_not_asked(nodes: Take, monkeypatch: pytest.MonkeyPatch) -> None:
     six = nodes(6)
     file = form(six, {3: 0, 4: 1, 5: 2})
-    monkeypatch.setattr("clusterboot.loop.handover._LAG_SECONDS", 0.5)
+    monkeypatch.setattr("clusterboot.rebalance.handover._LAG_SECONDS", 0.5)
     # A user that the primary does not have: the replica cannot connect again.
     for setting in ("masteruser", "masterauth"):
         six.ok(3, "CONFIG", "SET", setting, "nobody")
@@ -117,7 +117,7 @@ def test_a_primary_that_answers_no_more_drops_the_failover_and_it_is_said(
 ) -> None:
     six = nodes(6)
     file = form(six, {3: 0, 4: 1, 5: 2})
-    monkeypatch.setattr("clusterboot.loop.handover._FAILOVER_SECONDS", 0.3)
+    monkeypatch.setattr("clusterboot.rebalance.handover._FAILOVER_SECONDS", 0.3)
 
     async def work(tools: Tools) -> None:
         # Without the others' votes there is no failover. Redis would count the votes for n3 in an earlier

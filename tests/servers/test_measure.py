@@ -9,9 +9,9 @@ import pytest
 
 from clusterboot.core.steps import MoveSlots
 from clusterboot.errors import Exit, Problem
-from clusterboot.loop.big_keys import slot_of
-from clusterboot.loop.functions import copy_functions
-from clusterboot.loop.measure import Measured, measure
+from clusterboot.rebalance.big_keys import slot_of
+from clusterboot.rebalance.functions import copy_functions
+from clusterboot.rebalance.measure import Measured, measure
 from clusterboot.slots import Slots
 from tests.harness.asking import asking
 from tests.harness.resp import Connection
@@ -183,7 +183,7 @@ def test_a_key_that_would_block_its_node_too_long(pair: Nodes) -> None:
 
 
 def test_a_slot_with_very_many_keys_is_scanned(pair: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clusterboot.loop.big_keys._MAX_LISTED", 3)
+    monkeypatch.setattr("clusterboot.rebalance.big_keys._MAX_LISTED", 3)
     for number in range(10):
         pair.ok(0, "SET", f"{{tag1}}{number}", "x")
     if slot_of("{tag1}") >= HALVES[1][0]:

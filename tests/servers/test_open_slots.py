@@ -14,8 +14,8 @@ import pytest
 from clusterboot.core.open_slots import disputed_slots, open_slots
 from clusterboot.core.views import Views
 from clusterboot.errors import Exit, Problem, Refused
-from clusterboot.loop.move import Mover
-from clusterboot.loop.open_slots import WATCH_SECONDS, settle
+from clusterboot.rebalance.move import Mover
+from clusterboot.rebalance.open_slots import WATCH_SECONDS, settle
 from tests.harness.asking import asking, views_of
 from tests.harness.resp import Connection
 from tests.harness.servers import Servers

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-import clusterboot.loop.retire as module
+import clusterboot.rebalance.retire as module
 from clusterboot.errors import Refused
-from clusterboot.loop.retire import Leavers, retire
+from clusterboot.rebalance.retire import Leavers, retire
 from tests.servers.conftest import Take
 from tests.servers.pool import TIMERS, Nodes
 from tests.servers.shards import MIGRATION, Tools, drain, form, full_syncs, mine, play

@@ -19,10 +19,10 @@ from clusterboot.core.pace import Pace, first_window
 from clusterboot.core.results import MoveReport, Transfer
 from clusterboot.core.views import Seen, View, Views
 from clusterboot.errors import ClusterbootError, NodeFailed, from_problems
-from clusterboot.loop import atomic, copying
-from clusterboot.loop.agree import agreed, caught_up, replicas_of
-from clusterboot.loop.counting import count_keys
 from clusterboot.loop.observe import Asker, now
+from clusterboot.rebalance import atomic, copying
+from clusterboot.rebalance.agree import agreed, caught_up, replicas_of
+from clusterboot.rebalance.counting import count_keys
 from clusterboot.slots import Slots
 
 # Seconds that an open window gets to its end when the run is to end, before it is cancelled.

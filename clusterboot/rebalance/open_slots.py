@@ -14,12 +14,12 @@ from clusterboot.core.open_slots import settle as decide
 from clusterboot.core.results import Transfer
 from clusterboot.core.views import View, Views, parse_fields
 from clusterboot.errors import NodeFailed, Problem, Refused, from_problems, refusal
-from clusterboot.loop.copying import ask_in, databases, set_slots
-from clusterboot.loop.counting import count_keys
-from clusterboot.loop.jobs import settle_jobs
-from clusterboot.loop.move import Mover
 from clusterboot.loop.observe import CLUSTER_INFO, Asker, now, survey, text
-from clusterboot.loop.same import differing, same_value
+from clusterboot.rebalance.copying import ask_in, databases, set_slots
+from clusterboot.rebalance.counting import count_keys
+from clusterboot.rebalance.jobs import settle_jobs
+from clusterboot.rebalance.move import Mover
+from clusterboot.rebalance.same import differing, same_value
 from clusterboot.slots import Slots, union
 from clusterboot.wire.replies import Command, Rejected
 from clusterboot.wording import count, duration

@@ -10,8 +10,8 @@ import pytest
 
 from clusterboot.core.views import View, parse_nodes
 from clusterboot.errors import NodeFailed, Problem, Refused
-from clusterboot.loop import alone as module
-from clusterboot.loop.alone import Alone, alone, parse_clients
+from clusterboot.rebalance import alone as module
+from clusterboot.rebalance.alone import Alone, alone, parse_clients
 from clusterboot.wire.replies import Command, Rejected, Reply
 
 _NODE = "{id:040x} 192.0.2.1:7001@17001 myself,master - 0 0 1 connected 0-99"

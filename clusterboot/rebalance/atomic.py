@@ -17,8 +17,9 @@ from math import inf
 from clusterboot.core.job_pace import JobPace
 from clusterboot.core.views import View, parse_nodes
 from clusterboot.errors import Exit, NodeFailed, Problem, Refused
-from clusterboot.loop.counting import count_keys
-from clusterboot.loop.jobs import (
+from clusterboot.loop.observe import CLUSTER_NODES, Asker, now, text
+from clusterboot.rebalance.counting import count_keys
+from clusterboot.rebalance.jobs import (
     CANCEL,
     JOBS,
     MAX_WAITING_TO_PAUSE,
@@ -27,7 +28,6 @@ from clusterboot.loop.jobs import (
     parse_jobs,
     slots_moving,
 )
-from clusterboot.loop.observe import CLUSTER_NODES, Asker, now, text
 from clusterboot.slots import Slots
 from clusterboot.wire.replies import Command, Rejected, Reply, explain
 

@@ -15,9 +15,9 @@ from dataclasses import replace
 from clusterboot.core.pace import Pace
 from clusterboot.core.views import View, parse_info
 from clusterboot.errors import Exit, NodeFailed, Problem
-from clusterboot.loop.counting import count_keys
 from clusterboot.loop.observe import Asker, now, text
-from clusterboot.loop.same import differing, same_value
+from clusterboot.rebalance.counting import count_keys
+from clusterboot.rebalance.same import differing, same_value
 from clusterboot.slots import Slots
 from clusterboot.wire.replies import Command, Login, Rejected, Reply, explain
 

@@ -15,11 +15,11 @@ from clusterboot.core.results import Transfer
 from clusterboot.core.steps import MoveSlots
 from clusterboot.core.views import View, Views, number
 from clusterboot.errors import NodeFailed, Problem, refusal
-from clusterboot.loop import functions
 from clusterboot.loop.act import forbidden
-from clusterboot.loop.big_keys import Progress, too_big
-from clusterboot.loop.counting import count_keys
 from clusterboot.loop.observe import Asker
+from clusterboot.rebalance import functions
+from clusterboot.rebalance.big_keys import Progress, too_big
+from clusterboot.rebalance.counting import count_keys
 from clusterboot.slots import Slots, union
 from clusterboot.wire.replies import Command, Rejected, explain
 

@@ -12,16 +12,16 @@ from clusterboot.core.events import Done, Event, Phase
 from clusterboot.core.steps import Failover, Forget, MoveSlots, Replicate, Reset, Step
 from clusterboot.core.views import Views
 from clusterboot.errors import NodeFailed, Problem, from_problems, not_ready
-from clusterboot.loop.agree import agreed
-from clusterboot.loop.alone import Alone
 from clusterboot.loop.boost import Boost
-from clusterboot.loop.functions import copy_functions
-from clusterboot.loop.handover import attach, fail_over
-from clusterboot.loop.measure import measure
-from clusterboot.loop.move import Mover
-from clusterboot.loop.open_slots import settle
-from clusterboot.loop.retire import Leavers, retire
 from clusterboot.loop.run import Goal, Run, assess, full_look
+from clusterboot.rebalance.agree import agreed
+from clusterboot.rebalance.alone import Alone
+from clusterboot.rebalance.functions import copy_functions
+from clusterboot.rebalance.handover import attach, fail_over
+from clusterboot.rebalance.measure import measure
+from clusterboot.rebalance.move import Mover
+from clusterboot.rebalance.open_slots import settle
+from clusterboot.rebalance.retire import Leavers, retire
 from clusterboot.slots import union
 from clusterboot.wording import shortened
 
