@@ -348,14 +348,14 @@ RULES = (
     Rule(
         "nothing is sent before what forbids it is looked for",
         "loop/run",
-        "    if problems:\n        raise from_problems(problems)\n    run.warn(",
-        "    run.warn(",
+        "    if problems:\n        raise from_problems(problems)\n    open_slots",
+        "    open_slots",
         _ORDER,
     ),
     Rule(
         "nothing is sent before permissions are known",
         "bootstrap",
-        "problems += await forbidden(run.fleet, wanted)",
+        "problems += await forbidden(run.fleet, [(step.node, command(step, views)) for step in single])",
         "pass",
         _ORDER,
     ),
@@ -448,11 +448,11 @@ RULES = (
     Rule("slots that others hold", "core/adopt", " *_held(views, target)]", "]", _ADOPT),
     Rule("replicas without a primary", "core/adopt", "refusals += [*lost, ", "refusals += [", _ADOPT),
     Rule(
-        "what only moving data could resolve",
+        "too many members that leave at once, or too few replicas afterwards",
         "core/adopt",
-        "    refusals += [*_contradictions(topology, fresh, target, pins)]\n",
-        "",
-        _ADOPT,
+        "        refusals += rebalance_refusals(topology, pins, to_be, views) if later else ()\n",
+        "        pass\n",
+        ("tests/core/test_stages.py",),
     ),
     # Ready.
     Rule(
