@@ -90,11 +90,14 @@ class Life:
         one = members[0]
         reason = why_not_ready(members)
         assert reason is None, f"{reason}: {outcome!r}"
-        assert shards.open_slots(members) == [], outcome
         wanted = {self.addresses[index]: weight for index, weight in weights.items()}
-        assert shards.off_shares(one, wanted) == [], outcome
-        assert self.data.compare(one) == [], outcome
-        assert self.changed_settings() == [], outcome
+        problems = [
+            *shards.open_slots(members),
+            *shards.off_shares(one, wanted),
+            *self.data.compare(one),
+            *self.changed_settings(),
+        ]
+        assert not problems, f"{problems} {outcome!r}"
         status = clusterboot("status", file, "-o", "json")
         assert status.exit == 0, status
         before = shards.views(members)
@@ -106,7 +109,8 @@ class Life:
         assert changes == {}, f"{changes} {again!r}"
         assert shards.views(members) == before, again
         self.synced([entry["port"] for entry in entries])
-        assert self.data.compare(one, replicas=True) == [], outcome
+        problems = self.data.compare(one, replicas=True)
+        assert not problems, f"{problems} {outcome!r}"
 
     def changed_settings(self) -> list[str]:
         """Return every setting of a node that is not as it was before the cluster was formed."""
