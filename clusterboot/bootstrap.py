@@ -21,12 +21,12 @@ from clusterboot.core.steps import AddSlots, Meet, MoveSlots, SetEpoch
 from clusterboot.core.timers import handshake_seconds
 from clusterboot.errors import from_problems
 from clusterboot.loop.act import command, forbidden, stranded
-from clusterboot.loop.alone import alone
 from clusterboot.loop.boost import Boost
 from clusterboot.loop.ending import dry, end_early, no_boost, outcome, restore_settings
 from clusterboot.loop.follow import Followed, follow
 from clusterboot.loop.run import LATE_SECONDS, Goal, Request, Run, assess, first_look, full_look
-from clusterboot.loop.stages import Stages, unsafe
+from clusterboot.rebalance.alone import alone
+from clusterboot.rebalance.take import Stages, unsafe
 from clusterboot.wire.resolve import resolve_announced
 from clusterboot.wording import count
 

@@ -28,8 +28,9 @@ ROOMS: dict[str, set[str]] = {
     "wire": {"errors", "topology"},
     "disk": {"errors", "topology"},
     "local": {"errors", "wording", "topology", "disk"},
-    "loop": {"errors", "slots", "wording", "background", "topology", "core", "diagnosis", "wire"},
-    "bootstrap": {"errors", "wording", "core", "wire", "loop"},
+    "loop": {"errors", "wording", "background", "topology", "core", "diagnosis", "wire"},
+    "rebalance": {"errors", "slots", "wording", "topology", "core", "wire", "loop"},
+    "bootstrap": {"errors", "wording", "core", "wire", "loop", "rebalance"},
     "throwaway": {
         *(
             "errors",
@@ -68,6 +69,8 @@ ROOMS: dict[str, set[str]] = {
 }
 # What most of `loop` may know. The nodes are behind a protocol: only `helper` knows the client.
 _VIEWS = {"errors", "wording", "topology", "core", "diagnosis", "wire/replies"}
+# What all of `rebalance` may know.
+_NODES = {"errors", "slots", "wording", "topology", "core", "wire/replies", "loop/observe"}
 # By module: the modules of the same room, other rooms, and single modules of other rooms.
 MODULES: dict[str, dict[str, set[str]]] = {
     "core": {
@@ -83,18 +86,18 @@ MODULES: dict[str, dict[str, set[str]]] = {
         "plan": {"steps", "topology", "views", "addressing", "groups", "placement", "slots", "errors"},
         "drift": {"views", "topology", "placement", "errors", "wording"},
         "leaving": {"views", "topology", "slots", "errors", "wording"},
-        "rebalance": {
-            *("views", "placement", "spread", "versions", "leaving", "shares", "steps"),
-            *("topology", "slots", "errors", "wording"),
+        "future": {"placement", "spread", "versions", "topology", "slots", "errors"},
+        "stages": {
+            *("future", "leaving", "shares", "steps", "views", "topology", "slots", "errors", "wording"),
         },
         "adopt": {
             *("views", "groups", "placement", "topology", "slots", "errors", "drift", "versions"),
-            *("leaving", "rebalance", "steps", "wording"),
+            *("leaving", "future", "stages", "steps", "wording"),
         },
         "replaced": {"views", "errors", "wording"},
         "preflight": {
             *("views", "addressing", "placement", "steps", "topology", "errors", "versions", "replaced"),
-            "wording",
+            *("slots", "wording"),
         },
         "verdict": {"views", "placement", "slots", "errors", "wording"},
         "health": {"verdict", "views", "placement", "slots", "errors"},
@@ -103,6 +106,7 @@ MODULES: dict[str, dict[str, set[str]]] = {
         "borrowed": {"timers", "views", "errors", "wording"},
         "events": {"plan", "steps", "verdict", "placement", "errors"},
         "pace": set(),
+        "job_pace": set(),
         "open_slots": {"views", "steps", "slots", "errors", "wording"},
         "results": {
             *("errors", "slots", "topology", "views", "verdict", "placement", "plan", "steps", "events"),
@@ -145,18 +149,10 @@ MODULES: dict[str, dict[str, set[str]]] = {
     "loop": {
         "observe": _VIEWS,
         "act": {*_VIEWS, "observe"},
-        "counting": {*_VIEWS, "observe", "slots"},
-        "atomic": {*_VIEWS, "observe", "counting", "slots"},
-        "big_keys": {*_VIEWS, "observe", "slots"},
-        "measure": {*_VIEWS, "observe", "act", "big_keys", "counting", "functions", "slots"},
-        "functions": {*_VIEWS, "observe"},
-        "alone": {*_VIEWS, "observe"},
         "configure": {*_VIEWS, "observe"},
         "restore": {*_VIEWS, "observe", "configure"},
         "boost": {*_VIEWS, "observe", "configure", "restore"},
         "helper": {"wire/client", "restore"},
-        "handover": {*_VIEWS, "observe", "act", "boost"},
-        "retire": {*_VIEWS, "observe", "act"},
         "standby": {"helper", "topology", "background"},
         "follow": {*_VIEWS, "observe", "meets", "run"},
         "investigate": {*_VIEWS, "observe", "wire/resolve"},
@@ -165,27 +161,27 @@ MODULES: dict[str, dict[str, set[str]]] = {
         "reset": {*_VIEWS, "observe", "act", "boost", "investigate", "follow"},
         "meets": {*_VIEWS, "observe", "act"},
         "run": {*_VIEWS, "observe", "act", "boost", "meets", "members"},
-        "stages": {
-            *(
-                *_VIEWS,
-                "slots",
-                "run",
-                "boost",
-                "alone",
-                "atomic",
-                "functions",
-                "handover",
-                "measure",
-                "move",
-            ),
-            *("open_slots", "retire"),
-        },
         "ending": {*_VIEWS, "observe", "run", "boost", "investigate"},
-        "same": {*_VIEWS, "observe"},
-        "copying": {*_VIEWS, "observe", "counting", "same", "slots"},
-        "agree": {*_VIEWS, "observe", "slots"},
-        "move": {*_VIEWS, "observe", "agree", "atomic", "copying", "counting", "slots"},
-        "open_slots": {*_VIEWS, "observe", "atomic", "copying", "counting", "move", "same", "slots"},
+    },
+    "rebalance": {
+        "alone": _NODES,
+        "functions": _NODES,
+        "counting": _NODES,
+        "big_keys": _NODES,
+        "agree": _NODES,
+        "same": _NODES,
+        "jobs": _NODES,
+        "atomic": {*_NODES, "counting", "jobs"},
+        "copying": {*_NODES, "counting", "same"},
+        "measure": {*_NODES, "loop/act", "big_keys", "counting", "functions"},
+        "move": {*_NODES, "agree", "atomic", "copying", "counting"},
+        "open_slots": {*_NODES, "jobs", "copying", "counting", "move", "same"},
+        "handover": {*_NODES, "loop/act", "loop/boost"},
+        "retire": {*_NODES, "loop/act"},
+        "take": {
+            *(*_NODES, "loop/run", "loop/boost", "agree", "alone", "functions", "handover", "measure"),
+            *("move", "open_slots", "retire"),
+        },
     },
 }
 # What every room and module may import.

@@ -49,7 +49,8 @@ Strategy = Annotated[
 ]
 Timeout = Annotated[float | None, _seconds("Time limit for the run.")]
 UpTimeout = Annotated[
-    float | None, _seconds("Time limit for the run.", more="; with --rebalance for time without progress")
+    float | None,
+    _seconds("Time limit for the run.", more="; with --rebalance only while nothing moves"),
 ]
 LookTimeout = Annotated[float | None, _seconds("Time limit for the run; with --watch, for each look.")]
 FormingTimeout = Annotated[float | None, _seconds("Time limit for forming the cluster.")]
@@ -128,7 +129,7 @@ def up(
         bool,
         _option(
             "--rebalance",
-            "Then move slots to where the file has them, and retire its nodes that are to leave.",
+            "Then move slots as the file says, and let the members under 'retire' leave.",
         ),
     ] = False,
     timeout: UpTimeout = None,

@@ -75,8 +75,10 @@ async def connected(
 
 def _credential(topology: Topology, credentials: Mapping[str, Credential]) -> Callable[[Node], Credential]:
     """Return what gives the credential of a node; one that is known only by its id has that of most nodes."""
-    ((common, _),) = Counter(credentials[node.name] for node in topology.nodes).most_common(1)
-    return lambda node: credentials.get(node.name, common)
+    most = Counter(credentials[node.name] for node in topology.nodes if node.name in credentials).most_common(
+        1
+    )
+    return lambda node: credentials[node.name] if node.name in credentials else most[0][0]
 
 
 def standby(

@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 from clusterboot.core.drift import differences, fewer_replicas
+from clusterboot.core.future import future, present
 from clusterboot.core.groups import group
 from clusterboot.core.leaving import Leaver
 from clusterboot.core.placement import Placement, Spot, place
-from clusterboot.core.rebalance import future, present, shares_differ, stages
-from clusterboot.core.rebalance import refusals as rebalance_refusals
+from clusterboot.core.stages import refusals as rebalance_refusals
+from clusterboot.core.stages import shares_differ, stages
 from clusterboot.core.steps import MoveSlots, Step
 from clusterboot.core.versions import formats, not_followed
 from clusterboot.core.views import Views

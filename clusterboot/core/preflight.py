@@ -18,6 +18,7 @@ from clusterboot.core.steps import Meet
 from clusterboot.core.versions import cannot_follow
 from clusterboot.core.views import Peer, View, Views
 from clusterboot.errors import Exit, Problem, refusal, warning
+from clusterboot.slots import Slots
 from clusterboot.topology import Topology
 from clusterboot.wording import agree, listed, shortened
 
@@ -57,10 +58,25 @@ def warnings(views: Views) -> Iterator[Problem]:
         yield warning(
             "slots-open",
             f"{shortened(moving)} {agree('has', moving)} slots that are being migrated or "
-            "imported: a reshard is under way or was interrupted.",
+            f"imported: {shortened(_open_slots(views))}. They are being moved, or that was interrupted.",
             moving[0],
             hint="wait until it is done; 'clusterboot up --rebalance' finishes what an interrupted run left",
         )
+
+
+def _open_slots(views: Views) -> list[str]:
+    """Return the open slots as "12-14 from a to b", by the marks of both ends."""
+    names = {view.id: name for name, view in views.items()}
+    found: dict[tuple[str, str], set[int]] = defaultdict(set)
+    for name, view in views.items():
+        for slot, other in () if view.me.replica else view.me.migrating:
+            found[name, names.get(other, other)].add(slot)
+        for slot, other in () if view.me.replica else view.me.importing:
+            found[names.get(other, other), name].add(slot)
+    return [
+        f"{Slots.of((slot, slot) for slot in slots)} from {source} to {target}"
+        for (source, target), slots in found.items()
+    ]
 
 
 def _names_by(views: Views, key: Callable[[View], str]) -> dict[str, list[str]]:

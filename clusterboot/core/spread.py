@@ -116,6 +116,9 @@ def improve(
         count[primary.name] += 1
         found[index] = found[index][0], primary
     height = min(count.values(), default=0)
+    # Who has to move anyway trades first: a plan that was cut off is not turned round by the next one.
+    before = {replica.name: primary.name for replica, primary in pairs}
+    found.sort(key=lambda each: each[0] is not None and before[each[0].name] == each[1].name)
     found += [(None, node) for node in primaries if count[node.name] == height]
     _trade(found, count, height, fit)
     return {replica.name: primary.name for replica, primary in found if replica is not None}

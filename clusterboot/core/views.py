@@ -30,7 +30,7 @@ _MAX_LINES_KEPT = 100_000
 _INFO_FIELDS = {
     *("redis_version", "valkey_version", "run_id", "loading", "role", "master_link_status"),
     *("master_sync_in_progress", "master_link_down_since_seconds"),
-    *("used_memory", "used_memory_dataset", "maxmemory"),
+    *("used_memory", "used_memory_dataset", "maxmemory", "master_sync_read_bytes"),
 }
 
 
@@ -145,6 +145,11 @@ class View:
     def in_sync(self) -> bool:
         """Whether its link to its primary is up; True for a primary."""
         return self.info.get("role") == "master" or self.info.get("master_link_status") == "up"
+
+    @property
+    def sync_bytes(self) -> int:
+        """How much of a full sync it has received."""
+        return number(self.info.get("master_sync_read_bytes", ""))
 
     @property
     def run_id(self) -> str:

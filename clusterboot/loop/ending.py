@@ -13,7 +13,7 @@ from clusterboot.core.steps import Meet
 from clusterboot.core.timers import why_no_boost
 from clusterboot.errors import ClusterbootError, Exit, OutOfTime, Problem, not_ready
 from clusterboot.loop.boost import GRACE, Boost
-from clusterboot.loop.investigate import why
+from clusterboot.loop.investigate import silent, why
 from clusterboot.loop.observe import SMALL, now, survey
 from clusterboot.loop.run import Goal, Run
 from clusterboot.wording import duration
@@ -105,13 +105,18 @@ async def end_early(run: Run, boost: Boost, ended: BaseException) -> BaseExcepti
 
 async def _out_of_time(run: Run) -> OutOfTime:
     """Return the error for a deadline that came first, with every reason why the cluster is not Ready."""
+    goal = "a full mesh" if run.mesh_only else "done" if run.unfinished else "Ready"
+    limit = "within" if run.asked.bounded else "after no progress for"
     head = not_ready(
         "out-of-time",
-        f"not {'a full mesh' if run.mesh_only else 'Ready'} within {duration(run.asked.timeout)}.",
+        f"not {goal} {limit} {duration(run.asked.timeout)}.",
         hint="run the same command again: it goes on from here; --timeout gives it longer",
     )
     if run.verdict is None:
         return OutOfTime(head, *run.away.values())
+    if run.unfinished is not None:
+        # The goal of this moment was reached: what is left are the stages.
+        return OutOfTime(head, run.unfinished, *await silent(run.fleet, run.names, _LOOK_SECONDS))
     met = [(done.step.node, done.step.peer) for done in run.actor.done if isinstance(done.step, Meet)]
     await _last_look(run)
     seconds = max(0.2, min(1.0, run.deadline + GRACE - now()))

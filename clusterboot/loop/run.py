@@ -71,6 +71,7 @@ class Run:
         self.mesh_only = asked.mesh_only or asked.topology.slots == "none"
         self.fleet = asked.fleet
         self.limit: asyncio.Timeout | None = None
+        self._received = 0
         self.start = now() - asked.spent
         # Never over before the first look: the limits of the connections have to end first.
         self.deadline = max(self.start + asked.timeout, now() + _MIN_SECONDS)
@@ -86,16 +87,24 @@ class Run:
         self.moved = MoveReport()
         self.transfers: tuple[Transfer, ...] = ()
         self.retired: tuple[str, ...] = ()
+        self.unfinished: Problem | None = None  # while a stage is being taken
         self.warned: dict[Problem, None] = {}
         self.warn(asked.warnings)
 
     def report(self, event: Event) -> None:
-        """Report an event to the user; an unbounded run gets more time if it says that something was done."""
-        if isinstance(event, Done | Moved) and not self.asked.bounded:
+        """Report an event to the user; if something was done, or data has come, an unbounded run goes on."""
+        received = sum(view.sync_bytes for view in self.views.values())
+        if isinstance(event, Done | Moved) or received != self._received:
+            self._received = received
+            self.progress()
+        self.asked.report(event)
+
+    def progress(self) -> None:
+        """Give an unbounded run its whole time again."""
+        if not self.asked.bounded:
             self.deadline = max(self.deadline, now() + self.asked.timeout)
             if self.limit is not None and not self.limit.expired():
                 self.limit.reschedule(self.deadline)
-        self.asked.report(event)
 
     def take(self, members: Members) -> Views:
         """Go on with these members; returns their views."""

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from clusterboot.core.events import Event, Warned
 from clusterboot.core.results import StatusResult
+from clusterboot.errors import ClusterbootError
 from clusterboot.render import words
 from clusterboot.render.page import BAD, DIM, GOOD, HEAD, OPTIONAL, WARN, Column, Page, Part
 from clusterboot.render.reporter import GONE, Clock, Lines, RunReporter, warn
@@ -62,10 +63,14 @@ class Screen(RunReporter):
         with suppress(*GONE):
             if self.live is not None:
                 self.live.stop()
+            page = Page(self._console)
             if spent := self.spent():
-                page = Page(self._console)
                 page.line((spent, DIM), hang=0)
-                page.print()
+            # A run that failed tells it with its result; one that was interrupted has none.
+            moved = self.speed.last
+            if any(exc) and not isinstance(exc[1], ClusterbootError) and moved is not None:
+                page.line(f"{moved.slots:,} of {moved.all_slots:,} slots moved")
+            page.print()
 
     def __call__(self, event: Event, /) -> None:
         """Take one event."""
@@ -109,6 +114,8 @@ class Screen(RunReporter):
                 bars.update(nodes, completed=self.most_ready, total=self.size)
                 page.parts.append(bars)
             _add_nodes(page, self)
+            if self.phase is not None and self.phase.name == "retire" and (done := self.summary()):
+                page.line((f"  {done}", DIM), hang=4)
             if self.note:
                 page.line((f"  {self.note}", DIM), hang=4)
             return page

@@ -80,7 +80,10 @@ def shape(topology: Topology, target: Placement, *, meet_only: bool = False) -> 
         return total
     replicas = sum(spot.role == "replica" for spot in target.spots.values())
     primaries = words.count(len(target.spots) - replicas, "primary", "primaries")
-    return ", ".join((total, primaries, *([words.count(replicas, "replica")] if replicas else [])))
+    leaving = len(topology.leaving)
+    parts = [words.count(replicas, "replica")] if replicas else []
+    parts += [f"{leaving} of them {'leaves' if leaving == 1 else 'leave'}"] if leaving else []
+    return ", ".join((total, primaries, *parts))
 
 
 def steps(page: Page, found: Plan, transfers: Sequence[Transfer] = (), *, big: bool) -> None:

@@ -32,6 +32,7 @@ _LABELS: dict[PhaseName, str] = {
     "restore": "restore timers",
     "move": "rebalance",
 }
+_STAGES = frozenset({"move", "retire"})
 
 # What a closed pipe or stream raises; rich turns a broken pipe into SystemExit, which must not end a run
 # that still has timers to restore.
@@ -94,8 +95,10 @@ class RunReporter:
                 self.warned.append(event.problem)
 
     def begins(self, event: Event) -> bool:
-        """Return whether an event begins another phase."""
-        return isinstance(event, Phase) and (self.phase is None or event.name != self.phase.name)
+        """Return whether an event begins another phase; each stage of `--rebalance` is one."""
+        if not isinstance(event, Phase) or self.phase is None:
+            return isinstance(event, Phase)
+        return event.name != self.phase.name or (event.name in _STAGES and event != self.phase)
 
     def _end_phase(self) -> None:
         now = self.clock()

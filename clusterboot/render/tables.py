@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from clusterboot.core.placement import Placement
 from clusterboot.core.results import NodeRow
+from clusterboot.core.steps import MoveSlots
 from clusterboot.render import words
 from clusterboot.render.page import BAD, DIM, GOOD, HEAD, OPTIONAL, WARN, Column, Page, Part
 from clusterboot.render.safe import clean
@@ -38,7 +39,7 @@ def actual(page: Page, topology: Topology, rows: Sequence[NodeRow]) -> None:
     page.table(
         Column("node", _names(order), least=_NAME),
         Column("address", [_address(row) for row, _ in shown], OPTIONAL, least=_NAME),
-        Column("role", ["" if mesh_only else _role(row, replica) for row, replica in shown], 1),
+        Column("role", ["" if mesh_only else _role(row, replica, topology) for row, replica in shown], 1),
         Column("slots", [words.slots(row.slots) for row, _ in shown], least=12),
         Column("sees", [_sees(row, len(rows) - 1) for row, _ in shown], 2, right=True),
         Column("state", [_state(row, mesh_only) for row, _ in shown]),
@@ -59,10 +60,11 @@ def _address(row: NodeRow) -> str:
     return f"{address} ({clean(row.ip)})" if address else clean(row.ip)
 
 
-def _role(row: NodeRow, below_primary: bool) -> str:
+def _role(row: NodeRow, below_primary: bool, topology: Topology) -> str:
+    leaves = ", leaves" if row.name in topology.leaving else ""
     if row.role == "replica" and not below_primary:
-        return f"replica of {clean(words.node(row.primary or '?'))}"
-    return row.role or ""
+        return f"replica of {clean(words.node(row.primary or '?'))}{leaves}"
+    return f"{row.role}{leaves}" if row.role else ""
 
 
 def _sees(row: NodeRow, others: int) -> Part:
@@ -79,22 +81,31 @@ def _state(row: NodeRow, mesh_only: bool) -> Part:
 
 
 def _share(size: int) -> str:
-    return f"{size:,} ({words.percent(size)} %)" if size else ""
+    return f"{size:,} ({words.percent(size)} %)" if size > 0 else ""
 
 
-def planned(page: Page, topology: Topology, target: Placement) -> None:
-    """Add a table of nodes as they are to be: role, slots, zone."""
+def planned(page: Page, topology: Topology, target: Placement, moves: Sequence[MoveSlots] = ()) -> None:
+    """Add a table of nodes as they are to be: role, slots, zone; with `moves`, their shares after them."""
     by_name = {node.name: node for node in topology.nodes}
     order = list(_shards({name: spot.primary for name, spot in target.spots.items()}))
     nodes = [by_name[name] for name, _ in order]
     spots = [target.spots[name] for name, _ in order]
+    sizes = {name: len(spot.slots) for name, spot in target.spots.items()}
+    for step in moves:
+        sizes[step.node] = sizes.get(step.node, 0) - len(step.slots)
+        sizes[step.peer] = sizes.get(step.peer, 0) + len(step.slots)
     addresses = [clean(node.address) if node.address != node.name else "" for node in nodes]
+    roles = [
+        f"{target.spots[name].role}{', leaves' if name in topology.leaving else ''}" for name, _ in order
+    ]
     page.table(
         Column("node", _names(order), least=_NAME),
         Column("address", addresses, OPTIONAL, least=_NAME),
-        Column("role", ["" if topology.slots == "none" else spot.role for spot in spots], 1),
+        Column("role", [] if topology.slots == "none" else roles, 1),
         Column("slots", [words.slots(spot.slots) for spot in spots], least=12),
-        Column("share", [_share(len(spot.slots)) for spot in spots], 2, right=True),
+        Column(
+            "share after" if moves else "share", [_share(sizes[name]) for name, _ in order], 2, right=True
+        ),
         Column("zone", [(clean(node.zone or ""), DIM) for node in nodes], 2),
     )
 

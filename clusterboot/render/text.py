@@ -50,9 +50,9 @@ def _done(page: Page, result: UpResult) -> None:
     else:
         page.line(head, f" after {took}: {words.count(len(verdict.reasons), 'reason')}")
         problems.add(page, verdict.reasons, problems.REASON)
-    if result.steps:
-        planned = [done.step for done in result.steps if not (done.again or done.extra)]
-        sent = words.all_steps(planned, result.repaired, result.extra_meets)
+    planned = [done.step for done in result.steps if not (done.again or done.extra)]
+    commands = [step for step in planned if not isinstance(step, MoveSlots)]
+    if sent := words.all_steps(commands, result.repaired, result.extra_meets):
         page.line(f"  sent: {', '.join(sent)}", hang=4)
     for line in moved(result):
         page.line(f"  {line}", hang=4)
@@ -103,7 +103,8 @@ def _dry_run(page: Page, result: UpResult) -> None:
         big = len(result.topology.nodes) > tables.MAX_NODES
         if not big:
             page.line()
-            tables.planned(page, result.topology, result.target)
+            moves = [step for step in missing if isinstance(step, MoveSlots)]
+            tables.planned(page, result.topology, result.target, moves)
         page.line()
         plan_text.steps(page, result.plan, result.transfers, big=big)
     elif result.verdict.ready:

@@ -1,4 +1,4 @@
-"""One connection to a node: redis-py connects, authenticates and packs commands; `ReplyReader` reads replies.
+"""One connection to a node: redis-py connects and authenticates; `ReplyReader` reads replies.
 
 A subclass of AbstractConnection opens the stream: `_connect`, `_host_error`, `_reader` and `_writer` are all
 that is private here. redis-py's parsers do not fit: they drop codes such as NOAUTH from error replies, close
@@ -61,7 +61,7 @@ class Connection(AbstractConnection):
     async def send(self, commands: Iterable[Command]) -> None:
         """Send `commands` in one go; each brings one reply, to be read with `receive`."""
         self._replies.reset_bounds()
-        await self.send_packed_command(self.pack_commands(commands), check_health=False)
+        await self.send_packed_command(b"".join(map(_packed, commands)), check_health=False)
 
     async def receive(self) -> Reply:
         """Return the next reply; errors as in `ReplyReader.read`."""
@@ -145,6 +145,12 @@ class ReplyReader:
         self._bytes -= length
         if self._bytes < 0:
             raise ValueError(f"more than {MAX_BYTES} bytes")
+
+
+def _packed(command: Command) -> bytes:
+    """Return a command as RESP; redis-py's own packing takes three times as long, and moves send many."""
+    words = [word.encode(errors=BYTES_KEPT) for word in command]
+    return b"*%d\r\n%b" % (len(words), b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words))
 
 
 def _text(data: bytes) -> str:

@@ -34,19 +34,29 @@ def test_the_first_slot_of_a_target_is_an_empty_one_if_there_is_one() -> None:
 def test_long_pipelines_become_shorter_and_short_ones_longer_within_bounds() -> None:
     pace = Pace()
     for _ in range(100):
-        pace.learn(pace.keys, 1.0)
+        pace.learn(pace.keys, 0.03)
     assert (pace.keys, pace.calls) == (1, 1)
     for _ in range(1000):
         pace.learn(pace.keys, 0.0)
     fastest = pace.keys, pace.calls
-    pace.learn(pace.keys, 0.0)
+    for _ in range(10):
+        pace.learn(pace.keys, 0.0)
     assert (pace.keys, pace.calls) == fastest
 
 
-def test_one_large_key_makes_the_next_call_small() -> None:
+def test_single_slow_pipelines_are_the_hosts_doing() -> None:
     pace = Pace()
-    pace.learn(1, 0.4)
-    assert (pace.keys, pace.calls) == (1, 4)
+    before = pace.keys
+    for _ in range(20):
+        for seconds in (0.03, 0.03, 0.003, 0.03):
+            pace.learn(pace.keys, seconds)
+    assert (pace.keys, pace.calls) == (before, 2)
+
+
+def test_large_keys_make_the_next_call_small_at_once() -> None:
+    pace = Pace()
+    pace.learn(16, 0.4)
+    assert (pace.keys, pace.calls) == (1, 1)
 
 
 def test_replicas_that_lag_make_windows_smaller_until_they_do_not() -> None:

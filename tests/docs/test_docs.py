@@ -15,6 +15,7 @@ from typer.main import get_command
 
 from clusterboot.cli.flags import app
 from clusterboot.pytest_plugin import _OPTIONS
+from clusterboot.topology import load
 from tests.harness.cli import ROOT
 from tests.harness.servers import free_ports
 from tests.throwaway.test_pytest_plugin import LOAD
@@ -33,6 +34,11 @@ def test_the_pages_parse_and_their_links_exist(page: str) -> None:
         assert yaml.safe_load(block)
     for link in re.findall(r"\]\(([^)#]+)\)", PAGES[page]):
         assert (ROOT / "docs" / link).exists(), link
+
+
+def test_every_file_on_the_page_about_life_is_a_topology() -> None:
+    for block in blocks(PAGES["life"], "yaml"):
+        assert load(block, "life.md").warnings == ()
 
 
 def test_the_links_of_the_readme_exist_and_include_every_topology() -> None:

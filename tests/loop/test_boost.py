@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from clusterboot.core.borrowed import own_to_hold, to_hold
 from clusterboot.core.results import BoostReport
 from clusterboot.core.timers import (
     BARRIER,
     DELAY,
     LOAD,
+    MIGRATION,
     NO_FAILOVER,
     NUDGE_SECONDS,
     TIMEOUT,
@@ -571,3 +573,134 @@ def test_settings_that_make_no_sense_are_none() -> None:
         [TIMEOUT, "5000", BARRIER] if command[:2] == ("CONFIG", "GET") else None
     )
     assert virtual.run(Configurator(fleet).read("a")) == ({TIMEOUT: "5000"}, [])
+
+
+def _held(fleet: Fleet) -> dict[str, set[str]]:
+    """The nodes that are held, with the settings that are off."""
+    off = {NO_FAILOVER: "yes", MIGRATION: "no"}
+    found = {
+        name: {key for key in off if node.config.get(key) == off[key]} for name, node in fleet.nodes.items()
+    }
+    return {name: keys for name, keys in found.items() if keys}
+
+
+def _serving(names: str) -> Fleet:
+    fleet = Fleet(names)
+    for node in fleet.nodes.values():
+        node.config = {**OLD, MIGRATION: "yes"}
+    return fleet
+
+
+def test_nodes_are_held_one_setting_after_the_other_and_released_alone() -> None:
+    fleet = _serving("abc")
+    helper = Helper(fleet)
+    own = dict(fleet.nodes["a"].config)
+
+    def work(boost: Boost, views: Mapping[str, View]) -> Any:
+        yield boost.hold("ab", migration=True)
+        yield boost.hold("b", elections=True)
+        assert _held(fleet) == {"a": {MIGRATION}, "b": {MIGRATION, NO_FAILOVER}}
+        assert boost.owes
+        yield boost.release("b")
+        assert _held(fleet) == {"a": {MIGRATION}}
+        assert fleet.nodes["b"].config == own
+        assert (boost.owes, helper.dismissed) == (True, []), "the helper stays for what is held"
+        yield boost.release("bc")
+        yield boost.restore()
+        assert (_held(fleet), boost.owes, len(helper.dismissed)) == ({}, False, 1)
+        assert all(node.config == own for node in fleet.nodes.values())
+        yield boost.hold("c", elections=True)
+        assert (_held(fleet), boost.owes) == ({"c": {NO_FAILOVER}}, True), "the same run may hold again"
+        yield boost.restore_within_grace()
+        assert fleet.nodes["c"].config == own
+        assert boost.report() == BoostReport(used=False, settings={}), "no timer was lowered"
+        assert boost.warnings == []
+
+    play(fleet, work, helper)
+    first = next(at for at, sent in enumerate(fleet.sent) if sent.command[:2] == ("CONFIG", "SET"))
+    assert helper.started[0] < first, "the helper is there before anything is held"
+
+
+def test_lowered_nodes_that_were_restored_may_be_held_and_the_report_stays() -> None:
+    fleet = _serving("ab")
+
+    def work(boost: Boost, views: Mapping[str, View]) -> Any:
+        yield boost.lower(views)
+        yield boost.restore()
+        report = boost.report()
+        assert (report.used, report.nodes, report.restored, boost.owes) == (True, 2, 2, False)
+        fleet.nodes["a"].config[DELAY] = "0"
+        yield boost.hold("a", elections=True)
+        yield boost.restore()
+        assert boost.report() == report
+        assert fleet.nodes["a"].config == {**OLD, MIGRATION: "yes", DELAY: "0"}, "set by hand in between"
+
+    play(fleet, work)
+
+
+def test_what_cannot_be_held_is_said_and_not_owed() -> None:
+    fleet = _serving("abc")
+    fleet.nodes["a"].config[BARRIER] = "1200000000"
+    del fleet.nodes["c"].config[MIGRATION]
+    fleet.instead = lambda name, command: (
+        Rejected("ERR no") if (name, *command[:2]) == ("b", "CONFIG", "SET") else None
+    )
+
+    def work(boost: Boost, views: Mapping[str, View]) -> Any:
+        yield boost.hold("abc", migration=True)
+        assert not boost.owes
+        assert [(said.code, said.node, said.exit) for said in boost.warnings] == [
+            ("not-held", "a", Exit.DONE),
+            ("not-held", "b", Exit.DONE),
+        ]
+        assert boost.warnings[0].message == (
+            "replica migration of a cannot be switched off for the time of a change: "
+            f"a has {BARRIER} 1200000000, which a mark cannot keep."
+        )
+
+    play(fleet, work)
+
+
+def test_without_a_helper_that_starts_nodes_are_held_all_the_same_and_that_is_said() -> None:
+    fleet = _serving("a")
+
+    def work(boost: Boost, views: Mapping[str, View]) -> Any:
+        yield boost.hold("a", elections=True)
+        assert _held(fleet) == {"a": {NO_FAILOVER}}
+        assert [said.code for said in boost.warnings] == ["no-helper"]
+
+    play(fleet, work, Helper(fleet, fails=True))
+
+
+def test_a_node_that_falls_silent_keeps_what_is_held_and_is_named() -> None:
+    fleet = _serving("ab")
+
+    async def main() -> NodeFailed:
+        boost = Boost(fleet, fleet.nodes, None)
+        await boost.hold("ab", elections=True)
+        fleet.then("b", *AWAY)
+        with pytest.raises(NodeFailed) as failed:
+            await boost.release("ab")
+        assert boost.owes
+        return failed.value
+
+    (problem,) = virtual.run(main()).problems
+    assert _held(fleet) == {"b": {NO_FAILOVER}}
+    assert problem.code == "not-given-back"
+    assert problem.message.startswith("b may still have elections or replica migration off: ")
+
+
+def test_a_member_that_another_run_held_and_that_is_in_no_topology_is_restored() -> None:
+    fleet = _serving("abz")
+    own = dict(fleet.nodes["z"].config)
+    fleet.nodes["z"].config |= to_hold(own_to_hold(own, elections=True, migration=True), own) or {}
+
+    async def main() -> Boost:
+        boost = Boost(fleet, "ab", None)
+        boost.notice((await survey(fleet, "abz")).views)
+        await boost.restore()
+        return boost
+
+    boost = virtual.run(main())
+    assert fleet.nodes["z"].config == own
+    assert [said.code for said in boost.warnings] == ["lowered-timers-found"]

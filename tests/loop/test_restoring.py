@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from clusterboot.core.timers import BARRIER, DELAY, LOAD, NO_FAILOVER, TIMEOUT, kept, to_lower
+from clusterboot.core.borrowed import own_to_hold, to_hold
+from clusterboot.core.timers import BARRIER, DELAY, LOAD, MIGRATION, NO_FAILOVER, TIMEOUT, kept, to_lower
 from clusterboot.errors import Exit, NodeFailed, Problem
 from clusterboot.loop.restore import CALM_SECONDS, Restoring
 from clusterboot.wire.replies import Command, Rejected, Reply
@@ -39,6 +40,7 @@ class Model:
     slow: Mapping[str, float] = field(default_factory=dict)
     deaf: str = ""  # who does not answer CONFIG SET
     at: dict[float, Callable[[Model], None]] = field(default_factory=dict)
+    syncing: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         low = to_lower(OWN, 537)
@@ -89,6 +91,11 @@ class Model:
                 return "OK"
             case ("CONFIG", *_):
                 return Rejected("ERR Wrong number of arguments for CONFIG get")
+            case ("INFO", "replication"):
+                link = "down" if self._is(self.syncing, name) else "up"
+                return (
+                    f"role:slave\r\nmaster_link_status:{link}\r\n" if PRIMARIES[name] else "role:master\r\n"
+                )
             case ("CLUSTER", "INFO"):
                 trouble = name in self.seen_by and any(self._is(self.failing, other) for other in PRIMARIES)
                 what = "pfail" if self.flag == "fail?" else "fail"
@@ -311,6 +318,54 @@ def test_a_node_that_refuses_is_named_and_stays_marked(old: bool, key: str) -> N
     assert restoring.left["c"].startswith("c refused CONFIG SET ")
     assert all(model.config[name] == OWN for name in "abdef")
     assert kept(model.config["c"]) == OWN, "the next run can still restore it"
+
+
+def _holds(model: Model, *names: str, elections: bool = True, migration: bool = True) -> dict[str, str]:
+    """Let only these nodes be held, and no timer be lowered; returns the own values of all."""
+    own = {**OWN, MIGRATION: "yes"}
+    model.config = {name: dict(own) for name in PRIMARIES}
+    for name in names:
+        held = own_to_hold(own, elections=elections, migration=migration)
+        model.config[name] |= to_hold(held, own) or {}
+    return own
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_what_is_held_comes_back_at_once(old: bool) -> None:
+    model = Model(old=old)
+    own = _holds(model, "a", "d")
+    restoring = restore(model)
+    assert all(config == own for config in model.config.values())
+    assert (sorted(restoring.restored), restoring.left, restoring.waited) == (["a", "d"], {}, False)
+    assert {key for _, _, key, _ in model.set} == {NO_FAILOVER, MIGRATION, BARRIER}
+    assert model.ended < 0.2
+
+
+def test_elections_that_are_held_wait_for_the_sync_of_their_node_alone() -> None:
+    model = Model(syncing={"d": (0.0, 4.0), "e": (0.0, 4.0)})
+    own = _holds(model, "d", "f")
+    model.config["e"] |= to_hold(own_to_hold(own, elections=False, migration=True), own) or {}
+    restoring = restore(model)
+    assert all(config == own for config in model.config.values())
+    assert 4.0 <= model.when("d", NO_FAILOVER) < 4.3
+    assert model.when("f", NO_FAILOVER) < 0.2
+    assert min(time for time, name, *_ in model.set if name == "e") < 0.2, "migration waits for nothing"
+    assert restoring.waited
+
+
+def test_and_for_the_sync_no_longer_than_for_a_failing_primary() -> None:
+    model = Model(syncing={"d": ALWAYS})
+    _holds(model, "d")
+    restore(model)
+    assert 2 * 5 + 1 <= model.when("d", NO_FAILOVER) < 2 * 5 + 1.3
+    model = Model(syncing={"d": ALWAYS})
+    _holds(model, "d")
+    assert restore(model, within=2.0).left == {"d": "the sync of d is not done"}
+
+
+def test_a_lowered_replica_out_of_sync_is_not_waited_for() -> None:
+    model = Model(syncing={"d": ALWAYS})
+    assert not restore(model).waited
 
 
 def test_cut_off_it_tells_what_is_left() -> None:

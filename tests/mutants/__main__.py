@@ -23,7 +23,7 @@ from tests.mutants.survivors import Survivor, accepted, explained, read
 
 # Left out is what only says something: wording, drift, events, results, verdict and `diagnosis`.
 # So is topology, which reads a file or refuses it, and has its own tests by the hundred.
-GIVE_BACK = ("core/timers", "loop/configure", "loop/restore", "loop/boost")
+GIVE_BACK = ("core/timers", "core/borrowed", "loop/configure", "loop/restore", "loop/boost")
 DECIDING = (
     *("core/preflight", "core/adopt", "core/health", "core/versions", "core/addressing"),
     *("core/extra_meets", "wire/replies"),
@@ -33,7 +33,12 @@ PLACING = ("core/views", "core/spread", "core/placement", "core/plan", "core/gro
 # The fast tests of each part; none needs a server.
 PARTS = {
     GIVE_BACK: (
-        *("tests/core/test_lowered.py", "tests/loop/test_restoring.py", "tests/loop/test_boost.py"),
+        *(
+            "tests/core/test_lowered.py",
+            "tests/core/test_borrowed.py",
+            "tests/loop/test_restoring.py",
+            "tests/loop/test_boost.py",
+        ),
         "tests/loop/test_order.py",
     ),
     DECIDING: ("tests/core", "tests/diagnosis", "tests/wire/test_replies.py"),

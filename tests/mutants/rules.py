@@ -11,6 +11,7 @@ from dataclasses import dataclass
 _LOWERED = ("tests/core/test_lowered.py",)
 _RESTORING = ("tests/loop/test_restoring.py",)
 _ORDER = ("tests/loop/test_order.py",)
+_BORROWED = ("tests/core/test_borrowed.py",)
 _BOOST = ("tests/loop/test_boost.py",)
 _PREFLIGHT = ("tests/core/test_preflight.py",)
 _ADOPT = ("tests/core/test_adopt.py",)
@@ -205,6 +206,49 @@ RULES = (
         "if True:\n        own",
         _LOWERED,
     ),
+    # What is held on nodes that serve.
+    Rule(
+        "a mark of a held node alone is not ours",
+        "core/borrowed",
+        "    if not any(now.get(key) == _HELD[key][1] for key in own):\n        return None\n",
+        "",
+        _BORROWED,
+    ),
+    Rule(
+        "no other number is such a mark",
+        "core/borrowed",
+        "    if not 0 <= value < _BARRIERS * _BITS:\n        return None\n",
+        "    value = max(0, value)\n",
+        _BORROWED,
+    ),
+    Rule(
+        "what the user has switched off is not held",
+        "core/borrowed",
+        "if wanted[key] and before.get(key) == value}",
+        "if wanted[key]}",
+        _BORROWED,
+    ),
+    Rule(
+        "what another run holds stays owed",
+        "core/borrowed",
+        "{NO_FAILOVER: elections or NO_FAILOVER in held, MIGRATION: migration or MIGRATION in held}",
+        "{NO_FAILOVER: elections, MIGRATION: migration}",
+        _BORROWED,
+    ),
+    Rule(
+        "timers that were left lowered come back before their mark goes",
+        "core/borrowed",
+        "wanted = {**restored(now), BARRIER: marked,",
+        "wanted = {BARRIER: marked,",
+        _BORROWED,
+    ),
+    Rule(
+        "elections that are held wait for the sync",
+        "loop/restore",
+        "return [name for name in self._names if name not in unsynced]",
+        "return self._names",
+        _RESTORING,
+    ),
     # Setting.
     Rule(
         "an old server that takes a part only gets it back as it was",
@@ -231,8 +275,8 @@ RULES = (
     Rule(
         "the helper is there before anything is lowered",
         "loop/boost",
-        "await self._helper.start()",
-        "pass",
+        "await self._helper.start()\n        except OSError as failed:\n            self._reason",
+        "pass\n        except OSError as failed:\n            self._reason",
         _ORDER,
     ),
     Rule(
@@ -245,9 +289,9 @@ RULES = (
     Rule(
         "the helper is dismissed only when nothing is left",
         "loop/boost",
-        "            self.left = self._not_restored(restoring.left)\n        elif self._helper",
-        "            self.left = self._not_restored(restoring.left)\n        if self._helper",
-        _ORDER,
+        "elif self._helper is not None and not (self._own or self._held):",
+        "elif self._helper is not None:",
+        _BOOST,
     ),
     Rule(
         "what is lowered is owed before it is sent, since the reply may be lost",
@@ -304,14 +348,14 @@ RULES = (
     Rule(
         "nothing is sent before what forbids it is looked for",
         "loop/run",
-        "    if problems:\n        raise from_problems(problems)\n    run.warn(",
-        "    run.warn(",
+        "    if problems:\n        raise from_problems(problems)\n    open_slots",
+        "    open_slots",
         _ORDER,
     ),
     Rule(
         "nothing is sent before permissions are known",
         "bootstrap",
-        "problems += await forbidden(run.fleet, wanted)",
+        "problems += await forbidden(run.fleet, [(step.node, command(step, views)) for step in single])",
         "pass",
         _ORDER,
     ),
@@ -404,11 +448,11 @@ RULES = (
     Rule("slots that others hold", "core/adopt", " *_held(views, target)]", "]", _ADOPT),
     Rule("replicas without a primary", "core/adopt", "refusals += [*lost, ", "refusals += [", _ADOPT),
     Rule(
-        "what only moving data could resolve",
+        "too many members that leave at once, or too few replicas afterwards",
         "core/adopt",
-        "    refusals += [*_contradictions(topology, fresh, target, pins)]\n",
-        "",
-        _ADOPT,
+        "        refusals += rebalance_refusals(topology, pins, to_be, views) if later else ()\n",
+        "        pass\n",
+        ("tests/core/test_stages.py",),
     ),
     # Ready.
     Rule(

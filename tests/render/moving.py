@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from clusterboot.core.events import Done, Event, Looked, Moved, Phase, Planned
+from clusterboot.core.placement import Placement, Spot
 from clusterboot.core.plan import Plan
 from clusterboot.core.results import MoveReport, Transfer, UpResult
 from clusterboot.core.steps import Failover, Forget, Meet, MoveSlots, Replicate, Reset, Step
@@ -31,14 +32,38 @@ def grown(count: int = 8) -> Topology:
     return local(count, replicas=1, retire=leaving(D, E, LOST))
 
 
+def with_leavers(topology: Topology) -> Topology:
+    """As a run has it: the members that are to leave and answer are among the nodes."""
+    alive = [entry.node for entry in topology.retire if entry.node is not None]
+    return replace(topology, nodes=(*topology.nodes, *alive), leaving=frozenset(node.name for node in alive))
+
+
+def present(topology: Topology) -> Placement:
+    """How they stand: the first half are primaries, and one that leaves, with a replica each."""
+    names = [node.name for node in topology.nodes if node.name not in (D, E)]
+    half = len(names) // 2
+    primaries, replicas = [*names[:half], D], [*names[half:], E]
+    size = 16384 // len(primaries)
+    ends = [*range(0, size * len(primaries), size), 16384]
+    spots = {
+        name: Spot("primary", None, Slots.of([(low, high - 1)]))
+        for name, low, high in zip(primaries, ends, ends[1:], strict=False)
+    }
+    spots |= {name: Spot("replica", head) for name, head in zip(replicas, primaries, strict=True)}
+    return Placement({node.name: spots[node.name] for node in with_leavers(topology).nodes})
+
+
 def transfers(topology: Topology) -> tuple[Transfer, ...]:
-    """Moves to the last primary from every other one, and one from a node that leaves."""
-    first, *others, last = (node.name for node in topology.nodes[: len(topology.nodes) // 2])
-    moves = [MoveSlots(first, last, Slots.of([(0, 1364)]))]
-    moves += [
-        MoveSlots(name, last, Slots.of([(5461 + 9 * at, 5465 + 9 * at)])) for at, name in enumerate(others)
+    """The slots of the primary that leaves go to all others."""
+    spots = present(topology).spots
+    (left,) = spots[D].slots.ranges
+    others = [name for name, spot in spots.items() if spot.role == "primary" and name != D]
+    step = (left[1] - left[0] + 1) // len(others)
+    lows = [left[0] + step * at for at in range(len(others))]
+    moves = [
+        MoveSlots(D, name, Slots.of([(low, left[1] if name == others[-1] else low + step - 1)]))
+        for name, low in zip(others, lows, strict=True)
     ]
-    moves.append(MoveSlots(D, last, Slots.of((at, at + 3) for at in range(8192, 9000, 8))))
     return tuple(
         Transfer(move, 12 * len(move.slots), "atomic" if at else "copy") for at, move in enumerate(moves)
     )
@@ -63,6 +88,8 @@ def dry(count: int = 8) -> UpResult:
     topology = grown(count)
     return replace(
         formed(topology),
+        topology=with_leavers(topology),
+        target=present(topology),
         plan=Plan(steps(topology), 1),
         verdict=verdict(topology),
         steps=(),
@@ -76,7 +103,7 @@ def rebalanced(count: int = 8) -> UpResult:
     topology = grown(count)
     return replace(
         formed(topology),
-        steps=tuple(Done(step) for step in steps(topology) if not isinstance(step, MoveSlots)),
+        steps=tuple(Done(step) for step in steps(topology)),
         boost=None,
         seconds=8.3,
         moved=MoveReport(4096, 50_000, 2.04),

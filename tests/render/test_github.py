@@ -130,7 +130,7 @@ def test_the_summary_says_what_moved_and_what_a_dry_run_would_move() -> None:
     assert "retired: their entries under 'retire' can be deleted now\n" in done
     assert "| from |" not in done
     assert "- missing: 1 MEET, 1 REPLICATE, 1 FAILOVER, 4 slot moves, 10 FORGETs, 2 RESETs\n" in dry
-    assert "\n| 127.0.0.1:7009 | 127.0.0.1:7004 | 404 | 4,848 | atomic |\n" in dry
+    assert "\n| 127.0.0.1:7009 | 127.0.0.1:7004 | 820 | 9,840 | atomic |\n" in dry
     assert dry.index("|---|---|--:|--:|---|") < dry.index("| node |")
 
 

@@ -16,6 +16,7 @@ from clusterboot.core.plan import Plan
 from clusterboot.core.results import ClusterRow, DownResult, LsResult, ServerRow, StatusResult
 from clusterboot.errors import SIGNALS, Exit, Problem
 from clusterboot.render import json
+from tests.render import moving
 from tests.render.paper import NOT_SEEN, REASONS, broken, formed, local, node_rows, valid, verdict
 
 ROOT = Path(__file__).parents[2]
@@ -31,6 +32,7 @@ DOCUMENTS: dict[str, Any] = {
     "plan": json.validated(valid(local(6, replicas=1)), "plan"),
     "up": json.up(formed()),
     "up --dry-run": json.up(DRY),
+    "up --rebalance --dry-run": json.up(moving.dry()),
     "status": json.status(broken()),
     "down": json.down(DownResult(("a",), ("b",))),
     "ls": json.ls(CLUSTERS),
@@ -44,7 +46,9 @@ def examples() -> dict[str, Any]:
         if heading == "Steps":  # test_steps has its own look at them
             continue
         for text in re.findall(r"```json\n(.*?)```", section, re.DOTALL):
-            found[f"{heading} --dry-run" if heading in found else heading] = standard.loads(text)
+            flags = ("", " --dry-run", " --rebalance --dry-run")
+            name = next(name for flag in flags if (name := f"{heading}{flag}") not in found)
+            found[name] = standard.loads(text)
     return found
 
 

@@ -17,7 +17,7 @@ from clusterboot.core.events import Done, Event, Looked, Moved, Note, Phase, Pla
 from clusterboot.core.placement import Placement
 from clusterboot.core.plan import Plan
 from clusterboot.core.verdict import NodeHealth, Verdict
-from clusterboot.errors import Problem
+from clusterboot.errors import NodeFailed, Problem
 from clusterboot.render import live
 from clusterboot.render.reporter import RunReporter
 from clusterboot.slots import ALL
@@ -155,6 +155,18 @@ def test_plain_lines_while_slots_move() -> None:
     )
 
 
+def test_every_stage_of_a_rebalance_has_its_line() -> None:
+    to = console(terminal=False)
+    stages = [Phase("move", "b takes the place of a"), Phase("move", "10 slots to c"), Phase("mesh", "x")]
+    reporter = tell(to, [(1.0, stages[0]), (1.0, stages[1]), (2.0, stages[2]), (1.0, Phase("mesh", "y"))])
+    assert [line[10:] for line in written(to).splitlines()] == [
+        "rebalance: b takes the place of a",
+        "rebalance: 10 slots to c",
+        "wait for mesh: x",
+    ]
+    assert reporter.spent() == "rebalance 3.0s · mesh 1.0s"
+
+
 def frame(
     width: int, events: Sequence[tuple[float, Event]], height: int = 25, **options: bool | str
 ) -> list[str]:
@@ -233,9 +245,23 @@ def test_the_screen_on_40_columns_while_slots_without_keys_move() -> None:
     ]
 
 
+def test_an_interrupted_move_tells_how_far_it_got() -> None:
+    for error, told in ((KeyboardInterrupt(), True), (NodeFailed.of("x", "no."), False)):
+        to, clock = console(80), Clock()
+        with suppress(KeyboardInterrupt, NodeFailed), live.reporter(to, clock=clock) as reporter:
+            for seconds, event in moving()[:12]:
+                clock.now += seconds
+                reporter(event)
+            raise error
+        lines = screen(written(to), 80)[0]
+        assert lines[0] == "look 0.1s · rebalance 2.0s"
+        assert lines[1:] == ["2,048 of 4,096 slots moved"] * told
+
+
 def test_the_screen_after_a_move_is_that_of_the_nodes_again() -> None:
     shown = frame(80, moving())
     assert shown[0][1:] == " retire: 127.0.0.1:7009, 127.0.0.1:7010  5.3 s"
+    assert shown[-1] == "  10 FORGETs, 2 RESETs"
     assert shown[2].endswith("8 of 8")
 
 

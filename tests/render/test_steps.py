@@ -77,7 +77,7 @@ def test_who_forgets_a_node_is_counted_where_they_are_many(width: int) -> None:
 def test_a_move_that_was_not_measured_is_shown_without_keys() -> None:
     moves = [step for step in steps(grown()) if step.kind == "slots-move"]
     shown = drawn(*moves)
-    assert "1,779 slots\n" in shown
+    assert "4 slot moves: 3,280 slots\n" in shown
     assert "keys" not in shown
 
 
@@ -85,6 +85,19 @@ def moved_lines(result: UpResult) -> list[str]:
     to = console(1000)
     text.up(to, result)
     return written(to).splitlines()
+
+
+def test_a_dry_run_shows_the_shares_after_the_moves() -> None:
+    result = dry()
+    after = {name: len(spot.slots) for name, spot in result.target.spots.items() if spot.slots}
+    for each in result.transfers:
+        after[each.step.node] = after.get(each.step.node, 0) - len(each.step.slots)
+        after[each.step.peer] += len(each.step.slots)
+    lines = moved_lines(result)
+    assert lines[2].endswith("share after")
+    for name, size in after.items():
+        (line,) = [line for line in lines[:20] if line.startswith(f"  {name} ")]
+        assert (f"{size:,} (" in line) == (size > 0)
 
 
 def test_steps_are_counted_once_whether_or_not_the_plan_has_the_moves() -> None:

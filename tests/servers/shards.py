@@ -38,10 +38,10 @@ def form(nodes: Nodes, replica_of: Mapping[int, int]) -> Path:
     return file
 
 
-def drain(nodes: Nodes, source: int, target: int, left: int = 0) -> None:
+def drain(nodes: Nodes, source: int, target: int, *, left: int = 0, told: bool = True) -> None:
     """Give all slots of the last shard but `left` to another primary: first the target, then all others.
 
-    The slots have no keys.
+    The slots have no keys. A source that is not `told` hears of it from the target.
     """
     owner = nodes.id(target)
     primaries = [i for i in range(nodes.count) if "myself,master" in str(nodes.ok(i, "CLUSTER", "NODES"))]
@@ -49,7 +49,7 @@ def drain(nodes: Nodes, source: int, target: int, left: int = 0) -> None:
     for slot in SMALL[left:]:
         # Only so does the target take a new epoch, by which replicas believe it.
         nodes.ok(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", nodes.id(source))
-        for index in (target, source, *others):
+        for index in (target, *([source] if told else []), *others):
             nodes.ok(index, "CLUSTER", "SETSLOT", slot, "NODE", owner)
     nodes.until(
         lambda: all(len(mine(nodes, i, source)[8:]) == bool(left) for i in range(nodes.count)),

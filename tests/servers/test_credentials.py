@@ -21,11 +21,11 @@ from clusterboot.commands.shell import Shell
 from clusterboot.core.steps import MoveSlots
 from clusterboot.errors import Exit, Problem
 from clusterboot.loop.act import forbidden
-from clusterboot.loop.alone import alone
-from clusterboot.loop.functions import copy_functions
-from clusterboot.loop.measure import measure
-from clusterboot.loop.move import Mover
-from clusterboot.loop.same import same_value
+from clusterboot.rebalance.alone import alone
+from clusterboot.rebalance.functions import copy_functions
+from clusterboot.rebalance.measure import measure
+from clusterboot.rebalance.move import Mover
+from clusterboot.rebalance.same import same_value
 from clusterboot.slots import Slots
 from clusterboot.wire.replies import Command
 from tests.conftest import ONE_KIND
@@ -354,6 +354,7 @@ def test_a_user_with_only_the_documented_rules_moves_slots_and_retires_nodes(nod
                 await mover.run(measured.transfers, views)
             assert (mover.slots, mover.keys) == (1000, 3)
             assert await forbidden(fleet, [(target, command) for command in last]) == []
+            assert await fleet.ask(target, ("CLUSTER", "MYID")) == [views[target].id]
 
     asyncio.run(move())
     assert three.ok(2, "GET", "{a}2") == "value"

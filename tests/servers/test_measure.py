@@ -9,9 +9,9 @@ import pytest
 
 from clusterboot.core.steps import MoveSlots
 from clusterboot.errors import Exit, Problem
-from clusterboot.loop.big_keys import slot_of
-from clusterboot.loop.functions import copy_functions
-from clusterboot.loop.measure import Measured, measure
+from clusterboot.rebalance.big_keys import slot_of
+from clusterboot.rebalance.functions import copy_functions
+from clusterboot.rebalance.measure import Measured, measure
 from clusterboot.slots import Slots
 from tests.harness.asking import asking
 from tests.harness.resp import Connection
@@ -145,6 +145,61 @@ def test_functions_that_differ_are_refused(pair: Nodes, other: str) -> None:
     finally:
         for index in range(3):
             pair.ok(index, "FUNCTION", "FLUSH")
+
+
+def test_sources_of_one_target_have_the_same_functions(pair: Nodes) -> None:
+    if pair.kind == "redis62":
+        pytest.skip("no functions before Redis 7.0")
+    try:
+        for index in range(2):
+            code = f"#!lua name=mine\nredis.register_function('f', function() return {index} end)\n"
+            pair.ok(index, "FUNCTION", "LOAD", code)
+        steps = [step(pair, 0, 2, "0-99"), step(pair, 1, 2, "9000-9099")]
+        problem = refused(measured(pair, *steps))
+        assert problem.code == "functions-differ"
+        assert {problem.node, problem.peer} == set(pair.addresses[:2])
+        assert not measured(pair, steps[0]).problems
+    finally:
+        for index in range(2):
+            pair.ok(index, "FUNCTION", "FLUSH")
+
+
+def test_a_key_that_would_block_its_node_too_long(pair: Nodes) -> None:
+    """Copied keys only: a job of Valkey 9 blocks nobody."""
+    small, big = keys_in(range(100), 2)
+    pair.ok(0, "SET", small, "x" * 1000)
+    pair.ok(0, "SETRANGE", big, 12_000_000, "x")
+    moving = step(pair, 0, 2, f"{slot_of(big)}")
+    assert not measured(pair, moving).problems, "15 s are enough for 12 MB"
+    for index in range(3):
+        pair.ok(index, "CONFIG", "SET", "cluster-node-timeout", "200")
+    if pair.kind == "valkey91":
+        assert not measured(pair, moving).problems
+        return
+    problem = refused(measured(pair, moving))
+    assert problem.code == "key-too-big"
+    assert repr(big) in problem.message
+    assert not measured(pair, step(pair, 0, 2, f"{slot_of(small)}")).problems
+
+
+def test_a_slot_with_very_many_keys_is_scanned(pair: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clusterboot.rebalance.big_keys._MAX_LISTED", 3)
+    for number in range(10):
+        pair.ok(0, "SET", f"{{tag1}}{number}", "x")
+    if slot_of("{tag1}") >= HALVES[1][0]:
+        raise AssertionError("the tag is of the first node")
+    pair.ok(0, "SETRANGE", "{tag1}big", 12_000_000, "x")
+    for index in range(3):
+        pair.ok(index, "CONFIG", "SET", "cluster-node-timeout", "200")
+    found = measured(pair, step(pair, 0, 2, f"{slot_of('{tag1}')}"))
+    assert [problem.code for problem in found.problems] == (
+        [] if pair.kind == "valkey91" else ["key-too-big"]
+    )
+
+
+def test_slots_of_keys_are_those_of_the_server(pair: Nodes) -> None:
+    for key in ("", "a", "{a}b", "{}a", "a{b", "}{a}", "ü", "{a}{b}"):
+        assert slot_of(key) == pair.ok(0, "CLUSTER", "KEYSLOT", key)
 
 
 def rules(kind: str) -> Sequence[str]:

@@ -103,6 +103,8 @@ async def _why_not_agreed(fleet: Asker, views: Views, step: Failover) -> str | N
     observed = await survey(fleet, views)
     if observed.away:
         return next(iter(observed.away.values())).message.removesuffix(".")
+    if observed.views[step.node].me.replica:
+        raise _undone(step, views)
     for name, view in observed.views.items():
         new, old = view.knows(new_id), view.knows(old_id)
         if new is None or old is None or new.replica or old.primary != new_id or old.slots:
@@ -112,11 +114,36 @@ async def _why_not_agreed(fleet: Asker, views: Views, step: Failover) -> str | N
     return None
 
 
-async def attach(fleet: Asker, actor: Actor, boost: Boost, steps: Sequence[Replicate], views: Views) -> None:
+def _undone(step: Failover, views: Views) -> NodeFailed:
+    """Return that the others did not accept a failover.
+
+    Redis does not forget the votes of a replica's last election for twice its node timeout, and wins with
+    them at once, under the old epoch; it begins no other election for four (clusterHandleSlaveFailover). So
+    this happens where roles go to and fro. Valkey forgets them with each CLUSTER FAILOVER.
+    """
+    return NodeFailed.of(
+        "failover-undone",
+        f"{step.node} took over from {step.peer}, but not by a new vote, and the other nodes gave the slots "
+        "back.",
+        node=step.node,
+        hint=f"run the same command again in {duration(4 * views[step.node].node_timeout)}: Redis needs this "
+        "time between two failovers of one replica",
+    )
+
+
+async def attach(
+    fleet: Asker,
+    actor: Actor,
+    boost: Boost,
+    steps: Sequence[Replicate],
+    views: Views,
+    progress: Callable[[], None],
+) -> None:
     """Send replicas of serving shards to other primaries, one shard after the other.
 
     The replicas that one shard gets are waited for until all have its data; their elections are held until
-    then. Raises NodeFailed when a node refuses, or when nothing moves any more before its sync is done.
+    then; `progress` is called when some has come. Raises NodeFailed when a node refuses, or when nothing
+    moves any more before its sync is done.
     """
     shards: dict[str, list[Replicate]] = defaultdict(list)
     for step in steps:
@@ -125,7 +152,7 @@ async def attach(fleet: Asker, actor: Actor, boost: Boost, steps: Sequence[Repli
         names = [step.node for step in mine]
         await boost.hold(names, elections=True)
         await _send(actor, mine, views)
-        await asyncio.gather(*(_synced(fleet, boost, step, views[step.primary].id) for step in mine))
+        await asyncio.gather(*(_synced(fleet, step, views[step.primary].id, progress) for step in mine))
         await boost.release(names)
 
 
@@ -142,16 +169,17 @@ async def _send(actor: Actor, steps: Sequence[Replicate], views: Views) -> None:
         raise NodeFailed(*problems)
 
 
-async def _synced(fleet: Asker, boost: Boost, step: Replicate, primary_id: str) -> None:
+async def _synced(fleet: Asker, step: Replicate, primary_id: str, progress: Callable[[], None]) -> None:
     """Wait until a replica has the data of its new primary, as long as something moves."""
-    progress: object = None
+    before: object = None
     until = now() + _SYNC_SECONDS
     while True:
         why, moved = await _sync(fleet, step, primary_id)
         if why is None:
             return
-        if moved != progress:
-            progress, until = moved, now() + _SYNC_SECONDS
+        if moved != before:
+            before, until = moved, now() + _SYNC_SECONDS
+            progress()
         if now() >= until:
             raise NodeFailed.of(
                 "replica-out-of-sync",

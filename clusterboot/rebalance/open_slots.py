@@ -9,17 +9,17 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
 
-from clusterboot.core.open_slots import Settlement, disputed_slots, marks, open_slots
+from clusterboot.core.open_slots import disputed_slots, marks, open_slots
 from clusterboot.core.open_slots import settle as decide
 from clusterboot.core.results import Transfer
 from clusterboot.core.views import View, Views, parse_fields
 from clusterboot.errors import NodeFailed, Problem, Refused, from_problems, refusal
-from clusterboot.loop.atomic import settle_jobs
-from clusterboot.loop.copying import ask_in, databases, set_slots
-from clusterboot.loop.counting import count_keys
-from clusterboot.loop.move import Mover
-from clusterboot.loop.observe import Asker, now, survey, text
-from clusterboot.loop.same import differing, same_value
+from clusterboot.loop.observe import CLUSTER_INFO, Asker, now, survey, text
+from clusterboot.rebalance.copying import ask_in, databases, set_slots
+from clusterboot.rebalance.counting import count_keys
+from clusterboot.rebalance.jobs import settle_jobs
+from clusterboot.rebalance.move import Mover
+from clusterboot.rebalance.same import differing, same_value
 from clusterboot.slots import Slots, union
 from clusterboot.wire.replies import Command, Rejected
 from clusterboot.wording import count, duration
@@ -31,28 +31,38 @@ WATCH_SECONDS, _LOOK_SECONDS = 3.0, 0.5
 # Max keys of a slot that are compared in one go.
 _MAX_COMPARED = 20_000
 _MAX_RANGES_SHOWN = 5
+_OK_SECONDS = 5.0
 
 
 async def settle(fleet: Asker, names: Iterable[str], views: Views, mover: Mover) -> bool:
-    """Finish all open slots; returns whether there were any, so that the caller looks again.
+    """Finish all open slots; returns whether there was anything, so that the caller looks again.
 
     `views` are of the members `names`. First waits for atomic jobs, and watches for three seconds whether
     somebody else moves slots. Raises Refused then, and when a slot cannot be finished without losing a value;
     NodeFailed when a node does not answer.
     """
     names = tuple(names)
-    await settle_jobs(fleet, [view.name for view in views.values() if not view.me.replica])
+    waited = await settle_jobs(fleet, [view.name for view in views.values() if not view.me.replica])
     if not _doubtful(views):
-        return False
+        return waited
     views = await _watch(fleet, names)
     if not _doubtful(views):
         return True
     todo = decide(views, await _count(fleet, views, _doubtful(views)))
     if todo.problems:
         raise from_problems(todo.problems)
+    # A target whose source has failed over calls the cluster down, until it knows who serves the slot now.
+    for tell in todo.tells:
+        await set_slots(fleet, tell.node, tell.slots, "NODE", tell.owner)
     for move in todo.moves:
+        await _until_ok(fleet, move.peer)
         await _compare(fleet, views[move.node], views[move.peer], move.slots)
-    await _act(fleet, views, todo, mover)
+    for clear in todo.clears:
+        await set_slots(fleet, clear.node, clear.slots, "STABLE")
+    keys = await _count(fleet, views, union(move.slots for move in todo.moves)) if todo.moves else {}
+    held = [sum(keys[move.node].get(slot, 0) for slot in move.slots) for move in todo.moves]
+    moves = zip(todo.moves, held, strict=True)
+    await mover.run([Transfer(move, most, "copy") for move, most in moves], views)
     return True
 
 
@@ -118,19 +128,14 @@ async def _compare(fleet: Asker, source: View, target: View, slots: Slots) -> No
                     raise differing(source, target, database, key)
 
 
-async def _act(fleet: Asker, views: Views, todo: Settlement, mover: Mover) -> None:
-    for tell in todo.tells:
-        await set_slots(fleet, tell.node, tell.slots, "NODE", tell.owner)
-    for clear in todo.clears:
-        await set_slots(fleet, clear.node, clear.slots, "STABLE")
-    keys = await _count(fleet, views, union(move.slots for move in todo.moves)) if todo.moves else {}
-    await mover.run(
-        [
-            Transfer(move, sum(keys.get(move.node, {}).get(slot, 0) for slot in move.slots), "copy")
-            for move in todo.moves
-        ],
-        views,
-    )
+async def _until_ok(fleet: Asker, name: str) -> None:
+    """Wait until a node answers clients, for some seconds: what is asked next says if it does not."""
+    end = now() + _OK_SECONDS
+    while now() < end:
+        [reply] = await fleet.ask(name, CLUSTER_INFO)
+        if parse_fields(text(reply)).get("cluster_state") == "ok":
+            return
+        await asyncio.sleep(_LOOK_SECONDS / 10)
 
 
 def _moving(slots: Slots) -> Problem:

@@ -9,131 +9,43 @@ See cluster_migrateslots.c of Valkey.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
 from math import inf
 
+from clusterboot.core.job_pace import JobPace
 from clusterboot.core.views import View, parse_nodes
-from clusterboot.errors import Exit, NodeFailed, Problem, Refused, refusal
-from clusterboot.loop.counting import count_keys
+from clusterboot.errors import Exit, NodeFailed, Problem, Refused
 from clusterboot.loop.observe import CLUSTER_NODES, Asker, now, text
+from clusterboot.rebalance.counting import count_keys
+from clusterboot.rebalance.jobs import (
+    CANCEL,
+    JOBS,
+    MAX_WAITING_TO_PAUSE,
+    WAITING_TO_PAUSE,
+    Job,
+    parse_jobs,
+    slots_moving,
+)
 from clusterboot.slots import Slots
 from clusterboot.wire.replies import Command, Rejected, Reply, explain
 
-JOBS: Command = ("CLUSTER", "GETSLOTMIGRATIONS")
 CLIENTS: Command = ("INFO", "clients")
-CANCEL: Command = ("CLUSTER", "CANCELSLOTMIGRATIONS")
 
-_FINAL = frozenset({"success", "failed", "cancelled"})
 # INFO clients, while the source takes no writes because of a job.
 _PAUSED = "paused_reason:slot_migration_in_progress"
 # How often a job that failed is started again, and the pause before that in seconds, doubled each time.
 _TRIES, _BACK_OFF = 5, 0.25
 # Seconds between two looks at whether writes are paused, and at least between two looks at all jobs.
 _POLL, _LOOK = 0.005, 0.1
-# A job waits for a moment without unsent writes before it pauses its source, if need be for ever. It tries
-# every 100 ms.
-_MAX_WAITING_TO_PAUSE = 2.0
 # Seconds without an answer of a node after which a job is given up.
-_SILENT = 20.0
+_SILENT = 10.0
 # After Ctrl-C: seconds for the job to end by itself, and for its end once it is cancelled.
 _GRACE, _CANCELLED_GRACE = 2.0, 3.0
-# Seconds without a job, after some were found, in which a tool that moves slots would begin the next one.
-_WATCH = 3.0
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One entry of CLUSTER GETSLOTMIGRATIONS: a job that runs or has ended, on one of its two ends."""
-
-    name: str
-    exports: bool
-    ranges: str
-    source: str
-    target: str
-    state: str
-    message: str
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing happens any more, here."""
-        return self.state in _FINAL
-
-
-def parse_jobs(reply: Reply) -> tuple[Job, ...]:
-    """Return the jobs of a reply to CLUSTER GETSLOTMIGRATIONS, the newest first; odd entries are skipped."""
-    jobs = []
-    for entry in reply if isinstance(reply, list) else []:
-        words = entry if isinstance(entry, list) else []
-        found = {text(key): text(value) for key, value in zip(words[::2], words[1::2], strict=False)}
-        if found.get("name"):
-            jobs.append(
-                Job(
-                    found["name"],
-                    found.get("operation") == "EXPORT",
-                    found.get("slot_ranges", ""),
-                    found.get("source_node", ""),
-                    found.get("target_node", ""),
-                    found.get("state", ""),
-                    found.get("message", ""),
-                )
-            )
-    return tuple(jobs)
-
-
-class Pace:
-    """How many slots and keys a job may have, so that a writer does not wait longer than 100 ms for it.
-
-    A job pauses all writes of its source until the target has saved that the slots are its own, and then the
-    source deletes the keys: measured 10 to 60 ms for 1 to 1,365 slots, and about 5 ms per 1,000 keys. The
-    first part does not depend on the job, and a busy disk makes it longer: so only what comes on top of it
-    makes jobs smaller, and not below a size that helps.
-    """
-
-    _AIM, _TOO_LONG = 0.04, 0.08
-    _LEAST_SLOTS, _LEAST_KEYS = 50, 500
-    _MOST_SLOTS, _MOST_KEYS = 400, 50_000
-
-    def __init__(self) -> None:
-        self.slots = 100
-        self.keys = 6_000
-        self._most_slots = self._MOST_SLOTS
-        self._least_pause = inf
-
-    def cut(self, left: Sequence[int], keys: Mapping[int, int]) -> Sequence[int]:
-        """Return the first of the slots `left`, as many as one job may have, at least one."""
-        total = 0
-        for place, slot in enumerate(left[: self.slots]):
-            total += keys.get(slot, 0)
-            if place and total > self.keys:
-                return left[:place]
-        return left[: self.slots]
-
-    def learn(self, slots: int, keys: int, pause: float) -> None:
-        """Take into account that a job with `slots` and `keys` paused writes for at most `pause` seconds."""
-        if pause:  # else it was too short to be seen
-            self._least_pause = min(self._least_pause, pause)
-        more = max(0.0, pause - self._least_pause)
-        full, many = slots >= self.slots, keys >= self.keys // 2
-        if pause > self._TOO_LONG and more > self._AIM:
-            factor = max(0.5, self._AIM / more)
-            if full and self.slots > self._LEAST_SLOTS:
-                self.slots = max(self._LEAST_SLOTS, int(self.slots * factor))
-            if many:
-                self.keys = max(self._LEAST_KEYS, int(self.keys * factor))
-        elif more < self._AIM / 2:
-            if full:
-                self.slots = min(self._most_slots, self.slots * 5 // 4 + 1)
-            if many:
-                self.keys = min(self._MOST_KEYS, self.keys * 5 // 4 + 1)
-
-    def starved(self, slots: int) -> None:
-        """Take into account that a job with `slots` found no moment in which nothing was written to them."""
-        self._most_slots = max(1, slots // 2)
-        self.slots = min(self.slots, self._most_slots)
-
-
-async def migrate(fleet: Asker, source: View, target: View, slots: Slots, pace: Pace | None = None) -> int:
+async def migrate(fleet: Asker, source: View, target: View, slots: Slots, pace: JobPace | None = None) -> int:
     """Move `slots` from `source`, which serves them, to `target`; returns how many keys they held before.
 
     `pace` learns how long the writes of the source were paused. Waits while the source saves its data. Raises
@@ -141,7 +53,7 @@ async def migrate(fleet: Asker, source: View, target: View, slots: Slots, pace: 
     refuses the job, does not answer, or the job failed several times: the slots are then where they were,
     except for what was moved before. When cancelled, it lets the job end for some seconds, and then ends it.
     """
-    pace = pace or Pace()
+    pace = pace or JobPace()
     keys = sum((await count_keys(fleet, source, slots)).values())
     window = _Window(fleet, source, target, slots)
     pause = _BACK_OFF
@@ -206,7 +118,7 @@ class _Window:
                 if job is not None and (not job.ended or job.state == "success"):
                     return
             if "manually" in reply or "already migrating" in reply:
-                raise Refused(_moving(self._source.name, reply))
+                raise Refused(slots_moving(self._source.name, reply))
             if (not reply.transient and "Unknown node name" not in reply) or now() > end:
                 raise NodeFailed(explain(reply, self._source.name, self._command))
             await asyncio.sleep(_BACK_OFF)
@@ -217,13 +129,17 @@ class _Window:
         INFO shows the pause, for less than a look at all jobs of the log costs: 1,000 of them take 50 ms.
         """
         pause, paused_since, unpaused_at = 0.0, inf, now()
-        waiting_since = look_at = now()
+        start = waiting_since = look_at = now()
         while True:
             asked = now()
             [reply] = await self._ask(self._source.name, CLIENTS)
             paused = _PAUSED in text(reply)
             if paused:
                 paused_since = min(paused_since, unpaused_at)
+                # A target with nothing else to do says only at its next tick, up to 100 ms later, that the
+                # slots are its own, and writes stay paused so long. Any request wakes it.
+                with suppress(NodeFailed):
+                    await self._fleet.ask(self._target.name, CLIENTS, timeout=1.0)
             else:
                 pause = max(pause, now() - paused_since)
                 paused_since, unpaused_at = inf, asked
@@ -235,12 +151,13 @@ class _Window:
                 if job.ended or now() > until:
                     return job, pause
                 look_at = now() + max(_LOOK, 4 * (now() - looked))
-                if job.state != "waiting-to-pause":
+                if job.state != WAITING_TO_PAUSE:
                     waiting_since = now()
-                elif now() - waiting_since > _MAX_WAITING_TO_PAUSE and self._alone(jobs):
+                elif now() - waiting_since > MAX_WAITING_TO_PAUSE and self._alone(jobs):
                     self.starved = True
                     await self._ask(self._source.name, CANCEL)
-            await asyncio.sleep(_POLL)
+            # One that takes long waits for a child process, maybe for minutes.
+            await asyncio.sleep(_POLL if now() - start < 1 else 4 * _POLL)
 
     async def _look(self) -> tuple[Job | None, tuple[Job, ...]]:
         """Return the newest job for these slots, None where none is listed, and all jobs of the source."""
@@ -314,15 +231,22 @@ def _both(source: str, target: str) -> str:
     return "; ".join(said) or source or target
 
 
+def _named(slots: Slots) -> str:
+    """Return the slots in words, by their number where they are many ranges."""
+    if len(slots.ranges) > 3:
+        return f"{len(slots)} slots from {slots.ranges[0][0]} on"
+    return f"slot {slots}" if len(slots) == 1 else f"slots {slots}"
+
+
 def _failed(source: View, target: View, slots: Slots, job: Job, *, starved: bool) -> Problem:
     reason = f"{job.message or job.state}".rstrip(".")
     hint = f"look at the logs of {source.name} and {target.name}, then run the same command again"
     if starved:
         reason = "clients write to them without a pause"
-        hint = f"on {source.name}, run 'CONFIG SET slot-migration-max-failover-repl-bytes 1mb' first"
+        hint = f"on {source.name}, run 'CONFIG SET slot-migration-max-failover-repl-bytes 16mb' first"
     return Problem(
         "move-failed",
-        f"{source.name} could not move slots {slots} to {target.name}: {reason}.",
+        f"{source.name} could not move {_named(slots)} to {target.name}: {reason}.",
         source.name,
         target.name,
         hint,
@@ -333,61 +257,10 @@ def _failed(source: View, target: View, slots: Slots, job: Job, *, starved: bool
 def _lost_writes(source: View, target: View, slots: Slots, job: Job) -> Problem:
     return Problem(
         "writes-may-be-lost",
-        f"{target.name} took slots {slots} over so late that {source.name} may have accepted writes to them "
-        f"meanwhile, which are lost: {job.message}.",
+        f"{target.name} took {_named(slots)} over so late that {source.name} may have accepted writes "
+        f"to them meanwhile, which are lost: {job.message}.",
         source.name,
         target.name,
         "check what clients wrote in these seconds, and the load of both nodes; then run the command again",
         Exit.NODE,
     )
-
-
-def _moving(node: str, reply: str) -> Problem:
-    return refusal(
-        "slots-moving",
-        f"{node} has slots that are being moved by somebody else: {reply}",
-        node,
-        hint="let that end first, then run the same command again",
-    )
-
-
-async def settle_jobs(fleet: Asker, names: Iterable[str]) -> None:
-    """Wait until no job runs on the primaries `names`: those of a run that was killed end by themselves.
-
-    A job that stands still is cancelled. Raises Refused when a job begins meanwhile, or soon after: somebody
-    else is moving slots. Servers without jobs have none.
-    """
-    names = tuple(names)
-    known: set[str] | None = None
-    found: dict[str, tuple[str, float]] = {}
-    calm_since = now()
-    while True:
-        running = await _running(fleet, names)
-        ids = {job.name for _, job in running}
-        if known is None:
-            known = ids
-            if not ids:
-                return
-        if new := [(node, job) for node, job in running if job.name not in known]:
-            node, job = new[0]
-            what = f"slots {job.ranges} began to move while others were moving"
-            raise Refused(_moving(node, what))
-        if ids:
-            calm_since = now()
-        elif now() - calm_since > _WATCH:
-            return
-        for node, job in running:
-            state, since = found.get(job.name, ("", 0.0))
-            if state != job.state:
-                found[job.name] = (job.state, now())
-            elif job.exports and state == "waiting-to-pause" and now() - since > _MAX_WAITING_TO_PAUSE:
-                await fleet.ask(node, CANCEL)
-        await asyncio.sleep(_LOOK)
-
-
-async def _running(fleet: Asker, names: Sequence[str]) -> list[tuple[str, Job]]:
-    async def jobs(name: str) -> list[tuple[str, Job]]:
-        [reply] = await fleet.ask(name, JOBS)
-        return [(name, job) for job in parse_jobs(reply) if not job.ended]
-
-    return [each for found in await asyncio.gather(*map(jobs, names)) for each in found]

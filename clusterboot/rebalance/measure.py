@@ -11,15 +11,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from clusterboot.core import travel
+from clusterboot.core.open_slots import open_slots
 from clusterboot.core.results import Transfer
 from clusterboot.core.steps import MoveSlots
 from clusterboot.core.views import View, Views, number
 from clusterboot.errors import NodeFailed, Problem, refusal
-from clusterboot.loop import functions
 from clusterboot.loop.act import forbidden
-from clusterboot.loop.big_keys import Progress, too_big
-from clusterboot.loop.counting import count_keys
 from clusterboot.loop.observe import Asker
+from clusterboot.rebalance import functions
+from clusterboot.rebalance.big_keys import Progress, too_big
+from clusterboot.rebalance.counting import count_keys
 from clusterboot.slots import Slots, union
 from clusterboot.wire.replies import Command, Rejected, explain
 
@@ -65,8 +66,9 @@ async def measure(
         transfers = tuple(_transfer(step, counts[step.node], views) for step in steps)
         problems += _too_little_memory(transfers, views)
         problems += await _keys_elsewhere(fleet, coming, steps, views)
-        for found in await asyncio.gather(*(_between(fleet, views[s], views[t]) for s, t in pairs)):
+        for found in await asyncio.gather(*(_databases(fleet, views[s], views[t]) for s, t in pairs)):
             problems += found
+        problems += await _functions(fleet, pairs, views)
         timeout = min(view.node_timeout for view in views.values())
         copied = {each.step.node: leaving[each.step.node] for each in transfers if each.method == "copy"}
         for name, slots in copied.items():
@@ -126,11 +128,14 @@ def _mb(size: float) -> str:
 async def _keys_elsewhere(
     fleet: Asker, coming: Mapping[str, Slots], steps: Sequence[MoveSlots], views: Views
 ) -> list[Problem]:
-    """Return a refusal for each target with keys in slots that it neither serves nor imports."""
+    """Return a refusal for each target with keys in slots that it does not serve.
+
+    Open slots are left out: `open_slots` decides on their keys first, and they may be the only copies.
+    """
     problems = []
+    opened = set(open_slots(views))
     for name, counts in zip(coming, await _each(fleet, views, coming), strict=True):
-        importing = {slot for slot, _ in views[name].me.importing}
-        if odd := sorted(counts.keys() - importing):
+        if odd := sorted(counts.keys() - opened):
             source = next(step.node for step in steps if step.peer == name and odd[0] in step.slots)
             problems.append(
                 refusal(
@@ -146,26 +151,37 @@ async def _keys_elsewhere(
     return problems
 
 
-async def _between(fleet: Asker, source: View, target: View) -> list[Problem]:
-    """Return what forbids moving keys between two nodes: databases and functions."""
-    problems: list[Problem] = []
+async def _databases(fleet: Asker, source: View, target: View) -> list[Problem]:
+    """Return a refusal if `target` lacks a database in which `source` has keys."""
     databases = [database for database, keys in source.databases.items() if database and keys]
     select: list[Command] = [("SELECT", str(database)) for database in databases]
-    if select:
-        replies = await fleet.ask(target.name, *select, ("SELECT", "0"))
-        for database, command, reply in zip(databases, select, replies, strict=False):
-            if isinstance(reply, Rejected) and reply.refuses_permission:
-                raise NodeFailed(explain(reply, target.name, command))
-            if isinstance(reply, Rejected):
-                problems.append(_no_database(source, target, database, reply))
-                break
-    theirs = await functions.libraries(fleet, source)
-    if theirs:
-        own = await functions.libraries(fleet, target)
-        problems += functions.conflicts(source, theirs, target, own)
-        if functions.missing(theirs, own):
-            problems += await forbidden(fleet, [(target.name, ("FUNCTION", "LOAD"))])
-    return problems
+    if not select:
+        return []
+    replies = await fleet.ask(target.name, *select, ("SELECT", "0"))
+    for database, command, reply in zip(databases, select, replies, strict=False):
+        if isinstance(reply, Rejected) and reply.refuses_permission:
+            raise NodeFailed(explain(reply, target.name, command))
+        if isinstance(reply, Rejected):
+            return [_no_database(source, target, database, reply)]
+    return []
+
+
+async def _functions(fleet: Asker, pairs: Sequence[tuple[str, str]], views: Views) -> list[Problem]:
+    """Return what forbids that each target gets the functions of its sources."""
+    names = sorted({name for pair in pairs for name in pair})
+    found = await asyncio.gather(*(functions.libraries(fleet, views[name]) for name in names))
+    has = dict(zip(names, found, strict=True))
+    problems: list[Problem] = []
+    load: list[tuple[str, Command]] = []
+    for target in sorted({target for _, target in pairs}):
+        # Sources must agree too: what one of them brings would be in the way of another.
+        holders = [target, *(source for source, its in pairs if its == target)]
+        for place, name in enumerate(holders):
+            for other in holders[:place]:
+                problems += functions.conflicts(views[name], has[name], views[other], has[other])
+            if functions.missing(has[name], has[target]):
+                load.append((target, ("FUNCTION", "LOAD")))
+    return [*problems, *await forbidden(fleet, load)]
 
 
 def _no_database(source: View, target: View, database: int, reply: str) -> Problem:

@@ -15,9 +15,9 @@ from dataclasses import replace
 from clusterboot.core.pace import Pace
 from clusterboot.core.views import View, parse_info
 from clusterboot.errors import Exit, NodeFailed, Problem
-from clusterboot.loop.counting import count_keys
 from clusterboot.loop.observe import Asker, now, text
-from clusterboot.loop.same import differing, same_value
+from clusterboot.rebalance.counting import count_keys
+from clusterboot.rebalance.same import differing, same_value
 from clusterboot.slots import Slots
 from clusterboot.wire.replies import Command, Login, Rejected, Reply, explain
 
@@ -26,12 +26,18 @@ KEYSPACE: Command = ("INFO", "keyspace")
 
 # Max SETSLOTs in one pipeline, and the seconds that it may take: on Valkey each waits for the replicas.
 _MAX_PIPELINED, _SETSLOT_SECONDS = 256, 30.0
+# The target tells all members at once of each slot that it takes (Redis 7.0): in one go that takes long.
+_MAX_TAKEN = 10
 # Max keys that one pipeline of GETKEYSINSLOT may return.
 _MAX_LISTED = 4000
 # How many keys are listed at once where each is moved alone.
 _LISTED_ALONE = 50
 # How often a window is gone through, and a key is sent again after a timeout.
 _ROUNDS, _TRIES = 100, 5
+# In the error reply of a replica to SETSLOT.
+_ONLY_PRIMARIES = "SETSLOT only with"
+# At the start of an error reply of MIGRATE that comes from its target.
+_OF_TARGET = "ERR Target instance replied with error: "
 # Seconds for everything else around a MIGRATE.
 _MORE_SECONDS = 5.0
 
@@ -58,11 +64,13 @@ async def migrate(
     return keys
 
 
-async def set_slots(fleet: Asker, name: str, slots: Iterable[int], *words: str) -> None:
+async def set_slots(
+    fleet: Asker, name: str, slots: Iterable[int], *words: str, at_once: int = _MAX_PIPELINED
+) -> None:
     """Send `CLUSTER SETSLOT n words…` for each of `slots` to a node; NodeFailed when it refuses one."""
     commands: list[Command] = [("CLUSTER", "SETSLOT", str(slot), *words) for slot in slots]
-    for start in range(0, len(commands), _MAX_PIPELINED):
-        batch = commands[start : start + _MAX_PIPELINED]
+    for start in range(0, len(commands), at_once):
+        batch = commands[start : start + at_once]
         replies = await fleet.ask(name, *batch, timeout=_SETSLOT_SECONDS)
         for command, reply in zip(batch, replies, strict=True):
             if isinstance(reply, Rejected):
@@ -136,13 +144,16 @@ class _Window:
     async def hand_over(self, others: Iterable[str]) -> None:
         """Change the owner on the target, then on the source and on `others`, which may fail."""
         to = ("NODE", self._target.id)
-        await set_slots(self._fleet, self._target.name, self._slots, *to)
+        await set_slots(self._fleet, self._target.name, self._slots, *to, at_once=_MAX_TAKEN)
         # The others hear of it by gossip anyway: the new epoch is higher. `agree` waits for them.
         told = (set_slots(self._fleet, name, self._slots, *to) for name in (self._source.name, *others))
         of_source, *of_others = await asyncio.gather(*told, return_exceptions=True)
         for ended in (of_source, *of_others):
-            if isinstance(ended, BaseException) and (ended is of_source or not isinstance(ended, NodeFailed)):
+            if isinstance(ended, BaseException) and not isinstance(ended, NodeFailed):
                 raise ended
+        # A source without slots may be a replica of the target already.
+        if isinstance(of_source, NodeFailed) and _ONLY_PRIMARIES not in str(of_source):
+            raise of_source
 
     async def _copy_database(self, database: int, slots: Sequence[int]) -> None:
         """Send the keys that `database` has in `slots`, some slots at a time."""
@@ -251,7 +262,11 @@ class _Window:
                 "there, then run the same command again: it goes on from here",
                 Exit.NODE,
             )
-        return replace(explain(reply, self._source.name, ("MIGRATE",)), peer=self._target.name)
+        # What the target answers is its own.
+        _, of_target, answer = reply.partition(_OF_TARGET)
+        if of_target:
+            return explain(answer, self._target.name, ("RESTORE-ASKING",))
+        return explain(reply, self._source.name, ("MIGRATE",))
 
     def _endless(self, slot: int) -> Problem:
         return Problem(

@@ -51,7 +51,9 @@ def parse_clients(reply: str) -> tuple[Client, ...]:
         state, _, token = rest.partition(":")
         if prefix == _PREFIX and state in ("wants", "moves"):
             numbers = (number(fields.get(key, "")) for key in ("age", "idle"))
-            found.append(Client(number(fields["id"]), fields.get("addr", "?"), state, token, *numbers))
+            found.append(
+                Client(number(fields.get("id", "")), fields.get("addr", "?"), state, token, *numbers)
+            )
     return tuple(found)
 
 
@@ -85,7 +87,7 @@ class Alone:
 
     async def keep(self) -> None:
         """Take it again where a connection was lost, and the name with it; raises as `take`."""
-        for node in self._held:
+        for node in tuple(self._held):
             [name] = await self._fleet.ask(node, ("CLIENT", "GETNAME"))
             if name != self._name("moves"):
                 await self._take(node)
@@ -105,6 +107,7 @@ class Alone:
             for look in range(_LOOKS):
                 clients = await self._say(node, state)
                 if clients is None:
+                    await self.give_back()
                     return False
                 others = rivals(clients, self._token, state)
                 if not others:

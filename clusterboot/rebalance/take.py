@@ -11,18 +11,19 @@ from collections.abc import Sequence
 from clusterboot.core.events import Done, Event, Phase
 from clusterboot.core.steps import Failover, Forget, MoveSlots, Replicate, Reset, Step
 from clusterboot.core.views import Views
-from clusterboot.errors import NodeFailed, Problem, from_problems
-from clusterboot.loop.alone import Alone
+from clusterboot.errors import NodeFailed, Problem, from_problems, not_ready
 from clusterboot.loop.boost import Boost
-from clusterboot.loop.functions import copy_functions
-from clusterboot.loop.handover import attach, fail_over
-from clusterboot.loop.measure import measure
-from clusterboot.loop.move import Mover
-from clusterboot.loop.open_slots import settle
-from clusterboot.loop.retire import Leavers, retire
 from clusterboot.loop.run import Goal, Run, assess, full_look
+from clusterboot.rebalance.agree import agreed
+from clusterboot.rebalance.alone import Alone
+from clusterboot.rebalance.functions import copy_functions
+from clusterboot.rebalance.handover import attach, fail_over
+from clusterboot.rebalance.measure import measure
+from clusterboot.rebalance.move import Mover
+from clusterboot.rebalance.open_slots import settle
+from clusterboot.rebalance.retire import Leavers, retire
 from clusterboot.slots import union
-from clusterboot.wording import count, shortened
+from clusterboot.wording import shortened
 
 # How many stages may fail because nodes were lost in the middle: something is wrong if it goes on.
 _MAX_FAILED = 5
@@ -68,6 +69,7 @@ class Stages:
         where nothing has changed since, and everything that the new look forbids.
         """
         run, stage = self._run, goal.stages[0]
+        run.unfinished = _unfinished(goal.stages)
         run.report(Phase("retire" if isinstance(stage[0], Forget | Reset) else "move", _describe(stage)))
         before = _state(goal.views)
         try:
@@ -79,7 +81,9 @@ class Stages:
             if _state(views) == before or self._failed > _MAX_FAILED:
                 raise failed from failed.__cause__
             return await self.begin(assess(run, views))
-        return assess(run, await full_look(run, goal))
+        goal = assess(run, await full_look(run, goal))
+        run.unfinished = None
+        return goal
 
     async def _do(self, stage: Sequence[Step], views: Views) -> None:
         run, first = self._run, stage[0]
@@ -87,7 +91,7 @@ class Stages:
             await fail_over(run.fleet, run.actor, first, views)
         elif isinstance(first, Replicate):
             replicates = [step for step in stage if isinstance(step, Replicate)]
-            await attach(run.fleet, run.actor, self._boost, replicates, views)
+            await attach(run.fleet, run.actor, self._boost, replicates, views, run.progress)
         elif isinstance(first, MoveSlots):
             await self._move([step for step in stage if isinstance(step, MoveSlots)], views)
         else:
@@ -110,6 +114,10 @@ class Stages:
         held = [*emptied, *(name for name, view in views.items() if view.me.primary in ids)]
         await self._boost.hold(held, migration=True)
         await self._mover.run(measured.transfers, views)
+        # A replica that learns of the last slot only after its release would go to the taker all the same.
+        for step in steps:
+            if step.node in emptied:
+                await agreed(run.fleet, held, views[step.peer], step.slots, {})
         await self._boost.release(held)
 
     async def _leave(self) -> None:
@@ -131,7 +139,8 @@ def _describe(stage: Sequence[Step]) -> str:
     first = stage[0]
     if isinstance(first, MoveSlots):
         moves = [step for step in stage if isinstance(step, MoveSlots)]
-        return f"{count(sum(len(step.slots) for step in moves), 'slot')} to {shortened(_targets(moves))}"
+        slots = sum(len(step.slots) for step in moves)
+        return f"{slots:,} slot{'s' if slots > 1 else ''} to {shortened(_targets(moves))}"
     if isinstance(first, Failover):
         return f"{first.node} takes the place of {first.peer}"
     if isinstance(first, Replicate):
@@ -139,6 +148,13 @@ def _describe(stage: Sequence[Step]) -> str:
     return shortened(
         list(dict.fromkeys(step.peer if isinstance(step, Forget) else step.node for step in stage))
     )
+
+
+def _unfinished(stages: Sequence[Sequence[Step]]) -> Problem:
+    """Return what is left to do, for a run that ends in the middle of a stage."""
+    words = ("retire " if isinstance(stage[0], Forget | Reset) else "" for stage in stages)
+    left = ", ".join(word + _describe(stage) for word, stage in zip(words, stages, strict=True))
+    return not_ready("not-rebalanced", f"not everything is done yet that was planned: {left}.")
 
 
 def _targets(moves: Sequence[MoveSlots]) -> list[str]:

@@ -1,27 +1,20 @@
-"""Where `--rebalance` leads a cluster, and the stages on the way. Pure.
+"""Where `--rebalance` leads a cluster, and the target of the moment on the way there. Pure.
 
-    failovers → replicas of other primaries → slots → replicas of drained primaries → members leave
-
-Every stage is planned from a new look, when all nodes agree on the one before; so none has to be remembered.
+The future has the roles and members of the file. In the present, what serves stays as it is, and new nodes
+come where they will stay. `core.stages` has the steps between the two.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from clusterboot.core.leaving import Leaver
 from clusterboot.core.placement import Placement, Spot, place, spelled_role, wanted_primaries
-from clusterboot.core.shares import Wanted, differences, moves, wanted
 from clusterboot.core.spread import improve
-from clusterboot.core.steps import Failover, Forget, MoveSlots, Replicate, Reset, Step
 from clusterboot.core.versions import Formats
-from clusterboot.core.views import Views
-from clusterboot.errors import Problem, refusal
-from clusterboot.slots import COUNT, NONE, Slots, union
+from clusterboot.slots import NONE, Slots, union
 from clusterboot.topology import Topology
-from clusterboot.wording import agree, count, shortened
 
 Pins = Mapping[str, Spot]
 
@@ -51,9 +44,7 @@ def future(topology: Topology, pins: Pins, formats: Formats, *, rebalance: bool)
     heirs = dict(_swapped(staying, pins)) if rebalance else {}
     demoted = _demoted(staying, pins, heirs) if rebalance else set()
     heirs |= _in_place_of_leaving(topology, pins, heirs, demoted)
-    emptied = {
-        name for name in topology.leaving | demoted if name not in heirs and pins.get(name, _NEW).slots
-    }
+    emptied = {name for name in topology.leaving | demoted if name not in heirs and pins.get(name, NEW).slots}
     found: dict[str, Spot] = {}
     for name, pin in pins.items():
         head = name if pin.primary is None else pin.primary
@@ -73,7 +64,7 @@ def future(topology: Topology, pins: Pins, formats: Formats, *, rebalance: bool)
     return Future(placed, heirs, frozenset(emptied))
 
 
-_NEW = Spot("primary")
+NEW = Spot("primary")
 
 
 def _replicas_of(head: str, pins: Pins) -> list[str]:
@@ -173,136 +164,14 @@ def present(topology: Topology, pins: Pins, to_be: Future) -> Placement:
     spots: dict[str, Spot] = {}
     for node in topology.nodes:
         name = node.name
-        spot = pins.get(name) or (_NEW if name in topology.leaving else final[name])
+        spot = pins.get(name) or (NEW if name in topology.leaving else final[name])
         if name not in pins and spot.primary is not None:
             # A replica that is new attaches to the primary that its own will succeed.
             head = head_now.get(spot.primary, spot.primary)
-            current = pins.get(head, _NEW)
+            current = pins.get(head, NEW)
             spot = Spot("replica", current.primary or head)
         if spot.role == "primary":
             kept = pins[name].slots if name in pins else NONE
             spot = replace(spot, slots=kept | unserved.get(name, NONE))
         spots[name] = spot
     return Placement(spots, to_be.placement.warnings)
-
-
-def stages(
-    topology: Topology, pins: Pins, to_be: Future, leavers: Sequence[Leaver], views: Views
-) -> tuple[tuple[Step, ...], ...]:
-    """Return the steps to the future, stage by stage; empty stages are left out."""
-    first, later = _attaches(topology, pins, to_be)
-    found: tuple[tuple[Step, ...], ...] = (
-        *((Failover(heir, head),) for head, heir in to_be.heirs.items()),
-        *((step,) for step in first),
-        _moves(topology, pins, to_be),
-        *((step,) for step in later),
-        _leave(topology, leavers, views),
-    )
-    return tuple(stage for stage in found if stage)
-
-
-def _attaches(topology: Topology, pins: Pins, to_be: Future) -> tuple[list[Replicate], list[Replicate]]:
-    """Return the replicas that go to another primary, those of primaries that are drained first last.
-
-    The replica of the shard with the most replicas goes first: none is without longer than it has to be.
-    """
-    counts = Counter(pin.primary for pin in pins.values() if pin.primary)
-    first: list[tuple[int, Replicate]] = []
-    later: list[Replicate] = []
-    for name, spot in to_be.placement.spots.items():
-        pin = pins.get(name)
-        if pin is None or pin.primary is None or spot.primary is None:
-            continue
-        new_head = to_be.heirs.get(pin.primary, pin.primary)
-        if spot.primary == new_head:
-            continue
-        step = Replicate(name, spot.primary)
-        if pins.get(pin.primary, _NEW).slots and pin.primary in to_be.emptied:
-            later.append(step)
-        else:
-            first.append((-counts[pin.primary], step))
-    return [step for _, step in sorted(first, key=lambda each: each[0])], later
-
-
-def _moves(topology: Topology, pins: Pins, to_be: Future) -> tuple[MoveSlots, ...]:
-    owned, wants = _shares(topology, pins, to_be)
-    return moves(owned, wants) if owned else ()
-
-
-def shares_differ(topology: Topology, pins: Pins, to_be: Future) -> Iterator[Problem]:
-    """Yield a warning if slots are kept that lie elsewhere by the file, but for those of leaving nodes."""
-    owned, wants = _shares(topology, pins, to_be)
-    if owned and not to_be.emptied:
-        yield from differences(owned, wants)
-
-
-def _shares(topology: Topology, pins: Pins, to_be: Future) -> tuple[dict[str, Slots], Wanted]:
-    """Return what each primary owns and wants; nothing in the middle of a failover: two nodes own a slot."""
-    spots = to_be.placement.spots
-    stay = [node for node in topology.staying.nodes if spots[node.name].role == "primary"]
-    owned = {node.name: spots[node.name].slots for node in stay}
-    owned |= {node.name: pins[node.name].slots for node in topology.nodes if node.name in to_be.emptied}
-    whole = sum(map(len, owned.values())) == COUNT == len(union(owned.values()))
-    return (owned, wanted(stay)) if whole else ({}, {})
-
-
-def _leave(topology: Topology, leavers: Sequence[Leaver], views: Views) -> tuple[Step, ...]:
-    """FORGET everywhere first, and at once afterwards RESET, replicas before primaries."""
-    staying = [views[node.name] for node in topology.staying.nodes]
-    forgets = [
-        Forget(view.name, each.name, each.id)
-        for each in leavers
-        for view in staying
-        if view.knows(each.id) is not None
-    ]
-    alive = sorted((each for each in leavers if each.node is not None), key=lambda each: not each.replica)
-    return (*forgets, *(Reset(each.name, each.id) for each in alive))
-
-
-def refusals(topology: Topology, pins: Pins, to_be: Future, views: Views) -> Iterator[Problem]:
-    """Yield what forbids the stages: failing members, too many that leave, too few replicas afterwards."""
-    yield from _failing(views)
-    owners = [name for name, pin in pins.items() if pin.slots]
-    leaving = [name for name in owners if name in topology.leaving]
-    if 2 * len(leaving) > len(owners):
-        yield refusal(
-            "retire-too-many",
-            f"{shortened(leaving)} are to leave, which are more than half of the "
-            f"{count(len(owners), 'primary that serves', 'primaries that serve')} slots.",
-            leaving[0],
-            hint="retire at most half of them at once: the rest in another run",
-        )
-    replicas = Counter(to_be.placement.primary_of.values())
-    few = [
-        name
-        for name, spot in to_be.placement.spots.items()
-        if spot.role == "primary" and replicas[name] < topology.replicas
-    ]
-    if topology.leaving and few:
-        which = shortened(
-            [f"{name} would have {replicas[name] or 'none'} of {topology.replicas}" for name in few]
-        )
-        yield refusal(
-            "retire-too-few-left",
-            f"without the nodes that are to leave there are too few replicas: {which}.",
-            few[0],
-            hint="add nodes, or lower 'replicas' in the topology",
-        )
-
-
-def _failing(views: Views) -> Iterator[Problem]:
-    names = {view.id: name for name, view in views.items()}
-    found: dict[str, list[str]] = {}
-    for name, view in views.items():
-        for peer in view.peers:
-            if peer.flags & {"fail", "fail?"} and peer.id in names:
-                found.setdefault(names[peer.id], []).append(name)
-    for name, tellers in found.items():
-        yield refusal(
-            "member-failing",
-            f"{shortened(tellers)} {agree('finds', tellers)} {name} failing: nothing is moved while a member "
-            "is in doubt.",
-            tellers[0],
-            name,
-            "wait until it is well again, or list it under 'retire' if it is gone; then run this again",
-        )
