@@ -22,6 +22,9 @@ SYNC_AT_ONCE = {"repl-diskless-sync-delay": "0"}
 # Seconds for one run; a whole soak of 200,000 keys takes less.
 _LIMIT = 120.0
 
+# How often a client may meet ASK to a node before anything has made that node known to it.
+_MAX_LOST = 4
+
 Entry = dict[str, Any]
 
 
@@ -156,3 +159,5 @@ class Life:
         with writing(self.addresses) as writers:
             yield writers
         assert writers.problems() == [], writers.reports
+        # A defect of the libraries, see the writer; windows that grow slowly make it rare.
+        assert sum(report.lost for report in writers.reports) <= _MAX_LOST, writers.reports
