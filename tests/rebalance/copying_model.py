@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from clusterboot.core.views import View, parse_nodes
@@ -45,6 +45,8 @@ class Model:
         self.sent: set[tuple[str, str]] = set()  # by source: keys of a MIGRATE without an answer
         self.silent: set[str] = set()  # keys whose next MIGRATE gets no answer
         self.opened: list[tuple[str, str, int]] = []
+        self.asked = 0
+        self.on_ask: Callable[[int], object] = lambda asked: None
 
     def ip(self, name: str) -> str:
         return "192.0.2.1"
@@ -77,6 +79,8 @@ class Model:
         return "\n".join(lines)
 
     async def ask(self, name: str, *commands: Command, timeout: float = 5.0) -> list[Reply]:
+        self.asked += 1
+        self.on_ask(self.asked)
         await asyncio.sleep(0)
         replies = [self._answer(name, command) for command in commands]
         await asyncio.sleep(0)
@@ -143,6 +147,9 @@ class Model:
                 assert self.nodes[target].replicated >= at, (
                     "the next window before replicas have the last one"
                 )
+            # Only then would they be promoted if the target died.
+            for _, target, at in self.opened[:1] if other.slots else []:
+                assert target != other.name or other.replicated >= at, "the first window is not alone"
             open_now = [each for source in self.nodes.values() for each in source.migrating.items()]
             if not other.slots:
                 assert other.id not in [target for _, target in open_now], "the first window is not alone"
