@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from clusterboot.core.events import Done, Event, Phase
+from clusterboot.core.events import Done, Event, Phase, Warned
 from clusterboot.core.steps import Failover, Forget, MoveSlots, Replicate, Reset, Step
 from clusterboot.core.views import Views
 from clusterboot.errors import NodeFailed, Problem, from_problems, not_ready
@@ -53,6 +53,9 @@ class Stages:
     def _report(self, event: Event) -> None:
         if isinstance(event, Done):
             self._run.actor.done.append(event)
+        if isinstance(event, Warned):
+            self._run.warn((event.problem,))
+            return
         self._run.moved = self._mover.moved
         self._run.report(event)
 
