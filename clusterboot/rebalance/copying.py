@@ -7,7 +7,6 @@ it no longer has. See clusterCommand and migrateCommand in cluster.c and cluster
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -47,20 +46,24 @@ async def migrate(
     source: View,
     target: View,
     slots: Slots,
-    others: Iterable[str] = (),
     pace: Pace | None = None,
+    where: tuple[str, int] | None = None,
 ) -> int:
     """Move `slots` from `source`, which serves them, to `target`; returns how many keys were sent.
 
-    Also goes on with slots that are already open between the two. `others` are the names of the other
-    primaries, which are told of the new owner. `pace` learns how long the source was blocked. Raises Refused
-    when a key has another value on the target, NodeFailed when a node refuses or does not answer; the slots
-    are then open, or the owner is changed on some members: `open_slots.settle` goes on from there.
+    Also goes on with slots that are already open between the two. `pace` learns how long the source was
+    blocked, and how long the slots were open; `where` is the `endpoint` of the target, if known. Raises
+    Refused when a key has another value on the target, NodeFailed when a node refuses or does not answer; the
+    slots are then open, or one end has changed the owner: `open_slots.settle` goes on from there.
     """
-    window = _Window(fleet, source, target, slots, pace or Pace())
-    await window.open()
+    pace = pace or Pace()
+    where = where or await endpoint(fleet, source, target)
+    # Clients are sent to the target only by the source, so that nobody is so far.
+    await set_slots(fleet, target.name, slots, "IMPORTING", source.id)
+    window, start = _Window(fleet, source, target, slots, pace, where), now()
     keys = await window.copy()
-    await window.hand_over(others)
+    await window.hand_over()
+    pace.opened(len(slots), keys, now() - start)
     return keys
 
 
@@ -106,9 +109,11 @@ def _setting(reply: Reply) -> int:
 
 
 class _Window:
-    """One window of slots that is open between `source` and `target`."""
+    """One window of slots between `source` and `target`, which imports them already, at `where`."""
 
-    def __init__(self, fleet: Asker, source: View, target: View, slots: Slots, pace: Pace) -> None:
+    def __init__(
+        self, fleet: Asker, source: View, target: View, slots: Slots, pace: Pace, where: tuple[str, int]
+    ) -> None:
         self._fleet = fleet
         self._source = source
         self._target = target
@@ -116,51 +121,67 @@ class _Window:
         self._pace = pace
         # A MIGRATE that waits longer for its target blocks the source until others take it for failed.
         self._patience = max(0.25, source.node_timeout / 2)
-        self._where = ("", 0)
+        self._where = where
         # Keys by database that a MIGRATE of this window sent, without an answer: a copy of them is ours.
         self._sent: set[tuple[int, str]] = set()
         self._moved = 0
 
-    async def open(self) -> None:
-        """Open the slots: first on the target, which then takes the clients that the source sends there."""
-        self._where = await endpoint(self._fleet, self._source, self._target)
-        await set_slots(self._fleet, self._target.name, self._slots, "IMPORTING", self._source.id)
-        await set_slots(self._fleet, self._source.name, self._slots, "MIGRATING", self._target.id)
-
     async def copy(self) -> int:
-        """Send keys until the source has none in these slots in any database; returns how many."""
-        await self._copy_database(0, tuple(self._slots))
+        """Open the slots on the source, and send keys until it has none in any database; returns how many.
+
+        From then on the source sends clients to the target for keys that it does not have.
+        """
+        opens: list[Command] = [
+            ("CLUSTER", "SETSLOT", str(slot), "MIGRATING", self._target.id) for slot in self._slots
+        ]
+        await self._copy_database(0, tuple(self._slots), opens)
         for _ in range(_ROUNDS):
             # Clients of Valkey may begin to use a database at any time.
-            found = await databases(self._fleet, self._source)
-            source = replace(self._source, databases=found | {0: 1})
-            left = await count_keys(self._fleet, source, self._slots)
+            found, left = await self._left()
             if not left:
                 return self._moved
             for database in sorted(found):
                 await self._copy_database(database, sorted(left))
         raise NodeFailed(self._endless(min(left)))
 
-    async def hand_over(self, others: Iterable[str]) -> None:
-        """Change the owner on the target, then on the source and on `others`, which may fail."""
+    async def _left(self) -> tuple[dict[int, int], dict[int, int]]:
+        """Return the databases of the source, and how many keys it has in each slot, in all of them."""
+        counts: list[Command] = [("CLUSTER", "COUNTKEYSINSLOT", str(slot)) for slot in self._slots]
+        keyspace, *counted = await self._ask(0, KEYSPACE, *counts)
+        refused = isinstance(keyspace, Rejected)
+        found = dict(self._source.databases) if refused else parse_info(text(keyspace))[1]
+        left = {
+            slot: number
+            for slot, number in zip(self._slots, counted, strict=True)
+            if isinstance(number, int) and number
+        }
+        if more := {database: keys for database, keys in found.items() if database}:
+            others = await count_keys(self._fleet, replace(self._source, databases=more), self._slots)
+            left = {slot: left.get(slot, 0) + others.get(slot, 0) for slot in {*left, *others}}
+        return found | {0: 1}, left
+
+    async def hand_over(self) -> None:
+        """Change the owner on the target, then on the source."""
         to = ("NODE", self._target.id)
         await set_slots(self._fleet, self._target.name, self._slots, *to, at_once=_MAX_TAKEN)
-        # The others hear of it by gossip anyway: the new epoch is higher. `agree` waits for them.
-        told = (set_slots(self._fleet, name, self._slots, *to) for name in (self._source.name, *others))
-        of_source, *of_others = await asyncio.gather(*told, return_exceptions=True)
-        for ended in (of_source, *of_others):
-            if isinstance(ended, BaseException) and not isinstance(ended, NodeFailed):
-                raise ended
-        # A source without slots may be a replica of the target already.
-        if isinstance(of_source, NodeFailed) and _ONLY_PRIMARIES not in str(of_source):
-            raise of_source
+        try:
+            await set_slots(self._fleet, self._source.name, self._slots, *to)
+        except NodeFailed as failed:
+            # A source without slots may be a replica of the target already.
+            if _ONLY_PRIMARIES not in str(failed):
+                raise
 
-    async def _copy_database(self, database: int, slots: Sequence[int]) -> None:
-        """Send the keys that `database` has in `slots`, some slots at a time."""
+    async def _copy_database(
+        self, database: int, slots: Sequence[int], opens: Sequence[Command] = ()
+    ) -> None:
+        """Send the keys that `database` has in `slots`, some slots at a time; `opens` go first."""
         at_once = max(1, _MAX_LISTED // self._pace.keys)
         for start in range(0, len(slots), at_once):
             some = slots[start : start + at_once]
-            replies = await self._ask(database, *(self._list(slot, self._pace.keys) for slot in some))
+            lists = [self._list(slot, self._pace.keys) for slot in some]
+            more = _SETSLOT_SECONDS if opens else 0.0
+            replies = (await self._ask(database, *opens, *lists, more=more))[len(opens) :]
+            opens = ()
             listed = [(slot, _words(reply)) for slot, reply in zip(some, replies, strict=True)]
             todo = deque((slot, keys) for slot, keys in listed if keys)
             while todo:
@@ -244,11 +265,10 @@ class _Window:
     def _list(slot: int, most: int) -> Command:
         return ("CLUSTER", "GETKEYSINSLOT", str(slot), str(most))
 
-    async def _ask(self, database: int, *commands: Command) -> list[Reply]:
+    async def _ask(self, database: int, *commands: Command, more: float = 0.0) -> list[Reply]:
         """Ask the source in `database`; NodeFailed when it refuses anything but MIGRATE."""
-        return await ask_in(
-            self._fleet, self._source.name, database, *commands, timeout=2 * self._patience + _MORE_SECONDS
-        )
+        seconds = 2 * self._patience + _MORE_SECONDS + more
+        return await ask_in(self._fleet, self._source.name, database, *commands, timeout=seconds)
 
     def _refused(self, reply: Rejected) -> Problem:
         if reply.startswith("IOERR"):

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from clusterboot.core import travel
+from clusterboot.core.open_slots import open_slots
 from clusterboot.core.results import Transfer
 from clusterboot.core.steps import MoveSlots
 from clusterboot.core.views import View, Views, number
@@ -127,11 +128,14 @@ def _mb(size: float) -> str:
 async def _keys_elsewhere(
     fleet: Asker, coming: Mapping[str, Slots], steps: Sequence[MoveSlots], views: Views
 ) -> list[Problem]:
-    """Return a refusal for each target with keys in slots that it neither serves nor imports."""
+    """Return a refusal for each target with keys in slots that it does not serve.
+
+    Open slots are left out: `open_slots` decides on their keys first, and they may be the only copies.
+    """
     problems = []
+    opened = set(open_slots(views))
     for name, counts in zip(coming, await _each(fleet, views, coming), strict=True):
-        importing = {slot for slot, _ in views[name].me.importing}
-        if odd := sorted(counts.keys() - importing):
+        if odd := sorted(counts.keys() - opened):
             source = next(step.node for step in steps if step.peer == name and odd[0] in step.slots)
             problems.append(
                 refusal(

@@ -134,7 +134,7 @@ def _trace(
 async def _forget(
     actor: Actor, views: Views, staying: Sequence[str], ours: Iterable[str], names: Mapping[str, str]
 ) -> None:
-    """Let each node forget whom it lists of those that leave; NodeFailed when one that stays does not."""
+    """Let each node forget the ids of those that leave; raises NodeFailed when one that stays does not."""
     steps = [
         Forget(name, peer, node_id)
         for name in (*staying, *ours)

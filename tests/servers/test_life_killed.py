@@ -21,7 +21,8 @@ from tests.servers.pool import Nodes, Pool, dying
 Start = Callable[..., Servers]
 
 # What a newcomer gets of two primaries: few slots with many keys, so that a run has few commands.
-_MOVED = (*range(5455, 5461), *range(10917, 10923))
+# The target begins with an empty slot: without any its replica would not be promoted.
+_MOVED = (*range(5455, 5460), *range(10917, 10922))
 _SLOTS = {
     False: {0: "0-5460", 1: "5461-10922", 2: "10923-16383"},
     True: {0: "0-5454", 1: "5461-10916", 2: "10923-16383", 3: "5455-5460,10917-10922"},
