@@ -88,7 +88,18 @@ MODULES: dict[str, dict[str, set[str]]] = {
         "leaving": {"views", "topology", "slots", "errors", "wording"},
         "future": {"placement", "spread", "versions", "topology", "slots", "errors"},
         "stages": {
-            *("future", "leaving", "shares", "steps", "views", "topology", "slots", "errors", "wording"),
+            *(
+                "future",
+                "leaving",
+                "placement",
+                "shares",
+                "steps",
+                "views",
+                "topology",
+                "slots",
+                "errors",
+                "wording",
+            ),
         },
         "adopt": {
             *("views", "groups", "placement", "topology", "slots", "errors", "drift", "versions"),

@@ -29,14 +29,15 @@ from clusterboot.wording import shortened
 _MAX_FAILED = 5
 
 
-async def unsafe(run: Run, goal: Goal) -> tuple[Problem, ...]:
-    """Return what forbids to move the slots of `goal`, and note in `run` how they would travel."""
+async def measure_moves(run: Run, goal: Goal) -> None:
+    """Note in `run` how the slots of `goal` would travel; raises what forbids it."""
     moves = [step for stage in goal.stages for step in stage if isinstance(step, MoveSlots)]
     if not moves:
-        return ()
+        return
     measured = await measure(run.fleet, moves, goal.views)
+    if measured.problems:
+        raise from_problems(measured.problems)
     run.transfers = measured.transfers
-    return measured.problems
 
 
 class Stages:
