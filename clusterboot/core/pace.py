@@ -28,7 +28,7 @@ class Pace:
     _FIRST_WINDOW, _MAX_WINDOW = 400, 400
     _FIRST_SLOTS, _MAX_SLOTS = 1, 128
     # Seconds that a window may be open beyond what any window takes on this host, and for which it may grow.
-    _OPEN, _SHORT = 0.03, 0.02
+    _OPEN, _SHORT = 0.045, 0.025
     # Seconds that the target's replicas may need after a window.
     _LAG = 0.25
     # A client that meets ASK before its first MOVED to a node without slots may not know that node (redis-py

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from clusterboot.core.events import Done, Event, Moved
+from clusterboot.core.events import Done, Event, Moved, Warned
 from clusterboot.core.results import Transfer
 from clusterboot.core.steps import MoveSlots
 from clusterboot.errors import Exit, NodeFailed, Refused
@@ -21,6 +21,7 @@ from clusterboot.rebalance.move import Mover
 from clusterboot.slots import Slots
 from clusterboot.topology import load
 from clusterboot.wire.client import Fleet
+from tests.conftest import ONE_KIND
 from tests.harness.asking import asking, views_of
 from tests.harness.certs import Pki
 from tests.harness.resp import Connection, Error
@@ -371,3 +372,41 @@ def test_with_tls_the_source_dials_the_port_that_it_can_talk_to(
 
         asyncio.run(run())
         assert cluster.ok(1, "DBSIZE") == 50
+
+
+@ONE_KIND
+def test_keys_that_clients_delete_while_the_target_stalls_are_named(nodes: Take) -> None:
+    cluster = pair(nodes)
+    cluster.configure({"cluster-node-timeout": "2000"})
+    slot = slot_of("{a}")
+    assert slot >= 8192
+    keys = [f"{{a}}{number}" for number in range(20_000)]
+    with Connection(cluster.addresses[1], timeout=30) as source:
+        for key in keys:
+            source.send("SET", key, "v" * 100)
+        assert {source.read() for _ in keys} == {"OK"}
+    deleted: set[str] = set()
+
+    def stall() -> None:
+        with Connection(cluster.addresses[2]) as target:
+            while target.call("CLUSTER", "COUNTKEYSINSLOT", slot) < 2000:
+                time.sleep(0.001)
+        cluster.servers.stop(2)
+        # They wait until the source has given up its MIGRATE.
+        with Connection(cluster.addresses[1], timeout=30) as source:
+            for key in keys:
+                source.send("DEL", key)
+            deleted.update(key for key in keys if source.read() == 1)
+        cluster.servers.cont(2)
+
+    thread = threading.Thread(target=stall)
+    thread.start()
+    try:
+        _, events = move(cluster.addresses, (1, 2, f"{slot}"))
+    finally:
+        thread.join()
+    assert deleted
+    back = {key for key in deleted if cluster.ok(2, "EXISTS", key)}
+    warned = [event.problem for event in events if isinstance(event, Warned)]
+    # The target may have answered in time by chance.
+    assert {problem.code for problem in warned} >= ({"keys-may-be-back"} if back else set())
