@@ -109,14 +109,7 @@ _KS = {"valkey91": (1, 2, 3), "redis62": (2, 12, 20, 30, 40), "redis70": (2, 12,
 @pytest.mark.soak
 @pytest.mark.parametrize(
     ("kind", "victim", "k"),
-    [
-        pytest.param(
-            kind, victim, k, marks=() if (kind, victim, k) in _IN_THE_NORMAL_RUN else pytest.mark.soak
-        )
-        for kind in SERVERS
-        for victim in _VICTIMS
-        for k in _KS[kind]
-    ],
+    [(kind, victim, k) for kind in SERVERS for victim in _VICTIMS for k in _KS[kind]],
 )
 def test_a_server_is_killed_in_the_middle_and_fails_over(
     require: Callable[[str], str], servers: Start, tmp_path: Path, kind: str, victim: str, k: int
