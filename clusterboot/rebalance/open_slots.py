@@ -15,8 +15,9 @@ from clusterboot.core.results import Transfer
 from clusterboot.core.views import View, Views, parse_fields
 from clusterboot.errors import NodeFailed, Problem, Refused, from_problems, refusal
 from clusterboot.loop.observe import CLUSTER_INFO, Asker, now, survey, text
-from clusterboot.rebalance.copying import ask_in, databases, set_slots
+from clusterboot.rebalance.copying import set_slots
 from clusterboot.rebalance.counting import count_keys
+from clusterboot.rebalance.databases import ask_in, databases
 from clusterboot.rebalance.jobs import settle_jobs
 from clusterboot.rebalance.move import Mover
 from clusterboot.rebalance.same import differing, same_value

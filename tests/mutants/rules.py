@@ -392,8 +392,8 @@ RULES = (
     Rule(
         "a dry run sends nothing",
         "bootstrap",
-        "            if asked.dry_run:\n                return dry(run, goal)\n",
-        "",
+        "                await measure_moves(run, goal)\n                return dry(run, goal)\n",
+        "                pass\n",
         _ORDER,
     ),
     Rule(
