@@ -25,7 +25,7 @@ from clusterboot.loop.boost import Boost
 from clusterboot.loop.ending import dry, end_early, no_boost, outcome, restore_settings
 from clusterboot.loop.follow import Followed, follow
 from clusterboot.loop.run import LATE_SECONDS, Goal, Request, Run, assess, first_look, full_look
-from clusterboot.rebalance.alone import alone
+from clusterboot.rebalance.alone import alone, at_work
 from clusterboot.rebalance.take import Stages, measure_moves
 from clusterboot.wire.resolve import resolve_announced
 from clusterboot.wording import count
@@ -62,12 +62,15 @@ async def up(asked: Request) -> UpResult:
                 await measure_moves(run, goal)
                 return dry(run, goal)
             # Nothing was changed so far, and no known node would refuse a step.
-            boost.notice(views)
             if not asked.rebalance:
+                run.beside = await at_work(run.fleet, views)
+                if not run.beside:
+                    boost.notice(views)
                 await reach(run, goal, boost)
                 return outcome(run, plan=missing)
             async with alone(run.fleet, views, run.warn) as only:
                 await measure_moves(run, goal)
+                boost.notice(views)
                 stages = Stages(run, boost, only)
                 goal = await reach(run, await stages.begin(goal), boost)
                 while goal.stages:

@@ -75,11 +75,12 @@ async def _watch(fleet: Asker, names: tuple[str, ...]) -> Views:
     """Look for three seconds; returns the last views, or raises Refused when slots are moving."""
     views = await _look(fleet, names)
     before, calls, end = marks(views), await _calls(fleet, views), now() + WATCH_SECONDS
+    moving = _doubtful(views)
     while now() < end:
         await asyncio.sleep(_LOOK_SECONDS)
         views = await _look(fleet, names)
         if marks(views) != before or await _calls(fleet, views) != calls:
-            raise Refused(_moving(open_slots(views)))
+            raise Refused(_moving(moving | open_slots(views)))
     return views
 
 
@@ -140,9 +141,9 @@ async def _until_ok(fleet: Asker, name: str) -> None:
 
 
 def _moving(slots: Slots) -> Problem:
-    named = str(slots) if len(slots.ranges) <= _MAX_RANGES_SHOWN else count(len(slots), "slot")
+    named = f"slots {slots}" if len(slots.ranges) <= _MAX_RANGES_SHOWN else count(len(slots), "slot")
     return refusal(
         "slots-moving",
-        f"Somebody else is moving slots at this moment: {named} changed within {duration(WATCH_SECONDS)}.",
+        f"somebody else is moving slots at this moment: {named} changed within {duration(WATCH_SECONDS)}.",
         hint="let the other tool end first, then run the same command again",
     )
