@@ -46,7 +46,7 @@ def test_functions_that_differ_are_refused(
     life.refuses(life.file(life.primaries(0, 1, 2, 3)), "functions-differ")
 
 
-@pytest.mark.parametrize("same", [True, False], ids=["same", "another"])
+@pytest.mark.parametrize("same", [pytest.param(True, marks=pytest.mark.soak), False], ids=["same", "another"])
 @pytest.mark.parametrize(
     "server_kind",
     ["redis70", *(pytest.param(kind, marks=pytest.mark.soak) for kind in ("redis62", "valkey91"))],

@@ -78,7 +78,9 @@ def _killed_at(life: Life, grown: bool, k: int, moment: str, alone: bool) -> boo
     "server_kind", ["valkey91", "redis70", pytest.param("redis62", marks=pytest.mark.soak)], indirect=True
 )
 def test_a_killed_run_is_gone_on_with(nodes: Take) -> None:
-    assert _every(_formed(nodes(7)), "answered", (20,), alone=True)
+    life = _formed(nodes(7))
+    # In the middle of the moves: Valkey has few commands for them.
+    assert _every(life, "answered", (12 if life.nodes.kind == "valkey91" else 30,), alone=True)
 
 
 @pytest.mark.soak
@@ -102,19 +104,12 @@ _VICTIMS = {
 }
 # At which of the commands that move slots: Valkey has few, each of them a whole job.
 _KS = {"valkey91": (1, 2, 3), "redis62": (2, 12, 20, 30, 40), "redis70": (2, 12, 20, 30, 40)}
-_IN_THE_NORMAL_RUN = {("redis70", "source", 20)}
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("kind", "victim", "k"),
-    [
-        pytest.param(
-            kind, victim, k, marks=() if (kind, victim, k) in _IN_THE_NORMAL_RUN else pytest.mark.soak
-        )
-        for kind in SERVERS
-        for victim in _VICTIMS
-        for k in _KS[kind]
-    ],
+    [(kind, victim, k) for kind in SERVERS for victim in _VICTIMS for k in _KS[kind]],
 )
 def test_a_server_is_killed_in_the_middle_and_fails_over(
     require: Callable[[str], str], servers: Start, tmp_path: Path, kind: str, victim: str, k: int

@@ -125,6 +125,7 @@ def test_two_at_once_end_with_one_refused(nodes: Take) -> None:
     life.settled(file, entries, {**_EVEN, 3: 1})
 
 
+@pytest.mark.soak
 def test_keys_in_several_databases_all_move(
     require: Callable[[str], str], servers: Start, tmp_path: Path
 ) -> None:
