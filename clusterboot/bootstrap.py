@@ -26,7 +26,7 @@ from clusterboot.loop.ending import dry, end_early, no_boost, outcome, restore_s
 from clusterboot.loop.follow import Followed, follow
 from clusterboot.loop.run import LATE_SECONDS, Goal, Request, Run, assess, first_look, full_look
 from clusterboot.rebalance.alone import alone
-from clusterboot.rebalance.take import Stages, unsafe
+from clusterboot.rebalance.take import Stages, idle, unsafe
 from clusterboot.wire.resolve import resolve_announced
 from clusterboot.wording import count
 
@@ -63,8 +63,9 @@ async def up(asked: Request) -> UpResult:
                 return dry(run, goal)
             # Nothing was changed so far, and no known node would refuse a step.
             boost.notice(views)
-            if not asked.rebalance:
-                await reach(run, goal, boost)
+            if not asked.rebalance or idle(goal):
+                goal = await reach(run, goal, boost)
+            if not asked.rebalance or idle(goal):
                 return outcome(run, plan=missing)
             async with alone(run.fleet, views, run.warn) as only:
                 stages = Stages(run, boost, only)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from clusterboot.core.events import Done, Event, Phase
+from clusterboot.core.open_slots import disputed_slots, open_slots
 from clusterboot.core.steps import Failover, Forget, MoveSlots, Replicate, Reset, Step
 from clusterboot.core.views import Views
 from clusterboot.errors import NodeFailed, Problem, from_problems, not_ready
@@ -37,6 +38,11 @@ async def unsafe(run: Run, goal: Goal) -> tuple[Problem, ...]:
     measured = await measure(run.fleet, moves, goal.views)
     run.transfers = measured.transfers
     return measured.problems
+
+
+def idle(goal: Goal) -> bool:
+    """Return whether nothing is to be done: no step, no stage, and no slot that is half moved."""
+    return not (goal.everything.steps or open_slots(goal.views) or disputed_slots(goal.views))
 
 
 class Stages:
