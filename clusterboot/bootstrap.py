@@ -26,7 +26,7 @@ from clusterboot.loop.ending import dry, end_early, no_boost, outcome, restore_s
 from clusterboot.loop.follow import Followed, follow
 from clusterboot.loop.run import LATE_SECONDS, Goal, Request, Run, assess, first_look, full_look
 from clusterboot.rebalance.alone import alone, at_work
-from clusterboot.rebalance.take import Stages, measure_moves
+from clusterboot.rebalance.take import Stages, idle, measure_moves
 from clusterboot.wire.resolve import resolve_announced
 from clusterboot.wording import count
 
@@ -62,11 +62,12 @@ async def up(asked: Request) -> UpResult:
                 await measure_moves(run, goal)
                 return dry(run, goal)
             # Nothing was changed so far, and no known node would refuse a step.
-            if not asked.rebalance:
+            if not asked.rebalance or idle(goal):
                 run.beside = await at_work(run.fleet, views)
                 if not run.beside:
                     boost.notice(views)
-                await reach(run, goal, boost)
+                goal = await reach(run, goal, boost)
+            if not asked.rebalance or idle(goal):
                 return outcome(run, plan=missing)
             async with alone(run.fleet, views, run.warn) as only:
                 await measure_moves(run, goal)

@@ -75,11 +75,14 @@ def run_async(main: Coroutine[Any, Any, T]) -> T:
             raise
         raise interrupted(caught[0]) from None
     except Interrupted as cut_short:
-        raise interrupted(caught[0], cut_short.problems) from None
+        stopped = interrupted(caught[0], cut_short.problems)
+        stopped.warnings, stopped.outcome = cut_short.warnings, cut_short.outcome
+        raise stopped from None
 
 
-def interrupted(number: int, unrestored: Sequence[Problem] = ()) -> Interrupted:
-    """Return the error for a command that a signal ended; `unrestored` are settings it could not restore."""
+def interrupted(number: int, left: Sequence[Problem] = ()) -> Interrupted:
+    """Return the error for a command that a signal ended; `left` is what it could not restore or finish."""
+    unrestored = any(problem.code == "not-given-back" for problem in left)
     restored = "" if unrestored else "; no setting of any node is left changed"
     problem = Problem(
         "interrupted",
@@ -87,4 +90,4 @@ def interrupted(number: int, unrestored: Sequence[Problem] = ()) -> Interrupted:
         hint="run the same command again: it goes on from here",
         exit=Exit(128 + number),
     )
-    return Interrupted(problem, *unrestored)
+    return Interrupted(problem, *left)

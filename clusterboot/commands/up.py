@@ -94,11 +94,13 @@ def up(shell: Shell, file: Path, options: UpOptions, connect: ConnectOptions) ->
     try:
         result = run_async(form())
     except Interrupted as stopped:
-        if not started:
+        if started:
+            first, *rest = stopped.problems
+            hint = f"{first.hint}; 'clusterboot down {file}' stops the local servers, which still run"
+            stopped.problems = (replace(first, hint=hint), *rest)
+        if stopped.outcome is None:
             raise
-        first, *rest = stopped.problems
-        hint = f"{first.hint}; 'clusterboot down {file}' stops the local servers, which still run"
-        raise Interrupted(replace(first, hint=hint), *rest) from stopped
+        return _fail(shell, stopped)
     except ClusterbootError as failed:
         return _fail(shell, failed)
     result = replace(result, started=started)

@@ -11,7 +11,7 @@ from clusterboot.core.plan import Plan
 from clusterboot.core.results import BoostReport, UpResult, rows
 from clusterboot.core.steps import Meet
 from clusterboot.core.timers import why_no_boost
-from clusterboot.errors import ClusterbootError, Exit, OutOfTime, Problem, not_ready
+from clusterboot.errors import ClusterbootError, Exit, Interrupted, OutOfTime, Problem, not_ready
 from clusterboot.loop.boost import GRACE, Boost
 from clusterboot.loop.investigate import silent, why
 from clusterboot.loop.observe import SMALL, now, survey
@@ -100,6 +100,8 @@ async def end_early(run: Run, boost: Boost, ended: BaseException) -> BaseExcepti
         ended = signalled
     await restoring
     ended = boost.to_raise(ended)
+    if isinstance(ended, asyncio.CancelledError | Interrupted) and run.unfinished is not None:
+        ended = Interrupted(*getattr(ended, "problems", ()), run.unfinished)
     run.warn(boost.warnings)
     run.boost_report = boost.report()
     if isinstance(ended, ClusterbootError):

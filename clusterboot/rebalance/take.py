@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from clusterboot.core.events import Done, Event, Phase, Warned
+from clusterboot.core.open_slots import disputed_slots, open_slots
 from clusterboot.core.steps import Failover, Forget, MoveSlots, Replicate, Reset, Step
 from clusterboot.core.views import Views
 from clusterboot.errors import NodeFailed, Problem, from_problems, not_ready
@@ -38,6 +39,11 @@ async def measure_moves(run: Run, goal: Goal) -> None:
     if measured.problems:
         raise from_problems(measured.problems)
     run.transfers = measured.transfers
+
+
+def idle(goal: Goal) -> bool:
+    """Return whether nothing is to be done: no step, no stage, and no slot that is half moved."""
+    return not (goal.everything.steps or open_slots(goal.views) or disputed_slots(goal.views))
 
 
 class Stages:

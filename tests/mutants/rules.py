@@ -278,8 +278,8 @@ RULES = (
     Rule(
         "the helper is there before anything is lowered",
         "loop/boost",
-        "await self._helper.start()\n        except OSError as failed:\n            self._reason",
-        "pass\n        except OSError as failed:\n            self._reason",
+        "await self._helper.start()\n        except OSError as failed:\n            self._lowering.reason",
+        "pass\n        except OSError as failed:\n            self._lowering.reason",
         _ORDER,
     ),
     Rule(
@@ -292,29 +292,29 @@ RULES = (
     Rule(
         "the helper is dismissed only when nothing is left",
         "loop/boost",
-        "elif self._helper is not None and not (self._own or self._held):",
+        "elif self._helper is not None and not (self._lowering.own or self._holding.own):",
         "elif self._helper is not None:",
         _BOOST,
     ),
     Rule(
         "what is lowered is owed before it is sent, since the reply may be lost",
-        "loop/boost",
-        "            self._own[view.name] = own\n            current, refused = await self._configure.put("
+        "loop/lower",
+        "            self.own[view.name] = own\n            current, refused = await self._configure.put("
         "view.name, wanted)\n",
         "            current, refused = await self._configure.put(view.name, wanted)\n"
-        "            self._own[view.name] = own\n",
+        "            self.own[view.name] = own\n",
         _BOOST,
     ),
     Rule(
         "own values are read anew before they are lowered",
-        "loop/boost",
+        "loop/lower",
         "own = timers.own_values(view, current)",
         "own = timers.own_values(view, view.config)",
         _BOOST,
     ),
     Rule(
         "a node that another run has restored is not lowered again",
-        "loop/boost",
+        "loop/lower",
         "if kept(current) is None or current[TIMEOUT] != str(min(expected, number(own[TIMEOUT]))):\n",
         "if False:\n",
         _BOOST,
