@@ -15,8 +15,8 @@ from clusterboot.core.future import future, present
 from clusterboot.core.groups import group
 from clusterboot.core.leaving import Leaver
 from clusterboot.core.placement import Placement, Spot, place
+from clusterboot.core.stages import out_of_reach, shares_differ, stages
 from clusterboot.core.stages import refusals as rebalance_refusals
-from clusterboot.core.stages import shares_differ, stages
 from clusterboot.core.steps import MoveSlots, Step
 from clusterboot.core.versions import formats, not_followed
 from clusterboot.core.views import Views
@@ -65,6 +65,7 @@ def adopt(
     refusals += [*lost, *_resharding(views, target), *_keys_without_slots(views), *_held(views, target)]
     later = stages(topology, pins, to_be, leavers, views)
     if rebalance:
+        refusals += out_of_reach(topology, pins, to_be)
         refusals += rebalance_refusals(topology, pins, to_be, views) if later else ()
     # With the flag only what stays different is told.
     ours = {name: pin for name, pin in pins.items() if name not in topology.leaving}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
-from clusterboot.core.placement import Placement, Spot, spelled_role
+from clusterboot.core.placement import Placement, Spot, called_primaries, spelled_role
 from clusterboot.errors import Problem, warning
 from clusterboot.topology import Node, Topology
 from clusterboot.wording import count, shortened
@@ -13,11 +13,14 @@ from clusterboot.wording import count, shortened
 
 def differences(topology: Topology, fresh: Placement, pins: Mapping[str, Spot]) -> Iterator[Problem]:
     """Yield warnings where `pins` (what nodes are) differ from `fresh` (what fresh nodes would become)."""
-    found = [problem for node in topology.nodes for problem in _role_differs(node, pins)]
+    called = called_primaries(topology)
+    found = [problem for node in topology.nodes for problem in _role_differs(node, pins, called)]
     yield from found
     named = {problem.node for problem in found}
     for name, pin in pins.items():
-        if pin.primary is not None and fresh.spots[pin.primary].primary == name and name not in named:
+        # A primary that is to leave has no place on fresh nodes.
+        planned = fresh.spots.get(pin.primary or "")
+        if planned is not None and planned.primary == name and name not in named:
             yield warning(
                 "failed-over",
                 f"{name} would be the primary of {pin.primary} on fresh nodes and is its replica now: a "
@@ -42,7 +45,7 @@ def differences(topology: Topology, fresh: Placement, pins: Mapping[str, Spot]) 
         )
 
 
-def _role_differs(node: Node, pins: Mapping[str, Spot]) -> Iterator[Problem]:
+def _role_differs(node: Node, pins: Mapping[str, Spot], called: Collection[str]) -> Iterator[Problem]:
     pin, role = pins.get(node.name), spelled_role(node)
     if pin is None:
         return
@@ -53,7 +56,9 @@ def _role_differs(node: Node, pins: Mapping[str, Spot]) -> Iterator[Problem]:
             "failover is kept.",
             node.name,
             pin.primary,
-            "'clusterboot up --rebalance' swaps the roles back; or swap them in the topology",
+            f"list {node.name} under 'retire' once and add it again, empty; or change its role there"
+            if pin.primary in called
+            else "'clusterboot up --rebalance' swaps the roles back; or swap them in the topology",
         )
     elif pin.role == "replica" and node.replica_of is not None and node.replica_of != pin.primary:
         planned = pins.get(node.replica_of)

@@ -10,7 +10,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from clusterboot.core.placement import Placement, Spot, place, spelled_role, wanted_primaries
+from clusterboot.core.placement import (
+    Placement,
+    Spot,
+    called_primaries,
+    place,
+    spelled_role,
+    wanted_primaries,
+)
 from clusterboot.core.spread import improve
 from clusterboot.core.versions import Formats
 from clusterboot.slots import NONE, Slots, union
@@ -44,16 +51,20 @@ def future(topology: Topology, pins: Pins, formats: Formats, *, rebalance: bool)
     heirs = dict(_swapped(staying, pins)) if rebalance else {}
     demoted = _demoted(staying, pins, heirs) if rebalance else set()
     heirs |= _in_place_of_leaving(topology, pins, heirs, demoted)
+    if rebalance:
+        heirs |= _from_elsewhere(topology, pins, heirs, demoted)
+    succeeds = {heir: head for head, heir in heirs.items()}
     emptied = {name for name in topology.leaving | demoted if name not in heirs and pins.get(name, NEW).slots}
+    drained = demoted - heirs.keys()
     found: dict[str, Spot] = {}
     for name, pin in pins.items():
         head = name if pin.primary is None else pin.primary
         heir = heirs.get(head, head)
-        if name in topology.leaving or name in demoted - heirs.keys():
+        if name in topology.leaving or name in drained:
             continue
-        if name == heir:
-            found[name] = Spot("primary", None, pins[head].slots)
-        elif heir not in topology.leaving and heir not in emptied:
+        if name in succeeds or name == heir:
+            found[name] = Spot("primary", None, pins[succeeds.get(name, name)].slots)
+        elif heir not in topology.leaving | drained:
             found[name] = Spot("replica", heir)
     if rebalance:
         found |= _spelled_replicas(staying, found)
@@ -74,13 +85,13 @@ def _replicas_of(head: str, pins: Pins) -> list[str]:
 def _swapped(topology: Topology, pins: Pins) -> Iterator[tuple[str, str]]:
     """Yield primaries and the replicas that take their place by the file: by the role of one or the other."""
     nodes = {node.name: node for node in topology.nodes}
-    followed = {node.replica_of for node in topology.nodes}
+    called = called_primaries(topology)
     for head in (name for name, pin in pins.items() if pin.role == "primary" and name in nodes):
         role = spelled_role(nodes[head])
-        if role == "primary" or head in followed:
+        if head in called:
             continue
         replicas = [name for name in nodes if name in _replicas_of(head, pins)]
-        named = [name for name in replicas if spelled_role(nodes[name]) == "primary" or name in followed]
+        named = [name for name in replicas if name in called]
         open_to_it = [name for name in replicas if spelled_role(nodes[name]) is None]
         if named:
             yield head, named[0]
@@ -103,22 +114,53 @@ def _demoted(topology: Topology, pins: Pins, heirs: Mapping[str, str]) -> set[st
 def _in_place_of_leaving(
     topology: Topology, pins: Pins, heirs: Mapping[str, str], demoted: set[str]
 ) -> dict[str, str]:
+    """Return the heirs of leaving primaries: replicas that the file calls primaries, or that it needs."""
     staying = topology.staying
     nodes = {node.name: node for node in staying.nodes}
+    called = called_primaries(staying)
     primaries = [
         name for name, pin in pins.items() if pin.role == "primary" and name in nodes and name not in demoted
     ]
     new = [node for node in staying.nodes if node.name not in pins and spelled_role(node) == "primary"]
     missing = wanted_primaries(staying) - len(primaries) - len(new)
-    found: dict[str, str] = {}
+    fit: dict[str, list[str]] = {}
     for head in (node.name for node in topology.nodes if node.name in topology.leaving):
-        pin = pins.get(head)
-        if pin is None or not pin.slots or len(found) >= missing:
-            continue
-        replicas = [name for name in nodes if name in _replicas_of(head, pins) and name not in heirs.values()]
-        fit = [name for name in replicas if spelled_role(nodes[name]) != "replica"]
-        if fit:
-            found[head] = fit[0]
+        if head in pins and pins[head].slots:
+            replicas = [name for name in nodes if name in _replicas_of(head, pins)]
+            open_to_it = [name for name in replicas if spelled_role(nodes[name]) != "replica"]
+            fit[head] = sorted(open_to_it, key=lambda name: name not in called)
+    # Those that the file calls primaries cannot become primaries in another way.
+    order = sorted(fit, key=lambda head: not called.intersection(fit[head]))
+    found: dict[str, str] = {}
+    for head in order:
+        if fit[head] and (fit[head][0] in called or len(found) < missing):
+            found[head] = fit[head][0]
+    return found
+
+
+def _from_elsewhere(
+    topology: Topology, pins: Pins, heirs: Mapping[str, str], demoted: set[str]
+) -> dict[str, str]:
+    """Return replicas that the file calls primaries, and that succeed primaries of other shards.
+
+    Replica migration takes a former primary to a shard without replicas. It goes back first, preferably to
+    the primary that is its replica by the file.
+    """
+    nodes = {node.name: node for node in topology.nodes}
+    called = called_primaries(topology.staying)
+    replicas = [name for name in nodes if name in called and name in pins and pins[name].role == "replica"]
+    left = [name for name in replicas if name not in heirs.values()]
+    open_heads = [
+        name
+        for name in nodes
+        if name in demoted | topology.leaving and name not in heirs and pins.get(name, NEW).slots
+    ]
+    found: dict[str, str] = {}
+    for head in sorted(open_heads, key=lambda name: nodes[name].replica_of not in left):
+        if left:
+            wish = nodes[head].replica_of
+            found[head] = wish if wish in left else left[0]
+            left.remove(found[head])
     return found
 
 

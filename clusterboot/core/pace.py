@@ -1,13 +1,16 @@
 """How large the windows and the commands of a move by copy are: adapted to what the source bears. Pure.
 
 MIGRATE blocks its source until the target has answered, and a server runs a pipeline in one go: what matters
-to clients is how long one pipeline of MIGRATEs takes. Many slots in one window cost them nothing by
-themselves, and save the round trips and the writing of nodes.conf that a window costs on every primary.
+to clients is how long one pipeline of MIGRATEs takes, and for how long a slot is open. While it is, commands
+with several keys of it are answered with TRYAGAIN, and clients give up after some tries: valkey-py and
+redis-py sleep about three times for 50 ms before that. Larger windows save round trips, and the writing of
+nodes.conf that a window costs on every primary.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import inf
 
 
 class Pace:
@@ -23,27 +26,53 @@ class Pace:
     _SOME = 4
     _FIRST_KEYS, _MAX_KEYS = 16, 400
     _FIRST_WINDOW, _MAX_WINDOW = 400, 400
+    _FIRST_SLOTS, _MAX_SLOTS = 1, 128
+    # Seconds that a window may be open beyond what any window takes on this host, and for which it may grow.
+    _OPEN, _SHORT = 0.03, 0.02
     # Seconds that the target's replicas may need after a window.
     _LAG = 0.25
+    # A client that meets ASK before its first MOVED to a node without slots may not know that node (redis-py
+    # and valkey-py fail then): so a window has at most this share of the slots that the target serves.
+    _SHARE = 20
 
     def __init__(self) -> None:
         self.keys = self._FIRST_KEYS
         self.calls = 2
-        self.slots = 128
+        self.slots = self._FIRST_SLOTS
         self.window_keys = self._FIRST_WINDOW
+        self._least_open = inf
         self._last: list[float] = []
 
-    def cut(self, left: Sequence[int], keys: Mapping[int, int]) -> Sequence[int]:
+    def cut(self, left: Sequence[int], keys: Mapping[int, int], served: int) -> Sequence[int]:
         """Return the first of the slots `left`, as many as one window may have, at least one.
 
-        `keys` is the number of keys by slot, where there are any.
+        `keys` is the number of keys by slot, where there are any; `served` how many slots the target has.
         """
-        held = 0
-        for place, slot in enumerate(left[: self.slots]):
+        most, held = max(1, min(self.slots, served // self._SHARE)), 0
+        for place, slot in enumerate(left[:most]):
             held += keys.get(slot, 0)
             if place and held > self.window_keys:
                 return left[:place]
-        return left[: self.slots]
+        return left[:most]
+
+    def opened(self, slots: int, keys: int, seconds: float) -> None:
+        """Take into account that a window with `slots` and `keys` was open for `seconds`.
+
+        Part of it does not depend on the window, and a busy host makes that longer: smaller windows help
+        against the rest only. A window with one slot tells anew what that part is.
+        """
+        self._least_open = min(self._least_open, seconds) if slots > 1 else seconds
+        more = seconds - self._least_open
+        full, many = slots >= self.slots, keys >= self.window_keys // 2
+        if more > self._OPEN:
+            factor = max(0.5, self._SHORT / more)
+            self.slots = max(1, int(min(slots, self.slots) * factor))
+            self.window_keys = max(1, int(min(keys, self.window_keys) * factor))
+        elif more < self._SHORT:
+            if full:
+                self.slots = min(self._MAX_SLOTS, self.slots * 5 // 4 + 1)
+            if many:
+                self.window_keys = min(self._MAX_WINDOW, self.window_keys * 5 // 4 + 1)
 
     def learn(self, keys: int, seconds: float) -> None:
         """Take into account that a pipeline with `keys` took `seconds`."""
@@ -70,8 +99,6 @@ class Pace:
         """Take into account that the target's replicas had all of a window `seconds` after its end."""
         if seconds > self._LAG:
             self.window_keys = max(1, self.window_keys // 2)
-        else:
-            self.window_keys = min(self._MAX_WINDOW, self.window_keys * 5 // 4 + 1)
 
 
 def first_window(slots: Sequence[int], keys: Mapping[int, int]) -> Sequence[int]:

@@ -99,10 +99,15 @@ def spelled_role(node: Node) -> Role | None:
     return "primary" if node.role is None and node.slots is not None else node.role
 
 
+def called_primaries(topology: Topology) -> set[str]:
+    """Return the nodes that the file calls primaries: by their role, their slots or a `replica_of`."""
+    named = {node.name for node in topology.nodes if spelled_role(node) == "primary"}
+    return named | {node.replica_of for node in topology.nodes if node.replica_of}
+
+
 def _fresh(topology: Topology, formats: Formats) -> set[str]:
     """The primaries on fresh nodes: those that the file names, then a spread over zones and hosts."""
-    followed = {node.replica_of for node in topology.nodes if node.replica_of}
-    named = {node.name for node in topology.nodes if spelled_role(node) == "primary" or node.name in followed}
+    named = called_primaries(topology)
     unnamed = [node for node in topology.nodes if spelled_role(node) is None and node.name not in named]
     taken = [node for node in topology.nodes if node.name in named]
     missing = max(0, wanted_primaries(topology) - len(named))

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from clusterboot.core.future import NEW, Future, Pins
 from clusterboot.core.leaving import Leaver
+from clusterboot.core.placement import called_primaries
 from clusterboot.core.shares import Wanted, differences, moves, wanted
 from clusterboot.core.steps import Failover, Forget, MoveSlots, Replicate, Reset, Step
 from clusterboot.core.views import Views
@@ -25,9 +26,15 @@ def stages(
     topology: Topology, pins: Pins, to_be: Future, leavers: Sequence[Leaver], views: Views
 ) -> tuple[tuple[Step, ...], ...]:
     """Return the steps to the future, stage by stage; empty stages are left out."""
+    ready = {head: heir for head, heir in to_be.heirs.items() if pins[heir].primary == head}
+    failovers = tuple((Failover(heir, head),) for head, heir in ready.items())
+    coming = tuple(Replicate(heir, head) for head, heir in to_be.heirs.items() if head not in ready)
+    if coming:
+        # Nothing else can be planned before these have the data of the primaries that they succeed.
+        return (*failovers, coming)
     first, later = _attaches(topology, pins, to_be)
     found: tuple[tuple[Step, ...], ...] = (
-        *((Failover(heir, head),) for head, heir in to_be.heirs.items()),
+        *failovers,
         tuple(first),
         _moves(topology, pins, to_be),
         tuple(later),
@@ -72,13 +79,25 @@ def shares_differ(topology: Topology, pins: Pins, to_be: Future) -> Iterator[Pro
 
 
 def _shares(topology: Topology, pins: Pins, to_be: Future) -> tuple[dict[str, Slots], Wanted]:
-    """Return what each primary owns and wants; nothing in the middle of a failover: two nodes own a slot."""
+    """Return what each primary owns and wants; nothing where that cannot be known.
+
+    In the middle of a failover two nodes own a slot; and a primary may be missing that would take the slots
+    which the file gives to no other.
+    """
     spots = to_be.placement.spots
     stay = [node for node in topology.staying.nodes if spots[node.name].role == "primary"]
     owned = {node.name: spots[node.name].slots for node in stay}
     owned |= {node.name: pins[node.name].slots for node in topology.nodes if node.name in to_be.emptied}
+    wants = wanted(stay)
+    for node in topology.staying.nodes:
+        if node.slots is not None and (head := spots[node.name].primary) is not None:
+            # A failover is kept: the primary has what the file gives to its replica.
+            own = wants[head]
+            wants[head] = own | node.slots if isinstance(own, Slots) else node.slots
+    claimed = union(want for want in wants.values() if isinstance(want, Slots))
+    shared = any(not isinstance(want, Slots) for want in wants.values())
     whole = sum(map(len, owned.values())) == COUNT == len(union(owned.values()))
-    return (owned, wanted(stay)) if whole else ({}, {})
+    return (owned, wants) if whole and (shared or len(claimed) == COUNT) else ({}, {})
 
 
 def _leave(topology: Topology, leavers: Sequence[Leaver], views: Views) -> tuple[Step, ...]:
@@ -94,15 +113,32 @@ def _leave(topology: Topology, leavers: Sequence[Leaver], views: Views) -> tuple
     return (*forgets, *(Reset(each.name, each.id) for each in alive))
 
 
+def out_of_reach(topology: Topology, pins: Pins, to_be: Future) -> Iterator[Problem]:
+    """Refuse the role of replicas that the file calls primaries, where they can succeed no primary."""
+    called = called_primaries(topology.staying)
+    for name, primary in to_be.placement.primary_of.items():
+        if name in called and name in pins:
+            yield refusal(
+                "role-out-of-reach",
+                f"{name} is a primary by the topology and a replica of {primary} now, which stays a primary: "
+                "only an empty node can become a primary beside it.",
+                name,
+                primary,
+                f"list {name} under 'retire' in one run and under 'nodes' again in the next one, or change "
+                "its role in the topology",
+            )
+
+
 def refusals(topology: Topology, pins: Pins, to_be: Future, views: Views) -> Iterator[Problem]:
     """Yield what forbids the stages: failing members, too many that leave, too few replicas afterwards."""
     yield from _failing(views)
     owners = [name for name, pin in pins.items() if pin.slots]
-    leaving = [name for name in owners if name in topology.leaving]
+    leaving = [name for name in owners if name in topology.leaving | to_be.emptied]
     if 2 * len(leaving) > len(owners):
+        what = "leave or become replicas" if to_be.emptied - topology.leaving else "leave"
         yield refusal(
             "retire-too-many",
-            f"{shortened(leaving)} are to leave, which are more than half of the "
+            f"{shortened(leaving)} are to {what}, which are more than half of the "
             f"{count(len(owners), 'primary that serves', 'primaries that serve')} slots.",
             leaving[0],
             hint="retire at most half of them at once: the rest in another run",

@@ -7,22 +7,22 @@ it no longer has. See clusterCommand and migrateCommand in cluster.c and cluster
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from clusterboot.core.pace import Pace
-from clusterboot.core.views import View, parse_info
+from clusterboot.core.views import View
 from clusterboot.errors import Exit, NodeFailed, Problem
 from clusterboot.loop.observe import Asker, now, text
 from clusterboot.rebalance.counting import count_keys
+from clusterboot.rebalance.databases import KEYSPACE, ask_in, read_databases
+from clusterboot.rebalance.returned import returned
 from clusterboot.rebalance.same import differing, same_value
 from clusterboot.slots import Slots
 from clusterboot.wire.replies import Command, Login, Rejected, Reply, explain
 
 PING: Command = ("PING",)
-KEYSPACE: Command = ("INFO", "keyspace")
 
 # Max SETSLOTs in one pipeline, and the seconds that it may take: on Valkey each waits for the replicas.
 _MAX_PIPELINED, _SETSLOT_SECONDS = 256, 30.0
@@ -47,20 +47,31 @@ async def migrate(
     source: View,
     target: View,
     slots: Slots,
-    others: Iterable[str] = (),
     pace: Pace | None = None,
+    where: tuple[str, int] | None = None,
+    warn: Callable[[Problem], None] = lambda problem: None,
 ) -> int:
     """Move `slots` from `source`, which serves them, to `target`; returns how many keys were sent.
 
-    Also goes on with slots that are already open between the two. `others` are the names of the other
-    primaries, which are told of the new owner. `pace` learns how long the source was blocked. Raises Refused
-    when a key has another value on the target, NodeFailed when a node refuses or does not answer; the slots
-    are then open, or the owner is changed on some members: `open_slots.settle` goes on from there.
+    Also goes on with slots that are already open between the two. `pace` learns how long the source was
+    blocked, and how long the slots were open; `where` is the `endpoint` of the target, if known.
+    `warn` is called for keys that clients may have deleted in vain, because a MIGRATE had no answer. Raises
+    Refused when a key has another value on the target, NodeFailed when a node refuses or does not answer; the
+    slots are then open, or one end has changed the owner: `open_slots.settle` goes on from there.
     """
-    window = _Window(fleet, source, target, slots, pace or Pace())
-    await window.open()
-    keys = await window.copy()
-    await window.hand_over(others)
+    pace = pace or Pace()
+    where = where or await endpoint(fleet, source, target)
+    # Clients are sent to the target only by the source, so that nobody is so far.
+    await set_slots(fleet, target.name, slots, "IMPORTING", source.id)
+    window, start = _Window(fleet, source, target, slots, pace, where), now()
+    try:
+        keys = await window.copy()
+    finally:
+        if unanswered := window.unanswered:
+            for problem in await returned(fleet, source, target, unanswered):
+                warn(problem)
+    await window.hand_over()
+    pace.opened(len(slots), keys, now() - start)
     return keys
 
 
@@ -75,12 +86,6 @@ async def set_slots(
         for command, reply in zip(batch, replies, strict=True):
             if isinstance(reply, Rejected):
                 raise NodeFailed(explain(reply, name, command))
-
-
-async def databases(fleet: Asker, view: View) -> dict[int, int]:
-    """Return the number of keys by database of a node now; what `view` says where INFO is refused."""
-    [reply] = await fleet.ask(view.name, KEYSPACE)
-    return dict(view.databases) if isinstance(reply, Rejected) else parse_info(text(reply))[1]
 
 
 async def endpoint(fleet: Asker, source: View, target: View) -> tuple[str, int]:
@@ -106,9 +111,11 @@ def _setting(reply: Reply) -> int:
 
 
 class _Window:
-    """One window of slots that is open between `source` and `target`."""
+    """One window of slots between `source` and `target`, which imports them already, at `where`."""
 
-    def __init__(self, fleet: Asker, source: View, target: View, slots: Slots, pace: Pace) -> None:
+    def __init__(
+        self, fleet: Asker, source: View, target: View, slots: Slots, pace: Pace, where: tuple[str, int]
+    ) -> None:
         self._fleet = fleet
         self._source = source
         self._target = target
@@ -116,51 +123,68 @@ class _Window:
         self._pace = pace
         # A MIGRATE that waits longer for its target blocks the source until others take it for failed.
         self._patience = max(0.25, source.node_timeout / 2)
-        self._where = ("", 0)
+        self._where = where
         # Keys by database that a MIGRATE of this window sent, without an answer: a copy of them is ours.
         self._sent: set[tuple[int, str]] = set()
+        # Those of them that no MIGRATE has answered for since: insertion order.
+        self.unanswered: dict[tuple[int, str], None] = {}
         self._moved = 0
 
-    async def open(self) -> None:
-        """Open the slots: first on the target, which then takes the clients that the source sends there."""
-        self._where = await endpoint(self._fleet, self._source, self._target)
-        await set_slots(self._fleet, self._target.name, self._slots, "IMPORTING", self._source.id)
-        await set_slots(self._fleet, self._source.name, self._slots, "MIGRATING", self._target.id)
-
     async def copy(self) -> int:
-        """Send keys until the source has none in these slots in any database; returns how many."""
-        await self._copy_database(0, tuple(self._slots))
+        """Open the slots on the source, and send keys until it has none in any database; returns how many.
+
+        From then on the source sends clients to the target for keys that it does not have.
+        """
+        opens: list[Command] = [
+            ("CLUSTER", "SETSLOT", str(slot), "MIGRATING", self._target.id) for slot in self._slots
+        ]
+        await self._copy_database(0, tuple(self._slots), opens)
         for _ in range(_ROUNDS):
             # Clients of Valkey may begin to use a database at any time.
-            found = await databases(self._fleet, self._source)
-            source = replace(self._source, databases=found | {0: 1})
-            left = await count_keys(self._fleet, source, self._slots)
+            found, left = await self._left()
             if not left:
                 return self._moved
             for database in sorted(found):
                 await self._copy_database(database, sorted(left))
         raise NodeFailed(self._endless(min(left)))
 
-    async def hand_over(self, others: Iterable[str]) -> None:
-        """Change the owner on the target, then on the source and on `others`, which may fail."""
+    async def _left(self) -> tuple[dict[int, int], dict[int, int]]:
+        """Return the databases of the source, and how many keys it has in each slot, in all of them."""
+        counts: list[Command] = [("CLUSTER", "COUNTKEYSINSLOT", str(slot)) for slot in self._slots]
+        keyspace, *counted = await self._ask(0, KEYSPACE, *counts)
+        found = read_databases(keyspace, self._source)
+        left = {
+            slot: number
+            for slot, number in zip(self._slots, counted, strict=True)
+            if isinstance(number, int) and number
+        }
+        if more := {database: keys for database, keys in found.items() if database}:
+            others = await count_keys(self._fleet, replace(self._source, databases=more), self._slots)
+            left = {slot: left.get(slot, 0) + others.get(slot, 0) for slot in {*left, *others}}
+        return found | {0: 1}, left
+
+    async def hand_over(self) -> None:
+        """Change the owner on the target, then on the source."""
         to = ("NODE", self._target.id)
         await set_slots(self._fleet, self._target.name, self._slots, *to, at_once=_MAX_TAKEN)
-        # The others hear of it by gossip anyway: the new epoch is higher. `agree` waits for them.
-        told = (set_slots(self._fleet, name, self._slots, *to) for name in (self._source.name, *others))
-        of_source, *of_others = await asyncio.gather(*told, return_exceptions=True)
-        for ended in (of_source, *of_others):
-            if isinstance(ended, BaseException) and not isinstance(ended, NodeFailed):
-                raise ended
-        # A source without slots may be a replica of the target already.
-        if isinstance(of_source, NodeFailed) and _ONLY_PRIMARIES not in str(of_source):
-            raise of_source
+        try:
+            await set_slots(self._fleet, self._source.name, self._slots, *to)
+        except NodeFailed as failed:
+            # A source without slots may be a replica of the target already.
+            if _ONLY_PRIMARIES not in str(failed):
+                raise
 
-    async def _copy_database(self, database: int, slots: Sequence[int]) -> None:
-        """Send the keys that `database` has in `slots`, some slots at a time."""
+    async def _copy_database(
+        self, database: int, slots: Sequence[int], opens: Sequence[Command] = ()
+    ) -> None:
+        """Send the keys that `database` has in `slots`, some slots at a time; `opens` go first."""
         at_once = max(1, _MAX_LISTED // self._pace.keys)
         for start in range(0, len(slots), at_once):
             some = slots[start : start + at_once]
-            replies = await self._ask(database, *(self._list(slot, self._pace.keys) for slot in some))
+            lists = [self._list(slot, self._pace.keys) for slot in some]
+            more = _SETSLOT_SECONDS if opens else 0.0
+            replies = (await self._ask(database, *opens, *lists, more=more))[len(opens) :]
+            opens = ()
             listed = [(slot, _words(reply)) for slot, reply in zip(some, replies, strict=True)]
             todo = deque((slot, keys) for slot, keys in listed if keys)
             while todo:
@@ -210,6 +234,9 @@ class _Window:
             replaces = (database, key) in self._sent
             [reply] = await self._ask(database, self._migrate(database, [key], self._patience, replaces))
             if not isinstance(reply, Rejected):
+                # Else NOKEY: the source has lost it meanwhile, and what the target has is not known.
+                if reply == "OK":
+                    self.unanswered.pop((database, key), None)
                 return
             self._accept(reply, database, [key], last=attempt == _TRIES - 1)
             if reply.startswith("IOERR"):
@@ -224,11 +251,13 @@ class _Window:
     def _accept(self, reply: Rejected, database: int, keys: Iterable[str], *, last: bool = False) -> None:
         """Note what an error reply of MIGRATE means; NodeFailed unless the keys can be sent once more.
 
-        After IOERR the target may have the keys, and the source still has them.
+        After IOERR the target may have the keys, and the source still has those without an answer.
         """
-        if reply.startswith("IOERR") and not last:
-            self._sent.update((database, key) for key in keys)
-        elif "BUSYKEY" not in reply or last:
+        if reply.startswith("IOERR"):
+            sent = [(database, key) for key in keys]
+            self._sent.update(sent)
+            self.unanswered |= dict.fromkeys(sent)
+        if last or not ("BUSYKEY" in reply or reply.startswith("IOERR")):
             raise NodeFailed(self._refused(reply))
 
     def _migrate(
@@ -244,11 +273,10 @@ class _Window:
     def _list(slot: int, most: int) -> Command:
         return ("CLUSTER", "GETKEYSINSLOT", str(slot), str(most))
 
-    async def _ask(self, database: int, *commands: Command) -> list[Reply]:
+    async def _ask(self, database: int, *commands: Command, more: float = 0.0) -> list[Reply]:
         """Ask the source in `database`; NodeFailed when it refuses anything but MIGRATE."""
-        return await ask_in(
-            self._fleet, self._source.name, database, *commands, timeout=2 * self._patience + _MORE_SECONDS
-        )
+        seconds = 2 * self._patience + _MORE_SECONDS + more
+        return await ask_in(self._fleet, self._source.name, database, *commands, timeout=seconds)
 
     def _refused(self, reply: Rejected) -> Problem:
         if reply.startswith("IOERR"):
@@ -279,24 +307,6 @@ class _Window:
             "again",
             Exit.NODE,
         )
-
-
-async def ask_in(
-    fleet: Asker, name: str, database: int, *commands: Command, timeout: float = _MORE_SECONDS
-) -> list[Reply]:
-    """Ask a node in one of its databases, and select 0 again; errors as `Asker.ask`.
-
-    Raises NodeFailed when it refuses the database, or any command but MIGRATE and those after ASKING.
-    """
-    # SELECT needs a permission that database 0 does not.
-    before: list[Command] = [("SELECT", str(database))] if database else []
-    after: list[Command] = [("SELECT", "0")] if database else []
-    sent = [*before, *commands, *after]
-    replies = await fleet.ask(name, *sent, timeout=timeout)
-    for command, reply in zip(sent, replies, strict=True):
-        if isinstance(reply, Rejected) and command[0] in ("SELECT", "CLUSTER"):
-            raise NodeFailed(explain(reply, name, command))
-    return replies[len(before) : len(replies) - len(after)]
 
 
 def _words(reply: Reply) -> list[str]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
-from clusterboot.core.events import Done, Moved, Reporter
+from clusterboot.core.events import Done, Moved, Reporter, Warned
 from clusterboot.core.job_pace import JobPace
 from clusterboot.core.pace import Pace, first_window
 from clusterboot.core.results import MoveReport, Transfer
@@ -23,6 +23,7 @@ from clusterboot.loop.observe import Asker, now
 from clusterboot.rebalance import atomic, copying
 from clusterboot.rebalance.agree import agreed, caught_up, replicas_of
 from clusterboot.rebalance.counting import count_keys
+from clusterboot.rebalance.databases import databases
 from clusterboot.slots import Slots
 
 # Seconds that an open window gets to its end when the run is to end, before it is cancelled.
@@ -40,7 +41,8 @@ class Mover:
         self._report = report
         self._seen: Seen = {}
         self._ending = False
-        self._begun: set[str] = set()  # targets that had no slots and have some now
+        self._given: Counter[str] = Counter()  # slots that targets have got, by id
+        self._endpoints: dict[tuple[str, str], tuple[str, int]] = {}
         self._sides = _Sides()
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._taking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -99,12 +101,12 @@ class Mover:
         for transfer in transfers:
             pace = jobs if transfer.method == "atomic" else copies
             source, target = views[transfer.step.node], views[transfer.step.peer]
-            source = replace(source, databases=await copying.databases(self._fleet, source))
+            source = replace(source, databases=await databases(self._fleet, source))
             keys = await count_keys(self._fleet, source, transfer.step.slots)
             left: Sequence[int] = sorted(transfer.step.slots, reverse=True)
             while left and not self._ending:
                 async with self._first_alone(target) as first:
-                    taken = first_window(left, keys) if first else pace.cut(left, keys)
+                    taken = first_window(left, keys) if first else self._cut(target, left, keys, pace)
                     await self._window(source, target, Slots.of((slot, slot) for slot in taken), views, pace)
                 gone = frozenset(taken)
                 left = [slot for slot in left if slot not in gone]
@@ -113,15 +115,27 @@ class Mover:
             self.done.append(Done(transfer.step))
             self._report(self.done[-1])
 
+    def _cut(
+        self, target: View, left: Sequence[int], keys: Mapping[int, int], pace: Pace | JobPace
+    ) -> Sequence[int]:
+        if isinstance(pace, JobPace):
+            return pace.cut(left, keys)
+        return pace.cut(left, keys, len(target.me.slots) + self._given[target.id])
+
+    async def _endpoint(self, source: View, target: View) -> tuple[str, int]:
+        """Return where `source` reaches `target`; asked once."""
+        if (source.id, target.id) not in self._endpoints:
+            self._endpoints[source.id, target.id] = await copying.endpoint(self._fleet, source, target)
+        return self._endpoints[source.id, target.id]
+
     @asynccontextmanager
     async def _first_alone(self, target: View) -> AsyncIterator[bool]:
         """Let the first window to a target without slots be the only one; gives whether this is it."""
-        if target.me.slots or target.id in self._begun:
+        if target.me.slots or self._given[target.id]:
             yield False
             return
         async with self._locks[target.id]:
-            yield target.id not in self._begun
-            self._begun.add(target.id)
+            yield not self._given[target.id]
 
     async def _window(
         self, source: View, target: View, slots: Slots, views: Views, pace: Pace | JobPace
@@ -142,10 +156,22 @@ class Mover:
             others = [name for name in primaries if name not in (source.name, target.name)]
             # A source is blocked while its target works for another one: several at once would only wait for
             # each other, and their clients with them (measured: the same total, twice the latency).
+            where = await self._endpoint(source, target)
             async with self._taking[target.id]:
-                keys = await copying.migrate(self._fleet, source, target, slots, others, pace)
+                keys = await copying.migrate(
+                    self._fleet,
+                    source,
+                    target,
+                    slots,
+                    pace,
+                    where,
+                    lambda problem: self._report(Warned(problem)),
+                )
+            # They hear of it by gossip anyway, as the epoch of the target is new; this is sooner.
+            await asyncio.gather(*map(tell, others))
             await agreed(self._fleet, primaries, target, slots, self._seen, tell)
             pace.lagged(await caught_up(self._fleet, target, replicas_of(target, views)))
+        self._given[target.id] += len(slots)
         self.slots += len(slots)
         self.keys += keys
         self.seconds = now() - self._start

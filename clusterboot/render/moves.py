@@ -1,4 +1,4 @@
-"""What `--rebalance` adds to a plan as text: which slots move where, and who forgets whom."""
+"""What `--rebalance` adds to a plan as text: which slots move where, and which nodes forget which."""
 
 from __future__ import annotations
 

@@ -76,6 +76,12 @@ _KINDS: tuple[tuple[str, str, str, str], ...] = (
         "undo rename-command there; managed services form their clusters themselves",
     ),
     (
+        "out-of-memory",
+        r"OOM\b",
+        "{node} takes no more data, because its maxmemory is reached: {text}",
+        "raise maxmemory there, then run the same command again",
+    ),
+    (
         "misconf",
         r"MISCONF\b",
         "{node} takes no writes because it cannot save its data: {text}",

@@ -24,7 +24,7 @@ IDS = {name: name * 40 for name in "abcdef"}
 
 @dataclass(frozen=True)
 class Node:
-    """One node: what it serves and its epoch, its marks, whom it replicates, what it lists of others.
+    """One node: what it serves and its epoch, its marks, its primary, what it lists of others.
 
     `lists` are slots by name where it does not list what the others say of themselves.
     """

@@ -229,6 +229,136 @@ def test_more_than_half_of_the_owners_and_too_few_replicas_are_refused() -> None
     assert assess(world, top, rebalance=False)[0].refusals == ()
 
 
+def test_several_primaries_leave_and_the_replicas_that_the_file_calls_primaries_take_their_places() -> None:
+    world = running(5, 1)
+    add(world, "n1", "n2")
+    names = ["p3", "p4", "p5", "p1-1", "p2-1", "p3-1", "p4-1", "p5-1", "n1", "n2"]
+    follows = {"n1": "p1-1", "n2": "p2-1"}
+    top = topology(
+        *(listed(world, name, replica_of=follows.get(name)) for name in names),
+        replicas=1,
+        retire=(leaves(world, "p1"), leaves(world, "p2")),
+    )
+    steps = live(world, top)
+    assert kinds(steps) == ["failover", "forget", "reset"]
+    assert {world["n1"].primary, world["n2"].primary} == {"p1-1", "p2-1"}
+
+
+def test_of_leaving_primaries_that_one_with_a_replica_called_primary_has_an_heir_first() -> None:
+    world = running(4, 1)
+    roles = {"p3": "primary", "p4": "primary", "p2-1": "primary"}
+    stay = ["p3", "p4", "p1-1", "p2-1", "p3-1", "p4-1"]
+    top = topology(
+        *(listed(world, name, role=roles.get(name, "replica")) for name in stay),
+        replicas=1,
+        retire=(leaves(world, "p1"), leaves(world, "p2")),
+    )
+    steps = live(world, top)
+    assert [step for step in steps if isinstance(step, Failover)] == [Failover("p2-1", "p2")]
+    assert world["p1-1"].primary in ("p3", "p4", "p2-1")
+    assert sorted(owners(world)) == ["p2-1", "p3", "p4"]
+
+
+def test_a_former_primary_that_migrated_to_another_shard_goes_back_and_takes_over() -> None:
+    world = running(3, 1)
+    world["p1"].slots, world["p1-1"].slots = Slots(), world["p1"].slots
+    world["p1-1"].primary, world["p1"].primary = None, "p2"
+    follows = {f"p{n}-1": f"p{n}" for n in (1, 2, 3)}
+    top = topology(*(listed(world, name, replica_of=follows.get(name)) for name in world.servers), replicas=1)
+    steps = live(world, top)
+    assert steps == [Replicate("p1", "p1-1"), Failover("p1", "p1-1")]
+
+
+@pytest.mark.parametrize("role", [{"role": "primary"}, {"slots": Slots.parse("0-99")}])
+def test_a_replica_cannot_become_one_more_primary(role: dict[str, object]) -> None:
+    world = running(3, 1)
+    keys = {f"p{n}": {"role": "primary"} for n in (1, 2, 3)} | {"p1-1": role}
+    top = topology(*(listed(world, name, **keys.get(name, {})) for name in world.servers), replicas=1)
+    adopted, _ = assess(world, top)
+    assert [each.code for each in adopted.refusals] == ["role-out-of-reach"]
+    adopted, _ = assess(world, top, rebalance=False)
+    assert adopted.refusals == ()
+    hints = [each.hint for each in adopted.target.warnings if each.code == "failed-over"]
+    assert hints
+    assert all("'retire'" in hint for hint in hints if hint)
+
+
+def test_explicit_slots_of_a_node_that_was_failed_over_are_those_of_its_primary() -> None:
+    world = running(2, 1)
+    parts = split(ALL, [1.0, 1.0])
+    world["p1"].slots, world["p1-1"].slots = Slots(), parts[0]
+    world["p1-1"].primary, world["p1"].primary = None, "p1-1"
+    keys = {"p1": {"slots": parts[0]}, "p2": {"slots": parts[1]}}
+    top = topology(*(listed(world, name, **keys.get(name, {})) for name in world.servers), replicas=1)
+    adopted, _ = assess(world, top, rebalance=False)
+    assert [each.code for each in adopted.target.warnings if each.code == "shares-differ"] == []
+    assert live(world, top) == [Failover("p1", "p1-1")]
+
+
+def test_slots_that_nobody_wants_any_more_after_failovers_stay() -> None:
+    world = running(1, 2)
+    parts = split(ALL, [1.0, 1.0])
+    keys = {"p1": {"role": "primary"}, "p1-1": {"slots": parts[0]}}
+    top = topology(*(listed(world, name, **keys.get(name, {})) for name in world.servers))
+    adopted, steps = assess(world, top, rebalance=False)
+    assert (adopted.refusals, steps) == ((), ())
+
+
+@st.composite
+def roles_changed(draw: st.DrawFn) -> tuple[World, Topology, dict[str, object]]:
+    """A cluster whose file spells some roles, in any way that a file may."""
+    world = running(draw(st.integers(2, 4)), draw(st.integers(0, 2)))
+    old = list(world.servers)
+    heads = [name for name in old if world[name].primary is None]
+    gone = draw(st.lists(st.sampled_from(heads), unique=True, max_size=len(heads) // 2))
+    add(world, *[f"n{n}" for n in range(1, draw(st.integers(0, 2)) + 1)])
+    names = [name for name in world.servers if name not in gone]
+    called = {name: draw(st.sampled_from([None, None, "primary", "replica"])) for name in names}
+    primaries = [name for name in names if called[name] == "primary"]
+    keys: dict[str, dict[str, object]] = {}
+    for name, role in called.items():
+        keys[name] = {"role": role}
+        if role == "replica" and primaries and draw(st.booleans()):
+            keys[name] = {"replica_of": draw(st.sampled_from(primaries))}
+    nodes = [listed(world, name, **keys[name]) for name in names]
+    return world, topology(*nodes, retire=tuple(leaves(world, name) for name in gone)), dict(called)
+
+
+@examples(60)
+@given(roles_changed(), st.booleans())
+def test_roles_of_the_file_are_reached_and_others_change_only_for_them(
+    life: tuple[World, Topology, dict[str, object]], cut_off: bool
+) -> None:
+    world, top, called = life
+    if all(role == "replica" for role in called.values()):
+        return
+    before = {name: world[name].primary for name in called}
+    adopted, _ = assess(world, top)
+    if adopted.refusals:
+        codes = {"retire-too-few-left", "retire-too-many", "role-out-of-reach"}
+        assert {each.code for each in adopted.refusals} <= codes
+        return
+    steps = live(world, top, cut_off=cut_off)
+    times = Counter(slot for step in steps if isinstance(step, MoveSlots) for slot in step.slots)
+    assert max(times.values(), default=0) <= 1
+    for each in top.nodes:
+        server, role = world[each.name], called[each.name]
+        if each.name in world.servers and not each.name.startswith("n"):
+            assert role in (None, "replica" if server.primary else "primary"), steps
+        if each.replica_of is not None:
+            assert server.primary == each.replica_of
+    swapped = {name for step in steps if isinstance(step, Failover) for name in (step.node, step.peer)}
+    for name, role in called.items():
+        if role is None and name in before and not name.startswith("n") and name not in swapped:
+            assert (world[name].primary is None) == (before[name] is None)
+    for step in steps:
+        if isinstance(step, Failover):
+            reasons = called.get(step.node), called.get(step.peer, "leaves")
+            assert reasons != (None, None)
+    assert sum(len(each) for each in owners(world).values()) == COUNT
+    assert live(world, top) == []
+
+
 @st.composite
 def lives(draw: st.DrawFn) -> tuple[World, Topology]:
     primaries, replicas = draw(st.integers(2, 5)), draw(st.integers(0, 2))

@@ -17,10 +17,13 @@ from tests.harness.ready import wait_ready, why_not_ready
 from tests.harness.writer import Writers, writing
 from tests.servers.pool import Nodes
 
-# Low, so that the first sync of a replica takes no seconds of waiting.
-SYNC_AT_ONCE = {"repl-diskless-sync-delay": "0"}
+# Low, so that a newcomer is ok and the first sync of a replica begins without seconds of waiting.
+_QUICK = {"repl-diskless-sync-delay": "0", "cluster-node-timeout": "3000"}
 # Seconds for one run; a whole soak of 200,000 keys takes less.
 _LIMIT = 120.0
+
+# How often a client may meet ASK to a node before anything has made that node known to it.
+_MAX_LOST = 4
 
 Entry = dict[str, Any]
 
@@ -32,8 +35,12 @@ class Life:
         self.nodes = nodes
         self.data = data
         self.addresses = nodes.addresses
-        nodes.configure(SYNC_AT_ONCE)
+        self.quicken()
         self._settings = [self._configuration(index) for index in range(nodes.count)]
+
+    def quicken(self) -> None:
+        """Set what a server forgets when it is started again."""
+        self.nodes.configure(_QUICK)
 
     def _configuration(self, index: int) -> dict[str, str]:
         """Return the settings of a node, but for whose replica it is."""
@@ -90,11 +97,14 @@ class Life:
         one = members[0]
         reason = why_not_ready(members)
         assert reason is None, f"{reason}: {outcome!r}"
-        assert shards.open_slots(members) == [], outcome
         wanted = {self.addresses[index]: weight for index, weight in weights.items()}
-        assert shards.off_shares(one, wanted) == [], outcome
-        assert self.data.compare(one) == [], outcome
-        assert self.changed_settings() == [], outcome
+        problems = [
+            *shards.open_slots(members),
+            *shards.off_shares(one, wanted),
+            *self.data.compare(one),
+            *self.changed_settings(),
+        ]
+        assert not problems, f"{problems} {outcome!r}"
         status = clusterboot("status", file, "-o", "json")
         assert status.exit == 0, status
         before = shards.views(members)
@@ -106,7 +116,8 @@ class Life:
         assert changes == {}, f"{changes} {again!r}"
         assert shards.views(members) == before, again
         self.synced([entry["port"] for entry in entries])
-        assert self.data.compare(one, replicas=True) == [], outcome
+        problems = self.data.compare(one, replicas=True)
+        assert not problems, f"{problems} {outcome!r}"
 
     def changed_settings(self) -> list[str]:
         """Return every setting of a node that is not as it was before the cluster was formed."""
@@ -152,3 +163,5 @@ class Life:
         with writing(self.addresses) as writers:
             yield writers
         assert writers.problems() == [], writers.reports
+        # A defect of the libraries, see the writer; windows that grow slowly make it rare.
+        assert sum(report.lost for report in writers.reports) <= _MAX_LOST, writers.reports
