@@ -113,10 +113,10 @@ async def end_early(run: Run, boost: Boost, ended: BaseException) -> BaseExcepti
 async def _out_of_time(run: Run) -> OutOfTime:
     """Return the error for a deadline that came first, with every reason why the cluster is not Ready."""
     goal = "a full mesh" if run.mesh_only else "done" if run.unfinished else "Ready"
-    limit = "within" if run.asked.bounded else "after no progress for"
+    limit = duration(run.asked.timeout)
     head = not_ready(
         "out-of-time",
-        f"not {goal} {limit} {duration(run.asked.timeout)}.",
+        f"not {goal} within {limit}." if run.asked.bounded else f"no progress for {limit}: not {goal}.",
         hint="run the same command again: it goes on from here; --timeout gives it longer",
     )
     if run.verdict is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from clusterboot.core.events import Done, Event, Phase, Warned
+from clusterboot.core.events import Done, Event, Note, Phase, Warned
 from clusterboot.core.open_slots import disputed_slots, open_slots
 from clusterboot.core.steps import Failover, Forget, MoveSlots, Replicate, Reset, Step
 from clusterboot.core.views import Views
@@ -68,6 +68,8 @@ class Stages:
     async def begin(self, goal: Goal) -> Goal:
         """Finish what a killed run left; returns the goal then. Raises Refused if somebody moves slots."""
         run = self._run
+        if slots := open_slots(goal.views):
+            run.report(Note(f"slots are half moved ({len(slots)}): watching whether somebody moves them"))
         if await settle(run.fleet, run.names, goal.views, self._mover):
             return assess(run, await full_look(run, goal))
         return goal
