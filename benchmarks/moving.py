@@ -213,7 +213,9 @@ def targets(results: Sequence[Moved]) -> Iterator[Target]:
         for stage in STAGES:
             limit = RATIOS[each.server][min(1, each.replicas)]
             ours, cli = each.median(stage), other.median(stage)
-            share = round(ours / cli, 3) if ours is not None and cli else None
+            if cli is None:
+                continue  # redis-cli has failed: there is nothing to compare with
+            share = round(ours / cli, 3) if ours is not None else None
             yield Target(f"{stage} by moving slots, {where}: share of redis-cli's time", limit, share)
         for stage, phase in zip(STAGES, ("growing", "retiring"), strict=True):
             if each.server == "valkey91":

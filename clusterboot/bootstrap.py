@@ -25,8 +25,8 @@ from clusterboot.loop.boost import Boost
 from clusterboot.loop.ending import dry, end_early, no_boost, outcome, restore_settings
 from clusterboot.loop.follow import Followed, follow
 from clusterboot.loop.run import LATE_SECONDS, Goal, Request, Run, assess, first_look, full_look
-from clusterboot.rebalance.alone import alone
-from clusterboot.rebalance.take import Stages, idle, unsafe
+from clusterboot.rebalance.alone import alone, at_work
+from clusterboot.rebalance.take import Stages, idle, measure_moves
 from clusterboot.wire.resolve import resolve_announced
 from clusterboot.wording import count
 
@@ -56,18 +56,22 @@ async def up(asked: Request) -> UpResult:
             if not asked.dry_run:
                 single = (step for step in missing.steps if not isinstance(step, MoveSlots))
                 problems += await forbidden(run.fleet, [(step.node, command(step, views)) for step in single])
-            problems += await unsafe(run, goal)
             if problems:
                 raise from_problems(problems)
             if asked.dry_run:
+                await measure_moves(run, goal)
                 return dry(run, goal)
             # Nothing was changed so far, and no known node would refuse a step.
-            boost.notice(views)
             if not asked.rebalance or idle(goal):
+                run.beside = await at_work(run.fleet, views)
+                if not run.beside:
+                    boost.notice(views)
                 goal = await reach(run, goal, boost)
             if not asked.rebalance or idle(goal):
                 return outcome(run, plan=missing)
             async with alone(run.fleet, views, run.warn) as only:
+                await measure_moves(run, goal)
+                boost.notice(views)
                 stages = Stages(run, boost, only)
                 goal = await reach(run, await stages.begin(goal), boost)
                 while goal.stages:

@@ -18,7 +18,9 @@ def differences(topology: Topology, fresh: Placement, pins: Mapping[str, Spot]) 
     yield from found
     named = {problem.node for problem in found}
     for name, pin in pins.items():
-        if pin.primary is not None and fresh.spots[pin.primary].primary == name and name not in named:
+        # A primary that is to leave has no place on fresh nodes.
+        planned = fresh.spots.get(pin.primary or "")
+        if planned is not None and planned.primary == name and name not in named:
             yield warning(
                 "failed-over",
                 f"{name} would be the primary of {pin.primary} on fresh nodes and is its replica now: a "

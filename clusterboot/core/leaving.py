@@ -15,6 +15,12 @@ from clusterboot.slots import Slots, union
 from clusterboot.topology import Node, Retire, Topology
 from clusterboot.wording import agree, shortened
 
+_GONE = frozenset({"fail", "noaddr"})
+# Codes of nodes that may be dead: any other reason comes from a node that is alive.
+_UNREACHED = {
+    *("connection-refused", "connection-lost", "connect-timeout", "unreachable", "name-not-resolved"),
+    *("not-answering", "answers-slowly"),
+}
 _UP = "run 'clusterboot up --rebalance'"
 
 
@@ -63,13 +69,18 @@ class Leaving:
 
 
 def find(
-    topology: Topology, views: Views, answers: Mapping[str, View], addresses: Mapping[str, str]
+    topology: Topology,
+    views: Views,
+    answers: Mapping[str, View],
+    addresses: Mapping[str, str],
+    away: Mapping[str, Problem] | None = None,
 ) -> Leaving:
     """Return the members that the entries under `retire` mean.
 
     `views` are of the nodes of the topology, `answers` of the entries that answered (by entry name),
-    `addresses` the numeric addresses of the others, where they are known.
+    `addresses` the numeric addresses of the others, where they are known, and `away` why they did not answer.
     """
+    away = away or {}
     leavers: list[Leaver] = []
     refusals: list[Problem] = []
     ours = {view.id: name for name, view in views.items()}
@@ -90,8 +101,8 @@ def find(
         for node_id, lines in _by_id(entry, views, known).items():
             taken = any(each.name == entry.name for each in leavers)
             leavers.append(Leaver(node_id if taken else entry.name, node_id, None, alive=False))
-            refusals += _not_gone(entry, node_id, lines)
-            refusals += _lost(entry, node_id, lines)
+            refusals += _not_gone(entry, node_id, lines, away.get(entry.name))
+            refusals += _lost(entry, node_id, lines, views)
     return Leaving(tuple(leavers), tuple(refusals))
 
 
@@ -156,10 +167,14 @@ def _kept_and_retired(entry: Retire, name: str) -> Problem:
     )
 
 
-def _not_gone(entry: Retire, node_id: str, lines: Mapping[str, Peer]) -> Iterator[Problem]:
-    """Refuse a member that does not answer and that not all others have found failing."""
-    doubtful = [name for name, line in lines.items() if not line.flags & {"fail", "noaddr"}]
-    if doubtful:
+def _not_gone(
+    entry: Retire, node_id: str, lines: Mapping[str, Peer], why: Problem | None
+) -> Iterator[Problem]:
+    """Refuse a member that does not answer, for the reason `why`, and that not all others find failing."""
+    doubtful = [name for name, line in lines.items() if not line.flags & _GONE]
+    if doubtful and why is not None and why.code not in _UNREACHED:
+        yield why
+    elif doubtful:
         yield refusal(
             "retire-not-answering",
             f"{entry.name} is to leave and does not answer, but {shortened(doubtful)} "
@@ -170,14 +185,22 @@ def _not_gone(entry: Retire, node_id: str, lines: Mapping[str, Peer]) -> Iterato
         )
 
 
-def _lost(entry: Retire, node_id: str, lines: Mapping[str, Peer]) -> Iterator[Problem]:
-    """Refuse to forget a node that is gone and still owns slots: no living node has their keys."""
+def _lost(entry: Retire, node_id: str, lines: Mapping[str, Peer], views: Views) -> Iterator[Problem]:
+    """Refuse to forget a node that is gone and still owns slots."""
     slots: Slots = union(line.slots for line in lines.values())
-    if slots:
+    if slots and all(line.flags & _GONE for line in lines.values()):
+        replica = next((name for name, view in views.items() if view.me.primary == node_id), None)
+        copies = (
+            f"only {replica}, its replica, may have their keys"
+            if replica
+            else "no living node has their keys"
+        )
+        back = "start it again with its data"
+        takeover = f"run CLUSTER FAILOVER TAKEOVER on {replica}, if it is not promoted by itself; or {back}"
         yield refusal(
             "slots-lost",
-            f"{entry.name} is gone and still owns the slots {slots}: no living node has a copy of them.",
+            f"{entry.name} (id {node_id}) is gone and still owns the slots {slots}: {copies}.",
             next(iter(lines)),
             entry.name,
-            f"bring it back with its data; or run CLUSTER FAILOVER TAKEOVER on its replica (id {node_id})",
+            takeover if replica else back,
         )

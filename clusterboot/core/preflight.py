@@ -153,7 +153,8 @@ def _strangers(views: Views, away: Iterable[str]) -> Iterator[Problem]:
             "in the topology: it lists only a part of the cluster, or two clusters would be merged.",
             names[0],
             strangers[0].address if len(strangers) == 1 else None,
-            "add what belongs to this cluster to the topology, or take these nodes out of the other "
+            "add what belongs to this cluster to 'nodes' in the topology, or what is to leave it to "
+            "'retire'; or take these nodes out of the other "
             "one: CLUSTER RESET HARD on an empty node, 'redis-cli --cluster del-node' otherwise",
         )
 

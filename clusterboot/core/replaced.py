@@ -20,7 +20,10 @@ def forget_hint(node_id: str, names: Sequence[str], views: Views) -> str:
 
     A replica cannot forget its primary (Can't forget my master!), and may have the only copy of its data.
     """
-    forget = f"run CLUSTER FORGET {node_id} on {listed(names)}, all within 60 seconds, then run this again"
+    forget = (
+        f"list {node_id} under 'retire' and run 'clusterboot up --rebalance'; or "
+        f"run CLUSTER FORGET {node_id} on {listed(names)}, all within 60 seconds, then run this again"
+    )
     for name in names:
         if views[name].me.primary == node_id:
             takeover = f"run CLUSTER FAILOVER TAKEOVER on {name}, which replicates it and may have its data"

@@ -19,6 +19,8 @@ from clusterboot.loop.run import Goal, Run
 from clusterboot.wording import duration
 
 _MAX_REFUSALS_SHOWN = 5
+# Refusals because somebody else is at work on the cluster.
+_OTHERS = {"rebalance-running", "slots-moving"}
 # Max seconds for the last look, before the reasons are found out.
 _LOOK_SECONDS = 0.5
 
@@ -82,7 +84,10 @@ async def end_early(run: Run, boost: Boost, ended: BaseException) -> BaseExcepti
     A dry run only warns. Takes `boost.GRACE` seconds at most; an error gets the warnings of the run, and its
     outcome if it did a step.
     """
-    boost.notice(run.views)
+    if isinstance(ended, ClusterbootError) and any(each.code in _OTHERS for each in ended.problems):
+        run.beside = True
+    if not run.beside:
+        boost.notice(run.views)
     if run.asked.dry_run:
         run.warn(lowered_found(run.views))
     owed = boost.owes and not run.asked.dry_run

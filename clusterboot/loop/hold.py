@@ -31,7 +31,13 @@ class Holding:
     async def _hold(self, name: str, *, elections: bool, migration: bool) -> None:
         current, _ = await self._configure.read(name)
         own = borrowed.own_to_hold(current, elections=elections, migration=migration)
+        if not own and current:
+            return
         if not own:
+            message = (
+                f"{name} does not answer CONFIG GET: elections and replica migration cannot be switched off."
+            )
+            self.warnings.append(warning("not-held", message, name))
             return
         wanted = borrowed.to_hold(own, current)
         refused: str | None = f"{name} has {timers.BARRIER} {own[timers.BARRIER]}, which a mark cannot keep"

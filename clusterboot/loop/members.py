@@ -44,7 +44,7 @@ async def find_members(
         fleet.add(node)
     observed = await survey(fleet, [node.name for node in nodes], seen, until=until)
     addresses = {node.name: fleet.ip(node.name) for node in nodes if node.name in observed.away}
-    leaving = find(topology, views, observed.views, addresses)
+    leaving = find(topology, views, observed.views, addresses, observed.away)
     extended = leaving.extend(topology)
     here = {name: observed.views[name] for name in extended.leaving}
     return Members(extended, {**views, **here}, leaving, frozenset((*silent, *observed.away)))

@@ -87,6 +87,7 @@ class Run:
         self.moved = MoveReport()
         self.transfers: tuple[Transfer, ...] = ()
         self.retired: tuple[str, ...] = ()
+        self.beside = False  # another --rebalance is at work: what it holds is not ours to restore
         self.unfinished: Problem | None = None  # while a stage is being taken
         self.warned: dict[Problem, None] = {}
         self.warn(asked.warnings)

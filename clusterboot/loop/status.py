@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from clusterboot.core import preflight
@@ -43,7 +43,7 @@ async def status(topology: Topology, fleet: Asker, within: float | None = None) 
         target, mesh_only = adopted.target, topology.slots == "none"
         refusals += await _confirmed(topology, fleet, adopted.refusals, until)
     judge = Judge(target, ids, mesh_only=mesh_only, gone=topology.gone)
-    verdict = judge.verdict(views, observed.away)
+    verdict = judge.verdict(views, _dead(observed.away, ids, views))
     if not verdict.ready:
         verdict = replace(verdict, reasons=await why(fleet, topology, views, verdict))
     if refusals:
@@ -84,6 +84,19 @@ def _beside(refusals: Sequence[Problem], reasons: Iterable[Problem], views: View
             continue
         up = reason.hint is not None and reason.hint.startswith("run 'clusterboot up'")
         yield replace(reason, hint=_CORRECT_FIRST) if up else reason
+
+
+def _dead(away: Mapping[str, Problem], ids: Mapping[str, str], views: Views) -> dict[str, Problem]:
+    """Return the problems of nodes that do not answer, with a way out for those that all find failing."""
+    found = dict(away)
+    for name, problem in away.items():
+        lines = [line for view in views.values() if (line := view.knows(ids[name])) is not None]
+        if lines and all("fail" in line.flags for line in lines):
+            leave = (
+                f"if it is gone for good, list its id {ids[name]} under 'retire' and take it out of 'nodes'"
+            )
+            found[name] = replace(problem, hint=f"{problem.hint}; {leave}" if problem.hint else leave)
+    return found
 
 
 def _silent_ids(topology: Topology, fleet: Asker, observed: Observed) -> dict[str, str]:

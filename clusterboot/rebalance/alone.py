@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal
 
+from clusterboot.core.borrowed import left_lowered
 from clusterboot.core.views import Views, number
 from clusterboot.errors import NodeFailed, Problem, Refused, refusal, warning
 from clusterboot.loop.observe import Asker, text
@@ -76,8 +77,7 @@ class Alone:
         self._warn = warn
         self._token = secrets.token_hex(4)
         self._held: list[str] = []
-        # In order, so that two runs meet at one node first, and only one of them gets past it.
-        self._arbiters = sorted(views, key=lambda name: views[name].id)[:_ARBITERS]
+        self._arbiters = _arbiters(views)
 
     async def take(self) -> None:
         """Be the only one; raises Refused if another run is at work, NodeFailed when a node is silent."""
@@ -148,6 +148,25 @@ async def alone(
         yield only
     finally:
         await only.give_back()
+
+
+async def at_work(fleet: Asker, views: Views) -> bool:
+    """Return whether a `--rebalance` holds settings of nodes at this moment: they are not left over then.
+
+    Asks only where settings are held; False where it cannot be seen.
+    """
+    if not left_lowered(views):
+        return False
+    for name in _arbiters(views):
+        [reply] = await fleet.ask(name, _LIST)
+        if any(client.state == "moves" for client in parse_clients(text(reply))):
+            return True
+    return False
+
+
+def _arbiters(views: Views) -> list[str]:
+    """Return the nodes that decide, in order: of two runs that meet at one node, only one gets past it."""
+    return sorted(views, key=lambda name: views[name].id)[:_ARBITERS]
 
 
 def _running(node: str, client: Client) -> Problem:

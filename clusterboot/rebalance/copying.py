@@ -8,20 +8,21 @@ it no longer has. See clusterCommand and migrateCommand in cluster.c and cluster
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from clusterboot.core.pace import Pace
-from clusterboot.core.views import View, parse_info
+from clusterboot.core.views import View
 from clusterboot.errors import Exit, NodeFailed, Problem
 from clusterboot.loop.observe import Asker, now, text
 from clusterboot.rebalance.counting import count_keys
+from clusterboot.rebalance.databases import KEYSPACE, ask_in, read_databases
+from clusterboot.rebalance.returned import returned
 from clusterboot.rebalance.same import differing, same_value
 from clusterboot.slots import Slots
 from clusterboot.wire.replies import Command, Login, Rejected, Reply, explain
 
 PING: Command = ("PING",)
-KEYSPACE: Command = ("INFO", "keyspace")
 
 # Max SETSLOTs in one pipeline, and the seconds that it may take: on Valkey each waits for the replicas.
 _MAX_PIPELINED, _SETSLOT_SECONDS = 256, 30.0
@@ -48,11 +49,13 @@ async def migrate(
     slots: Slots,
     pace: Pace | None = None,
     where: tuple[str, int] | None = None,
+    warn: Callable[[Problem], None] = lambda problem: None,
 ) -> int:
     """Move `slots` from `source`, which serves them, to `target`; returns how many keys were sent.
 
     Also goes on with slots that are already open between the two. `pace` learns how long the source was
-    blocked, and how long the slots were open; `where` is the `endpoint` of the target, if known. Raises
+    blocked, and how long the slots were open; `where` is the `endpoint` of the target, if known.
+    `warn` is called for keys that clients may have deleted in vain, because a MIGRATE had no answer. Raises
     Refused when a key has another value on the target, NodeFailed when a node refuses or does not answer; the
     slots are then open, or one end has changed the owner: `open_slots.settle` goes on from there.
     """
@@ -61,7 +64,12 @@ async def migrate(
     # Clients are sent to the target only by the source, so that nobody is so far.
     await set_slots(fleet, target.name, slots, "IMPORTING", source.id)
     window, start = _Window(fleet, source, target, slots, pace, where), now()
-    keys = await window.copy()
+    try:
+        keys = await window.copy()
+    finally:
+        if unanswered := window.unanswered:
+            for problem in await returned(fleet, source, target, unanswered):
+                warn(problem)
     await window.hand_over()
     pace.opened(len(slots), keys, now() - start)
     return keys
@@ -78,12 +86,6 @@ async def set_slots(
         for command, reply in zip(batch, replies, strict=True):
             if isinstance(reply, Rejected):
                 raise NodeFailed(explain(reply, name, command))
-
-
-async def databases(fleet: Asker, view: View) -> dict[int, int]:
-    """Return the number of keys by database of a node now; what `view` says where INFO is refused."""
-    [reply] = await fleet.ask(view.name, KEYSPACE)
-    return dict(view.databases) if isinstance(reply, Rejected) else parse_info(text(reply))[1]
 
 
 async def endpoint(fleet: Asker, source: View, target: View) -> tuple[str, int]:
@@ -124,6 +126,8 @@ class _Window:
         self._where = where
         # Keys by database that a MIGRATE of this window sent, without an answer: a copy of them is ours.
         self._sent: set[tuple[int, str]] = set()
+        # Those of them that no MIGRATE has answered for since: insertion order.
+        self.unanswered: dict[tuple[int, str], None] = {}
         self._moved = 0
 
     async def copy(self) -> int:
@@ -148,8 +152,7 @@ class _Window:
         """Return the databases of the source, and how many keys it has in each slot, in all of them."""
         counts: list[Command] = [("CLUSTER", "COUNTKEYSINSLOT", str(slot)) for slot in self._slots]
         keyspace, *counted = await self._ask(0, KEYSPACE, *counts)
-        refused = isinstance(keyspace, Rejected)
-        found = dict(self._source.databases) if refused else parse_info(text(keyspace))[1]
+        found = read_databases(keyspace, self._source)
         left = {
             slot: number
             for slot, number in zip(self._slots, counted, strict=True)
@@ -231,6 +234,9 @@ class _Window:
             replaces = (database, key) in self._sent
             [reply] = await self._ask(database, self._migrate(database, [key], self._patience, replaces))
             if not isinstance(reply, Rejected):
+                # Else NOKEY: the source has lost it meanwhile, and what the target has is not known.
+                if reply == "OK":
+                    self.unanswered.pop((database, key), None)
                 return
             self._accept(reply, database, [key], last=attempt == _TRIES - 1)
             if reply.startswith("IOERR"):
@@ -245,11 +251,13 @@ class _Window:
     def _accept(self, reply: Rejected, database: int, keys: Iterable[str], *, last: bool = False) -> None:
         """Note what an error reply of MIGRATE means; NodeFailed unless the keys can be sent once more.
 
-        After IOERR the target may have the keys, and the source still has them.
+        After IOERR the target may have the keys, and the source still has those without an answer.
         """
-        if reply.startswith("IOERR") and not last:
-            self._sent.update((database, key) for key in keys)
-        elif "BUSYKEY" not in reply or last:
+        if reply.startswith("IOERR"):
+            sent = [(database, key) for key in keys]
+            self._sent.update(sent)
+            self.unanswered |= dict.fromkeys(sent)
+        if last or not ("BUSYKEY" in reply or reply.startswith("IOERR")):
             raise NodeFailed(self._refused(reply))
 
     def _migrate(
@@ -299,24 +307,6 @@ class _Window:
             "again",
             Exit.NODE,
         )
-
-
-async def ask_in(
-    fleet: Asker, name: str, database: int, *commands: Command, timeout: float = _MORE_SECONDS
-) -> list[Reply]:
-    """Ask a node in one of its databases, and select 0 again; errors as `Asker.ask`.
-
-    Raises NodeFailed when it refuses the database, or any command but MIGRATE and those after ASKING.
-    """
-    # SELECT needs a permission that database 0 does not.
-    before: list[Command] = [("SELECT", str(database))] if database else []
-    after: list[Command] = [("SELECT", "0")] if database else []
-    sent = [*before, *commands, *after]
-    replies = await fleet.ask(name, *sent, timeout=timeout)
-    for command, reply in zip(sent, replies, strict=True):
-        if isinstance(reply, Rejected) and command[0] in ("SELECT", "CLUSTER"):
-            raise NodeFailed(explain(reply, name, command))
-    return replies[len(before) : len(replies) - len(after)]
 
 
 def _words(reply: Reply) -> list[str]:

@@ -17,13 +17,15 @@ from clusterboot.core.steps import MoveSlots
 from clusterboot.core.views import View, Views, number
 from clusterboot.errors import NodeFailed, Problem, refusal
 from clusterboot.loop.act import forbidden
-from clusterboot.loop.observe import Asker
+from clusterboot.loop.observe import Asker, survey
 from clusterboot.rebalance import functions
 from clusterboot.rebalance.big_keys import Progress, too_big
 from clusterboot.rebalance.counting import count_keys
-from clusterboot.slots import Slots, union
+from clusterboot.slots import NONE, Slots, union
 from clusterboot.wire.replies import Command, Rejected, explain
 
+# Seconds until keys where none should be are looked for once more.
+_AGAIN_SECONDS = 1.0
 # What each method sends, to the source and to the target; `act.probe` has harmless arguments.
 _SENT: Mapping[str, tuple[tuple[Command, ...], tuple[Command, ...]]] = {
     "atomic": (
@@ -133,9 +135,15 @@ async def _keys_elsewhere(
     Open slots are left out: `open_slots` decides on their keys first, and they may be the only copies.
     """
     problems = []
-    opened = set(open_slots(views))
-    for name, counts in zip(coming, await _each(fleet, views, coming), strict=True):
-        if odd := sorted(counts.keys() - opened):
+    stray = await _stray(fleet, coming, views)
+    if any(stray.values()):
+        # Nodes are not read at the same moment: somebody may be moving these slots.
+        await asyncio.sleep(_AGAIN_SECONDS)
+        observed = await survey(fleet, views)
+        again = await _stray(fleet, coming, observed.views) if not observed.away else {}
+        stray = {name: slots & again.get(name, NONE) for name, slots in stray.items()}
+    for name, slots in stray.items():
+        if odd := sorted(slots):
             source = next(step.node for step in steps if step.peer == name and odd[0] in step.slots)
             problems.append(
                 refusal(
@@ -144,11 +152,22 @@ async def _keys_elsewhere(
                     "life when the slot moves, or stand in its way.",
                     name,
                     source,
-                    f"on {name}, 'CLUSTER GETKEYSINSLOT {odd[0]} 10' shows them; delete them, after 'CLUSTER "
-                    f"SETSLOT {odd[0]} IMPORTING {views[source].id}' and with ASKING before each DEL",
+                    f"'CLUSTER GETKEYSINSLOT {odd[0]} 10' on {name} and on {source} shows them: what "
+                    f"{source} has too, delete on {name}, after 'CLUSTER SETSLOT {odd[0]} IMPORTING "
+                    f"{views[source].id}' and with ASKING before each DEL; the rest may be the only copies",
                 )
             )
     return problems
+
+
+async def _stray(fleet: Asker, coming: Mapping[str, Slots], views: Views) -> dict[str, Slots]:
+    """Return the slots of `coming` whose keys nodes hold that do not serve them, and that nobody moves."""
+    counts = await _each(fleet, views, coming)
+    opened = open_slots(views)
+    return {
+        name: Slots.of((slot, slot) for slot in found) - opened - views[name].me.slots
+        for name, found in zip(coming, counts, strict=True)
+    }
 
 
 async def _databases(fleet: Asker, source: View, target: View) -> list[Problem]:

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequenc
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
-from clusterboot.core.events import Done, Moved, Reporter
+from clusterboot.core.events import Done, Moved, Reporter, Warned
 from clusterboot.core.job_pace import JobPace
 from clusterboot.core.pace import Pace, first_window
 from clusterboot.core.results import MoveReport, Transfer
@@ -23,6 +23,7 @@ from clusterboot.loop.observe import Asker, now
 from clusterboot.rebalance import atomic, copying
 from clusterboot.rebalance.agree import agreed, caught_up, replicas_of
 from clusterboot.rebalance.counting import count_keys
+from clusterboot.rebalance.databases import databases
 from clusterboot.slots import Slots
 
 # Seconds that an open window gets to its end when the run is to end, before it is cancelled.
@@ -100,7 +101,7 @@ class Mover:
         for transfer in transfers:
             pace = jobs if transfer.method == "atomic" else copies
             source, target = views[transfer.step.node], views[transfer.step.peer]
-            source = replace(source, databases=await copying.databases(self._fleet, source))
+            source = replace(source, databases=await databases(self._fleet, source))
             keys = await count_keys(self._fleet, source, transfer.step.slots)
             left: Sequence[int] = sorted(transfer.step.slots, reverse=True)
             while left and not self._ending:
@@ -157,7 +158,15 @@ class Mover:
             # each other, and their clients with them (measured: the same total, twice the latency).
             where = await self._endpoint(source, target)
             async with self._taking[target.id]:
-                keys = await copying.migrate(self._fleet, source, target, slots, pace, where)
+                keys = await copying.migrate(
+                    self._fleet,
+                    source,
+                    target,
+                    slots,
+                    pace,
+                    where,
+                    lambda problem: self._report(Warned(problem)),
+                )
             # They hear of it by gossip anyway, as the epoch of the target is new; this is sooner.
             await asyncio.gather(*map(tell, others))
             await agreed(self._fleet, primaries, target, slots, self._seen, tell)

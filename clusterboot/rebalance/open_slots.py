@@ -15,8 +15,9 @@ from clusterboot.core.results import Transfer
 from clusterboot.core.views import View, Views, parse_fields
 from clusterboot.errors import NodeFailed, Problem, Refused, from_problems, refusal
 from clusterboot.loop.observe import CLUSTER_INFO, Asker, now, survey, text
-from clusterboot.rebalance.copying import ask_in, databases, set_slots
+from clusterboot.rebalance.copying import set_slots
 from clusterboot.rebalance.counting import count_keys
+from clusterboot.rebalance.databases import ask_in, databases
 from clusterboot.rebalance.jobs import settle_jobs
 from clusterboot.rebalance.move import Mover
 from clusterboot.rebalance.same import differing, same_value
@@ -74,11 +75,12 @@ async def _watch(fleet: Asker, names: tuple[str, ...]) -> Views:
     """Look for three seconds; returns the last views, or raises Refused when slots are moving."""
     views = await _look(fleet, names)
     before, calls, end = marks(views), await _calls(fleet, views), now() + WATCH_SECONDS
+    moving = _doubtful(views)
     while now() < end:
         await asyncio.sleep(_LOOK_SECONDS)
         views = await _look(fleet, names)
         if marks(views) != before or await _calls(fleet, views) != calls:
-            raise Refused(_moving(open_slots(views)))
+            raise Refused(_moving(moving | open_slots(views)))
     return views
 
 
@@ -139,9 +141,9 @@ async def _until_ok(fleet: Asker, name: str) -> None:
 
 
 def _moving(slots: Slots) -> Problem:
-    named = str(slots) if len(slots.ranges) <= _MAX_RANGES_SHOWN else count(len(slots), "slot")
+    named = f"slots {slots}" if len(slots.ranges) <= _MAX_RANGES_SHOWN else count(len(slots), "slot")
     return refusal(
         "slots-moving",
-        f"Somebody else is moving slots at this moment: {named} changed within {duration(WATCH_SECONDS)}.",
+        f"somebody else is moving slots at this moment: {named} changed within {duration(WATCH_SECONDS)}.",
         hint="let the other tool end first, then run the same command again",
     )

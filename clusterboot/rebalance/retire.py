@@ -15,10 +15,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from clusterboot.core.steps import Forget, Reset
-from clusterboot.core.views import Peer, View, Views
+from clusterboot.core.views import Peer, View, Views, parse_fields
 from clusterboot.errors import NodeFailed, Problem, Refused, refusal
 from clusterboot.loop.act import Actor
-from clusterboot.loop.observe import Asker, now, survey
+from clusterboot.loop.observe import Asker, now, survey, text
 from clusterboot.wire.replies import Command, Reply
 from clusterboot.wording import count, duration, shortened
 
@@ -29,6 +29,9 @@ _QUIET_SECONDS = 2.0
 _MAX_SECONDS = 50.0
 # How long the replicas of a leaving primary are ahead of it, at most, in seconds.
 _AHEAD_SECONDS = 0.5
+# Seconds without a client that asks who leaves, and how long that is waited for at most.
+_UNASKED_SECONDS, _MAX_ASKED_SECONDS = 0.4, 5.0
+_ERRORS: Command = ("INFO", "errorstats")
 _MYID: Command = ("CLUSTER", "MYID")
 
 
@@ -55,6 +58,7 @@ async def retire(fleet: Asker, actor: Actor, staying: Sequence[str], leaving: Le
         raise Refused(*problems)
     names = {node_id: name for each in (leaving.dead, leaving.living) for name, node_id in each.items()}
     ours = {name: view_id for name, view_id in leaving.living.items() if observed.views[name].id == view_id}
+    await _unasked(fleet, ours)
     start = quiet = now()
     while True:
         why = next((problem.message for problem in observed.away.values()), None)
@@ -73,6 +77,24 @@ async def retire(fleet: Asker, actor: Actor, staying: Sequence[str], leaving: Le
             quiet = now()
         await asyncio.sleep(_PAUSE)
         observed = await survey(fleet, (*staying, *ours))
+
+
+async def _unasked(fleet: Asker, names: Iterable[str]) -> None:
+    """Wait until no client asks the nodes `names` any more, for some seconds.
+
+    Until they are reset they answer MOVED, from which clients learn; afterwards CLUSTERDOWN, for which
+    cluster clients sleep. Servers count their MOVEDs since Redis 6.2.
+    """
+    names = tuple(names)
+    end = now() + _MAX_ASKED_SECONDS
+    before: object = None
+    while now() < end:
+        replies = await asyncio.gather(*(fleet.ask(name, _ERRORS) for name in names))
+        sent = [parse_fields(text(reply)).get("errorstat_MOVED") for (reply,) in replies]
+        if sent == before:
+            return
+        before = sent
+        await asyncio.sleep(_UNASKED_SECONDS)
 
 
 def _came_back(why: str) -> NodeFailed:

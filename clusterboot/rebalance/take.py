@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from clusterboot.core.events import Done, Event, Phase
+from clusterboot.core.events import Done, Event, Phase, Warned
 from clusterboot.core.open_slots import disputed_slots, open_slots
 from clusterboot.core.steps import Failover, Forget, MoveSlots, Replicate, Reset, Step
 from clusterboot.core.views import Views
@@ -30,14 +30,15 @@ from clusterboot.wording import shortened
 _MAX_FAILED = 5
 
 
-async def unsafe(run: Run, goal: Goal) -> tuple[Problem, ...]:
-    """Return what forbids to move the slots of `goal`, and note in `run` how they would travel."""
+async def measure_moves(run: Run, goal: Goal) -> None:
+    """Note in `run` how the slots of `goal` would travel; raises what forbids it."""
     moves = [step for stage in goal.stages for step in stage if isinstance(step, MoveSlots)]
     if not moves:
-        return ()
+        return
     measured = await measure(run.fleet, moves, goal.views)
+    if measured.problems:
+        raise from_problems(measured.problems)
     run.transfers = measured.transfers
-    return measured.problems
 
 
 def idle(goal: Goal) -> bool:
@@ -58,6 +59,9 @@ class Stages:
     def _report(self, event: Event) -> None:
         if isinstance(event, Done):
             self._run.actor.done.append(event)
+        if isinstance(event, Warned):
+            self._run.warn((event.problem,))
+            return
         self._run.moved = self._mover.moved
         self._run.report(event)
 

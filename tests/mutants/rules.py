@@ -15,6 +15,9 @@ _BORROWED = ("tests/core/test_borrowed.py",)
 _BOOST = ("tests/loop/test_boost.py",)
 _PREFLIGHT = ("tests/core/test_preflight.py",)
 _ADOPT = ("tests/core/test_adopt.py",)
+_MOVING = ("tests/rebalance/test_move.py",)
+_PACE = ("tests/core/test_pace.py",)
+_WATCHING = ("tests/rebalance/test_watching.py",)
 
 
 @dataclass(frozen=True)
@@ -392,8 +395,8 @@ RULES = (
     Rule(
         "a dry run sends nothing",
         "bootstrap",
-        "            if asked.dry_run:\n                return dry(run, goal)\n",
-        "",
+        "                await measure_moves(run, goal)\n                return dry(run, goal)\n",
+        "                pass\n",
         _ORDER,
     ),
     Rule(
@@ -468,6 +471,113 @@ RULES = (
         "mesh = not away and len(nodes) == len(self.ids)",
         "mesh = len(nodes) == len(self.ids)",
         ("tests/core/test_health.py",),
+    ),
+    # Moving slots.
+    Rule(
+        "the source counts no keys before the owner changes",
+        "rebalance/copying",
+        "if not left:",
+        "if True:",
+        _MOVING,
+    ),
+    Rule(
+        "the target takes the slots first",
+        "rebalance/copying",
+        "        await set_slots(self._fleet, self._target.name, self._slots, *to, at_once=_MAX_TAKEN)\n",
+        "        await set_slots(self._fleet, self._source.name, self._slots, *to)\n"
+        "        await set_slots(self._fleet, self._target.name, self._slots, *to, at_once=_MAX_TAKEN)\n",
+        _MOVING,
+    ),
+    Rule(
+        "the target imports before the source sends clients there",
+        "rebalance/copying",
+        'await set_slots(fleet, target.name, slots, "IMPORTING", source.id)',
+        "pass",
+        _MOVING,
+    ),
+    Rule(
+        "the first window to a target is alone",
+        "rebalance/move",
+        "async with self._locks[target.id]:",
+        "if True:",
+        _MOVING,
+    ),
+    Rule(
+        "replicas have a window before the next one",
+        "rebalance/move",
+        "pace.lagged(await caught_up(self._fleet, target, replicas_of(target, views)))",
+        "pass",
+        _MOVING,
+    ),
+    Rule(
+        "only a key that this run sent is replaced",
+        "rebalance/copying",
+        "replaces = (database, key) in self._sent",
+        "replaces = True",
+        _MOVING,
+    ),
+    Rule(
+        "or one with the same value",
+        "rebalance/copying",
+        "if not await same_value(self._fleet, self._source, self._target, database, key):",
+        "if False:",
+        _MOVING,
+    ),
+    Rule(
+        "keys that a client may have deleted in vain are named",
+        "rebalance/copying",
+        "self.unanswered |= dict.fromkeys(sent)",
+        "pass",
+        _MOVING,
+    ),
+    Rule(
+        "an open window is finished when a move is cancelled",
+        "rebalance/move",
+        "            await _finished(tasks)\n",
+        "            list(map(asyncio.Task.cancel, tasks))\n            await asyncio.wait(tasks)\n",
+        _MOVING,
+    ),
+    Rule(
+        "and no other one is begun",
+        "rebalance/move",
+        "            self._ending = True\n            await",
+        "            await",
+        _MOVING,
+    ),
+    Rule(
+        "a node never sends and takes by jobs at the same time",
+        "rebalance/move",
+        "not (self._takes[source] or self._sends[target])",
+        "not self._takes[source]",
+        _MOVING,
+    ),
+    Rule(
+        "nor takes while it sends",
+        "rebalance/move",
+        "not (self._takes[source] or self._sends[target])",
+        "not self._sends[target]",
+        _MOVING,
+    ),
+    Rule(
+        "clients hear of a new node by MOVED before ASK",
+        "core/pace",
+        "min(self.slots, served // self._SHARE)",
+        "self.slots",
+        _PACE,
+    ),
+    Rule(
+        "marks that change are somebody else's",
+        "rebalance/open_slots",
+        "if marks(views) != before or await",
+        "if await",
+        _WATCHING,
+    ),
+    Rule(
+        "and so are MIGRATEs that run",
+        "rebalance/open_slots",
+        "or await _calls(fleet, views) != calls:",
+        "or False:",
+        _WATCHING,
     ),
     # down --reset
     Rule(

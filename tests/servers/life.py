@@ -17,8 +17,8 @@ from tests.harness.ready import wait_ready, why_not_ready
 from tests.harness.writer import Writers, writing
 from tests.servers.pool import Nodes
 
-# Low, so that the first sync of a replica takes no seconds of waiting.
-SYNC_AT_ONCE = {"repl-diskless-sync-delay": "0"}
+# Low, so that a newcomer is ok and the first sync of a replica begins without seconds of waiting.
+_QUICK = {"repl-diskless-sync-delay": "0", "cluster-node-timeout": "3000"}
 # Seconds for one run; a whole soak of 200,000 keys takes less.
 _LIMIT = 120.0
 
@@ -35,8 +35,12 @@ class Life:
         self.nodes = nodes
         self.data = data
         self.addresses = nodes.addresses
-        nodes.configure(SYNC_AT_ONCE)
+        self.quicken()
         self._settings = [self._configuration(index) for index in range(nodes.count)]
+
+    def quicken(self) -> None:
+        """Set what a server forgets when it is started again."""
+        self.nodes.configure(_QUICK)
 
     def _configuration(self, index: int) -> dict[str, str]:
         """Return the settings of a node, but for whose replica it is."""

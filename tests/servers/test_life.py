@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import ONE_KIND
 from tests.harness import shards
 from tests.harness.load import Data
@@ -126,7 +128,7 @@ def _replace(start: Start, kind: str, folder: Path, lost_disk: bool) -> None:
         servers.kill(0)
         life.nodes.until(lambda: _promoted(life, 3), "the replica is promoted")
         servers.wipe(0)
-        life.nodes.configure({"repl-diskless-sync-delay": "0"})
+        life.quicken()
     else:
         servers.kill(0)
         life.nodes.until(lambda: _promoted(life, 3), "the replica is promoted")
@@ -156,13 +158,14 @@ def _replica_addresses(life: Life, index: int) -> set[str]:
     return found[life.addresses[index]]
 
 
+@ONE_KIND
 def test_a_newcomer_takes_the_place_of_a_killed_primary(
     server_kind: str, servers: Start, tmp_path: Path
 ) -> None:
     _replace(servers, server_kind, tmp_path, lost_disk=False)
 
 
-@ONE_KIND
+@pytest.mark.soak
 def test_a_node_that_lost_its_disk_takes_its_own_place(
     server_kind: str, servers: Start, tmp_path: Path
 ) -> None:

@@ -24,7 +24,7 @@ _EVEN = {0: 1, 1: 1, 2: 1}
 _LIBRARY = "#!lua name=mine\nredis.register_function('answer', function() return {} end)"
 
 
-@pytest.mark.parametrize("kind", ["redis70", "valkey91"])
+@pytest.mark.parametrize("kind", ["redis70", pytest.param("valkey91", marks=pytest.mark.soak)])
 def test_functions_go_first(require: Callable[[str], str], servers: Start, tmp_path: Path, kind: str) -> None:
     life = Life(Nodes(servers(require(kind), 4), 4, tmp_path), Data(500))
     life.form(life.primaries(0, 1, 2))
@@ -34,6 +34,7 @@ def test_functions_go_first(require: Callable[[str], str], servers: Start, tmp_p
     assert life.nodes.ok(3, "FCALL", "answer", 0) == 42
 
 
+@pytest.mark.soak
 def test_functions_that_differ_are_refused(
     require: Callable[[str], str], servers: Start, tmp_path: Path
 ) -> None:
@@ -45,8 +46,12 @@ def test_functions_that_differ_are_refused(
     life.refuses(life.file(life.primaries(0, 1, 2, 3)), "functions-differ")
 
 
-@pytest.mark.parametrize("same", [True, False], ids=["same", "another"])
-@ONE_KIND
+@pytest.mark.parametrize("same", [pytest.param(True, marks=pytest.mark.soak), False], ids=["same", "another"])
+@pytest.mark.parametrize(
+    "server_kind",
+    ["redis70", *(pytest.param(kind, marks=pytest.mark.soak) for kind in ("redis62", "valkey91"))],
+    indirect=True,
+)
 def test_a_copy_that_a_killed_run_left_on_the_target(nodes: Take, same: bool) -> None:
     life = Life(nodes(4), Data(600))
     life.form(life.primaries(0, 1, 2))
@@ -88,7 +93,7 @@ def _without(slot: int, ranges: list[str]) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("server_kind", ["redis62", "redis70", "valkey91"], indirect=True)
+@ONE_KIND
 def test_nodes_with_a_password(nodes: Take, tmp_path: Path) -> None:
     life = Life(nodes(4), Data(500))
     life.form(life.primaries(0, 1, 2))

@@ -39,7 +39,7 @@ def _is_whole(life: Life, outcome: object) -> None:
     assert shards.off_shares(life.addresses[0], {life.addresses[each]: 1 for each in _EVEN}) != []
 
 
-@pytest.mark.parametrize("signal", [2, 15])
+@pytest.mark.parametrize("signal", [2, pytest.param(15, marks=pytest.mark.soak)])
 @ONE_KIND
 def test_a_signal_lets_the_open_window_be_finished(nodes: Take, signal: int) -> None:
     life, file = _grows(nodes, 20_000)
@@ -52,7 +52,7 @@ def test_a_signal_lets_the_open_window_be_finished(nodes: Take, signal: int) -> 
     life.change(life.primaries(0, 1, 2, 3), _EVEN)
 
 
-@ONE_KIND
+@pytest.mark.soak
 def test_a_deadline_that_was_given_ends_the_whole_run(nodes: Take) -> None:
     life, file = _grows(nodes, 60_000)
     outcome = clusterboot("up", file, "--rebalance", "-o", "json", "--timeout", "0.8")

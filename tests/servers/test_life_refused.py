@@ -45,13 +45,15 @@ def test_too_little_memory_on_the_target(nodes: Take) -> None:
     life.refuses(life.file(life.primaries(0, 1, 2, 3)), "too-little-memory")
 
 
-@pytest.mark.parametrize("kind", ["redis70", pytest.param("redis62", marks=pytest.mark.soak)])
+@pytest.mark.soak
+@pytest.mark.parametrize("kind", ["redis70", "redis62"])
 def test_a_hash_that_would_block_its_node_for_too_long(
     require: Callable[[str], str], servers: Start, tmp_path: Path, kind: str
 ) -> None:
     started = servers(require(kind), 2, node_timeout=1000, slowlog=True)
     life = Life(Nodes(started, 2, tmp_path), Data(100, megabytes=120))
     life.form([life.entry(0, role="primary", slots="0-16382"), life.entry(1, role="primary", slots="16383")])
+    life.nodes.configure({"cluster-node-timeout": "1000"})
     slot = life.nodes.ok(0, "CLUSTER", "KEYSLOT", "big")
     slots = [f"0-{slot - 1},{slot + 1}-16383", str(slot)]
     entries = [life.entry(index, role="primary", slots=each) for index, each in enumerate(slots)]
@@ -66,7 +68,7 @@ def test_retiring_more_than_half_of_the_owners(any_nodes: Take) -> None:
     life.refuses(life.file([six[0], six[3]], retire=[life.addresses[index] for index in (1, 2, 4, 5)]), "")
 
 
-@ONE_KIND
+@pytest.mark.soak
 def test_slots_that_a_killed_node_alone_had(server_kind: str, servers: Start, tmp_path: Path) -> None:
     started = servers(server_kind, 4, node_timeout=1000)
     life = Life(Nodes(started, 4, tmp_path), Data(300))
@@ -84,7 +86,7 @@ def _failed(life: Life, dead: str) -> bool:
     return all("fail" in each[2].split(",") for each in fields)
 
 
-@ONE_KIND
+@pytest.mark.soak
 def test_slots_that_somebody_else_is_moving(nodes: Take) -> None:
     life = Life(nodes(4), Data(20_000))
     life.form(life.primaries(0, 1, 2))
@@ -123,6 +125,7 @@ def test_two_at_once_end_with_one_refused(nodes: Take) -> None:
     life.settled(file, entries, {**_EVEN, 3: 1})
 
 
+@pytest.mark.soak
 def test_keys_in_several_databases_all_move(
     require: Callable[[str], str], servers: Start, tmp_path: Path
 ) -> None:
@@ -132,7 +135,9 @@ def test_keys_in_several_databases_all_move(
     life.change(life.primaries(0, 1, 2, 3), {**_EVEN, 3: 1})
 
 
-@pytest.mark.parametrize(("old", "new"), [("valkey91", "redis70"), ("redis70", "redis62")])
+@pytest.mark.parametrize(
+    ("old", "new"), [("valkey91", "redis70"), pytest.param("redis70", "redis62", marks=pytest.mark.soak)]
+)
 def test_data_does_not_travel_to_a_version_that_cannot_read_it(
     require: Callable[[str], str], servers: Start, tmp_path: Path, old: str, new: str
 ) -> None:
