@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from clusterboot.core.steps import Forget, Reset
-from clusterboot.core.views import Peer, View, Views, parse_fields
+from clusterboot.core.views import Peer, View, Views
 from clusterboot.errors import NodeFailed, Problem, Refused, refusal
 from clusterboot.loop.act import Actor
-from clusterboot.loop.observe import Asker, now, survey, text
+from clusterboot.loop.observe import Asker, now, survey
 from clusterboot.wire.replies import Command, Reply
 from clusterboot.wording import count, duration, shortened
 
@@ -29,9 +30,8 @@ _QUIET_SECONDS = 2.0
 _MAX_SECONDS = 50.0
 # How long the replicas of a leaving primary are ahead of it, at most, in seconds.
 _AHEAD_SECONDS = 0.5
-# Seconds without a client that asks who leaves, and how long that is waited for at most.
-_UNASKED_SECONDS, _MAX_ASKED_SECONDS = 0.4, 5.0
-_ERRORS: Command = ("INFO", "errorstats")
+# Clients that still ask who leaves connect again elsewhere; of a reset node they would hear CLUSTERDOWN.
+_SEND_AWAY: Command = ("CLIENT", "KILL", "TYPE", "normal")
 _MYID: Command = ("CLUSTER", "MYID")
 
 
@@ -58,7 +58,6 @@ async def retire(fleet: Asker, actor: Actor, staying: Sequence[str], leaving: Le
         raise Refused(*problems)
     names = {node_id: name for each in (leaving.dead, leaving.living) for name, node_id in each.items()}
     ours = {name: view_id for name, view_id in leaving.living.items() if observed.views[name].id == view_id}
-    await _unasked(fleet, ours)
     start = quiet = now()
     while True:
         why = next((problem.message for problem in observed.away.values()), None)
@@ -77,24 +76,6 @@ async def retire(fleet: Asker, actor: Actor, staying: Sequence[str], leaving: Le
             quiet = now()
         await asyncio.sleep(_PAUSE)
         observed = await survey(fleet, (*staying, *ours))
-
-
-async def _unasked(fleet: Asker, names: Iterable[str]) -> None:
-    """Wait until no client asks the nodes `names` any more, for some seconds.
-
-    Until they are reset they answer MOVED, from which clients learn; afterwards CLUSTERDOWN, for which
-    cluster clients sleep. Servers count their MOVEDs since Redis 6.2.
-    """
-    names = tuple(names)
-    end = now() + _MAX_ASKED_SECONDS
-    before: object = None
-    while now() < end:
-        replies = await asyncio.gather(*(fleet.ask(name, _ERRORS) for name in names))
-        sent = [parse_fields(text(reply)).get("errorstat_MOVED") for (reply,) in replies]
-        if sent == before:
-            return
-        before = sent
-        await asyncio.sleep(_UNASKED_SECONDS)
 
 
 def _came_back(why: str) -> NodeFailed:
@@ -183,6 +164,8 @@ async def _reset(fleet: Asker, actor: Actor, ids: Mapping[str, str], views: View
     async def reset(name: str) -> None:
         # Another process may have taken its address since the look.
         if await _id(fleet, name) == ids[name]:
+            with suppress(NodeFailed):  # the next look tells
+                await fleet.ask(name, _SEND_AWAY)  # where the user may not, clients find out by themselves
             await actor.send([Reset(name, ids[name])], views)
             mine = await _id(fleet, name)
             if mine not in (None, ids[name]):

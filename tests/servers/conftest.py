@@ -14,6 +14,15 @@ from tests.servers.pool import Nodes, Pool
 Take = Callable[[int], Nodes]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave to the soak the kinds of servers that a module does not name in NORMAL_KINDS, if it has that."""
+    for item in items:
+        kinds = getattr(getattr(item, "module", None), "NORMAL_KINDS", None)
+        kind = getattr(item, "callspec", None) and item.callspec.params.get("server_kind")
+        if kinds is not None and kind is not None and kind not in kinds:
+            item.add_marker(pytest.mark.soak)
+
+
 @pytest.fixture(scope="session")
 def pool() -> Iterator[Pool]:
     with Pool() as found:

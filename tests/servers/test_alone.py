@@ -12,6 +12,9 @@ from clusterboot.rebalance.alone import alone
 from tests.harness.asking import asking
 from tests.servers.pool import Nodes
 
+# The soak has the other kinds.
+NORMAL_KINDS = {"valkey91"}
+
 Take = Callable[[int], Nodes]
 
 

@@ -30,6 +30,9 @@ from tests.servers.conftest import Take
 from tests.servers.pool import Nodes
 from tests.servers.test_measure import HALVES, keys_in
 
+# The soak has the other kinds.
+NORMAL_KINDS = {"redis62"}
+
 WHOLE = [(0, 16383)]
 
 

@@ -9,6 +9,9 @@ from tests.servers.clients import refused, writing
 from tests.servers.conftest import Take
 from tests.servers.pool import TIMERS, Nodes
 
+# The soak has the other kinds.
+NORMAL_KINDS = {"redis62"}
+
 # Lower than the defaults, with which a newcomer is ok only after five seconds, and a first sync begins.
 _TIMERS = {**TIMERS, "cluster-node-timeout": "2000", "repl-diskless-sync-delay": "0"}
 

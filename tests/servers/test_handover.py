@@ -16,6 +16,9 @@ from tests.servers.conftest import Take
 from tests.servers.pool import TIMERS, Nodes
 from tests.servers.shards import Tools, form, full_syncs, mine, play
 
+# The soak has the other kinds.
+NORMAL_KINDS = {"redis62"}
+
 
 def _elections_off(nodes: Nodes) -> list[int]:
     return [i for i in range(nodes.count) if nodes.ok(i, "CONFIG", "GET", NO_FAILOVER)[1] == "yes"]
@@ -55,7 +58,9 @@ def test_roles_that_go_to_and_fro_are_agreed_or_it_is_said(nodes: Take) -> None:
         with pytest.raises(NodeFailed) as failed:
             play(file, work)
         (problem,) = failed.value.problems
-        assert (problem.code, problem.node) == ("failover-undone", "n3")
+        # The second one or the third, as elections go.
+        assert problem.code == "failover-undone"
+        assert problem.node in ("n0", "n3")
         assert problem.hint is not None
         assert problem.hint.startswith("run the same command again in 60 s: ")
     six.until(lambda: six.why_not_ready() is None, "the cluster is Ready again")

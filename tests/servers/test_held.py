@@ -13,6 +13,9 @@ from tests.servers.conftest import Take
 from tests.servers.pool import OLD, Nodes, problems
 from tests.servers.shards import MIGRATION, drain, form, mine
 
+# The soak has the other kinds.
+NORMAL_KINDS = {"valkey91"}
+
 HOLDERS = {3: 0, 4: 1, 5: 2}
 # Lowered settings of a cluster that forms are gone by then; these are values unlike any default.
 OWN = {**OLD, "repl-diskless-sync-delay": "0"}

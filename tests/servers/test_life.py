@@ -18,6 +18,9 @@ from tests.servers.conftest import Take
 from tests.servers.life import Life
 from tests.servers.pool import Nodes
 
+# The soak has the other kinds.
+NORMAL_KINDS = {"valkey91", "redis62"}
+
 Start = Callable[..., Servers]
 
 _REPLICAS = {3: 0, 4: 1, 5: 2}

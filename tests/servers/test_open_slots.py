@@ -23,6 +23,9 @@ from tests.servers.conftest import Take
 from tests.servers.pool import Nodes
 from tests.servers.test_copying import fill, marks, pair
 
+# The soak has the other kinds.
+NORMAL_KINDS = {"redis62"}
+
 
 def settled(addresses: list[str]) -> tuple[bool, Views]:
     """Finish what is open; returns whether there was anything, and how the nodes look then."""

@@ -15,6 +15,9 @@ from tests.servers.conftest import Take
 from tests.servers.pool import TIMERS, Nodes
 from tests.servers.shards import MIGRATION, Tools, drain, form, full_syncs, mine, play
 
+# The soak has the other kinds.
+NORMAL_KINDS = {"valkey91"}
+
 STAY = ("n0", "n1", "n3", "n4")
 _LOW, _DEFAULT = "1000", "15000"
 

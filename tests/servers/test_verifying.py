@@ -12,6 +12,9 @@ from tests.harness.writer import Verifier, writing
 from tests.servers.clients import connect
 from tests.servers.conftest import Take
 
+# The soak has the other kinds.
+NORMAL_KINDS = {"valkey91"}
+
 
 def test_a_comparison_finds_every_kind_of_damage(nodes: Take) -> None:
     four = nodes(4)
