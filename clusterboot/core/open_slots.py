@@ -76,6 +76,20 @@ def marks(views: Views) -> tuple[object, ...]:
     )
 
 
+def opened(before: Views, after: Views) -> bool:
+    """Whether a slot was opened between two looks; that one was closed may be news that spreads."""
+
+    def found(views: Views) -> set[tuple[str, int, str, bool]]:
+        return {
+            (view.name, slot, other, sends)
+            for view in _primaries(views)
+            for found, sends in ((view.me.migrating, True), (view.me.importing, False))
+            for slot, other in found
+        }
+
+    return bool(found(after) - found(before))
+
+
 def settle(views: Views, keys: Keys) -> Settlement:
     """Return what finishes all open and disputed slots; `keys` of these slots, at all primaries."""
     return _Settling(views, keys).settlement()

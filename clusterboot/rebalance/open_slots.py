@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
 
-from clusterboot.core.open_slots import disputed_slots, marks, open_slots
+from clusterboot.core.open_slots import disputed_slots, marks, open_slots, opened
 from clusterboot.core.open_slots import settle as decide
 from clusterboot.core.results import Transfer
 from clusterboot.core.views import View, Views, parse_fields
@@ -29,6 +29,8 @@ _COMMANDS: Command = ("INFO", "commandstats")
 
 # Seconds in which nothing may move, and between two looks meanwhile.
 WATCH_SECONDS, _LOOK_SECONDS = 3.0, 0.5
+# Max seconds while nothing but news spreads.
+_MAX_WATCH_SECONDS = 15.0
 # Max keys of a slot that are compared in one go.
 _MAX_COMPARED = 20_000
 _MAX_RANGES_SHOWN = 5
@@ -74,13 +76,20 @@ def _doubtful(views: Views) -> Slots:
 async def _watch(fleet: Asker, names: tuple[str, ...]) -> Views:
     """Look for three seconds; returns the last views, or raises Refused when slots are moving."""
     views = await _look(fleet, names)
-    before, calls, end = marks(views), await _calls(fleet, views), now() + WATCH_SECONDS
+    before, calls = views, await _calls(fleet, views)
+    end, latest = now() + WATCH_SECONDS, now() + _MAX_WATCH_SECONDS
     moving = _doubtful(views)
     while now() < end:
         await asyncio.sleep(_LOOK_SECONDS)
         views = await _look(fleet, names)
-        if marks(views) != before or await _calls(fleet, views) != calls:
+        moved = await _calls(fleet, views)
+        sent = any(moved[name] != calls[name] for name in moved.keys() & calls.keys())
+        changed = marks(views) != marks(before)
+        if sent or opened(before, views) or (changed and now() > latest):
             raise Refused(_moving(moving | open_slots(views)))
+        if changed:
+            # What a killed run did last spreads by gossip.
+            before, calls, end = views, moved, now() + WATCH_SECONDS
     return views
 
 

@@ -568,15 +568,15 @@ RULES = (
     Rule(
         "marks that change are somebody else's",
         "rebalance/open_slots",
-        "if marks(views) != before or await",
-        "if await",
+        "if sent or opened(before, views) or",
+        "if sent or",
         _WATCHING,
     ),
     Rule(
         "and so are MIGRATEs that run",
         "rebalance/open_slots",
-        "or await _calls(fleet, views) != calls:",
-        "or False:",
+        "if sent or opened(",
+        "if opened(",
         _WATCHING,
     ),
     # down --reset

@@ -127,15 +127,6 @@ def test_everything_that_is_wrong_is_told_in_one_go_as_text(any_nodes: Take) -> 
     assert f"{four.addresses[0]} (id {four.id(0)})" in lines[2]
 
 
-def test_slots_that_the_file_gives_to_somebody_else_are_refused(any_nodes: Take) -> None:
-    two = any_nodes(2)
-    listed = _named(two)
-    two.ready_up(two.file(nodes=listed))
-    other = [listed[0] | {"slots": "0-99"}, listed[1] | {"slots": "100-16383"}]
-    found = _refused(two, two.file(nodes=other))
-    assert found == [("slots-elsewhere", "a", "b")]
-
-
 def test_a_dry_run_refuses_as_well(any_nodes: Take) -> None:
     three = any_nodes(3)
     three.join((0, 1, 2))
